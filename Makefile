@@ -1,0 +1,40 @@
+# Everything a fresh machine needs is Python 3.11+, make and git: each target sets up what is missing, once.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+CONFIG ?= configs/default.yaml
+ARGS   ?=
+
+.PHONY: help train test lint format bench clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  variables: CONFIG=configs/quick.yaml  ARGS='--method.learning_rate 0.05'  PYTHON=python3.12  VENV=.venv"
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+train: $(READY)  ## train the main job (CONFIG, ARGS)
+	$(BIN)/nigt train $(CONFIG) $(ARGS)
+
+test: $(READY)  ## run every test (ARGS go to pytest)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)  ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)  ## rewrite the code in the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)  ## measure the transforms beside optax's own (ARGS)
+	$(BIN)/python bench/transform.py $(ARGS)
+
+clean:  ## remove the environment and caches, never runs
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

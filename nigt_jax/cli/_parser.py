@@ -1,0 +1,50 @@
+"""Argument parsing that answers a mistake with one line."""
+
+import argparse
+import re
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import nigt_jax
+from nigt_jax.config import nearest_key
+from nigt_jax.errors import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, but a mistake raises UserError instead of printing a page of usage."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._negative_number_matcher = re.compile(r"^-[\d.]")  # argparse's own takes -1e-3 for an option
+
+    def error(self, message: str) -> NoReturn:
+        """Called by argparse for every mistake."""
+        raise UserError(f"{message}; see {self.prog} --help")
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """The arguments, or UserError; an option that does not exist is answered with the nearest that does."""
+        parsed, rest = self.parse_known_args(arguments)
+        for argument in rest:
+            name = argument.split("=")[0]
+            if name.startswith("--"):
+                raise UserError(f"unknown option {name}; {_hint(name.removeprefix('--'))}")
+        if rest:
+            self.error(f"got {rest[0]!r}, which no argument takes")
+        return parsed
+
+
+def make_parser() -> tuple[Parser, Any]:
+    """The parser of ``nigt``, and where commands add theirs."""
+    parser = Parser(
+        prog="nigt",
+        description="Asynchronous distributed policy gradient: Rennala NIGT on Brax environments.",
+        epilog="nigt COMMAND --help explains a command and every setting.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"nigt_jax {nigt_jax.__version__}")
+    return parser, parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+
+
+def _hint(key: str) -> str:
+    near = nearest_key(key)
+    return f"did you mean --{near}?" if near else "see nigt train --help"

@@ -1,0 +1,128 @@
+"""``nigt train``."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from nigt_jax.config import Config, describe, dump_config, load_config, sections
+from nigt_jax.errors import UserError
+from nigt_jax.interrupts import interruptions
+from nigt_jax.records import RunFolder, check_output, create_run, duration, make_display, open_run
+
+_DESCRIPTION = """\
+Train a policy. CONFIG is a YAML file; what it leaves out has the defaults below, and every setting can be overridden
+by an option. The run's folder holds config.yaml, metrics.jsonl and checkpoints/."""
+
+_EPILOG = """\
+exit status: 0 done; 1 the run could not go on; 2 the input was wrong; 130 interrupted (Ctrl-C or SIGTERM), after a
+checkpoint was written: nigt train RUN --resume goes on to the same numbers.
+
+  nigt train configs/default.yaml
+  nigt train configs/quick.yaml --method.learning_rate 0.05 --name faster --output runs
+  nigt train runs/faster --resume"""
+
+
+def add_train(commands: Any) -> None:
+    """Adds the command."""
+    parser = commands.add_parser(
+        "train",
+        help="train a policy, or go on with a run",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="nigt train CONFIG [--section.key VALUE ...] [--output DIR] [--name NAME] [--dry-run]\n"
+        "       nigt train RUN --resume",
+        allow_abbrev=False,
+    )
+    parser.add_argument("source", metavar="CONFIG", type=Path, help="YAML file; with --resume the folder of a run")
+    parser.add_argument("--output", metavar="DIR", type=Path, help="folder of runs (default: runs)")
+    parser.add_argument("--name", metavar="NAME", help="name of the run's folder (default: CONFIG's, with a number)")
+    parser.add_argument("--dry-run", action="store_true", help="check everything, print the configuration and exit")
+    parser.add_argument("--resume", action="store_true", help="continue an interrupted run from its own folder")
+    _add_settings(parser)
+    parser.set_defaults(run=_train)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    groups = {"": parser.add_argument_group("settings of the whole run")}
+    groups |= {name: parser.add_argument_group(name, about) for name, about in sections().items()}
+    for setting in describe():
+        unit = f" [{setting.unit}]" if setting.unit else ""
+        groups[setting.section].add_argument(
+            f"--{setting.key}",
+            dest=f"settings:{setting.key}",
+            metavar="VALUE",
+            help=f"{setting.meaning}{unit}; {setting.allowed} (default: {setting.default})".replace("%", "%%"),
+        )
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    overrides = {
+        name.removeprefix("settings:"): value
+        for name, value in vars(arguments).items()
+        if name.startswith("settings:") and value is not None
+    }
+    if arguments.resume:
+        return _resume(arguments, overrides)
+    output = arguments.output or Path("runs")
+    config = load_config(arguments.source, overrides)
+    check_output(output, arguments.name)
+    if arguments.dry_run:
+        print(dump_config(config), end="")
+        return 0
+    folder = create_run(output, arguments.name, arguments.source.stem, config)
+    try:
+        return _run(config, folder, resume=False)
+    except BaseException:
+        folder.forget_if_empty()
+        raise
+
+
+def _resume(arguments: argparse.Namespace, overrides: dict[str, str]) -> int:
+    others = {"--output": arguments.output, "--name": arguments.name, "--dry-run": arguments.dry_run}
+    given = [*(f"--{key}" for key in overrides), *(option for option, value in others.items() if value)]
+    if given:
+        raise UserError(f"{given[0]}: not with --resume, which continues a run as it was")
+    folder, config = open_run(arguments.source)
+    return _run(config, folder, resume=True)
+
+
+def _run(config: Config, folder: RunFolder, resume: bool) -> int:
+    # Bound to standard output as it is now: Brax is imported with its own silenced.
+    console = Console(file=sys.stdout, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    started = time.perf_counter()
+    stopping = lambda: console.print("stopping after this chunk; Ctrl-C again to stop at once, without a checkpoint")
+    with interruptions(announce=stopping) as interrupted:
+        console.print(f"run       {folder.path}")
+        console.print("loading JAX and compiling ...", style="dim")
+        from nigt_jax.training import train  # JAX is loaded here, after everything that can be wrong without it
+
+        display = make_display(console, config.training.iterations)
+        try:
+            summary = train(config, folder.path, resume=resume, progress=display.update, interrupted=interrupted)
+        finally:
+            display.close()
+    _print_summary(console, summary, folder, time.perf_counter() - started)
+    return 130 if summary.interrupted else 0
+
+
+def _print_summary(console: Console, summary: Any, folder: RunFolder, seconds: float) -> None:
+    say = lambda name, text: console.print(f"{name:<10}{text}")
+    if summary.interrupted:
+        say("stopped", f"after iteration {summary.iteration}; go on with: nigt train {folder.path} --resume")
+    first, last = summary.first_evaluation, summary.last_evaluation
+    if last is not None:
+        start = f"{first['return_mean']:.1f} ± {first['return_std']:.1f} -> " if first and first is not last else ""
+        say("return", f"{start}{last['return_mean']:.1f} ± {last['return_std']:.1f} (iteration {last['iteration']})")
+    totals = summary.totals
+    say("counted", f"{totals.gradients:,} gradients, {totals.env_steps:,} steps, {totals.communications:,} exchanges")
+    say("simulated", f"{summary.simulated_time:,.1f} time units")
+    spent = {"compiling": summary.compile_seconds, "training": summary.training_seconds}
+    spent |= {"evaluating": summary.evaluation_seconds}
+    spent |= {"the rest": max(0.0, seconds - sum(spent.values()))}
+    say("time", ", ".join(f"{duration(value)} {name}" for name, value in spent.items()))
+    say("files", f"{folder.config.name}, {folder.metrics.name}, {folder.checkpoints.name}/ in {folder.path}")

@@ -1,0 +1,147 @@
+"""From a YAML file and overrides to a checked Config, or one line that says what is wrong."""
+
+import difflib
+import io
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from nigt_jax.config._describe import describe, sections
+from nigt_jax.config._schema import Config, to_dict
+from nigt_jax.errors import UserError
+
+_ADAPTER = TypeAdapter(Config)
+
+
+def load_config(path: Path, overrides: Mapping[str, str] | None = None, *, complete: bool = False) -> Config:
+    """Reads a configuration file and applies overrides.
+
+    Args:
+      path: a YAML 1.2 file; what it leaves out has its default.
+      overrides: from dotted keys (``method.learning_rate``) to values written as in YAML.
+      complete: refuse a file that leaves anything out, as that of a run never does.
+
+    Returns:
+      The checked configuration.
+
+    Raises:
+      UserError: the file cannot be read or is no YAML mapping; a key or a value is not allowed.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder; give a YAML file, or --resume to continue a run") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {_reason(error)}") from None
+    data = _parse(text, str(path))
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: got a {type(data).__name__}, expected a mapping of sections")
+    for key, value in (overrides or {}).items():
+        _assign(data, key, _parse(value, f"--{key}"))
+    config = check_config(data, source=str(path))
+    if complete and data != to_dict(config):
+        raise UserError(f"{path}: is not complete; a run can only be resumed as it was configured")
+    return config
+
+
+def check_config(data: Mapping[str, Any], source: str = "configuration") -> Config:
+    """Checks plain mappings, as read from YAML, and makes a Config of them.
+
+    Raises:
+      UserError: names the first key that is wrong, what was given and what is allowed.
+    """
+    try:
+        # JSON mode, strict: the kinds of value that YAML has, and no silent conversion between them.
+        return _ADAPTER.validate_json(json.dumps(data, default=str), strict=True)
+    except ValidationError as error:
+        raise UserError(f"{source}: {_first(error)}") from None
+    except (TypeError, ValueError) as error:  # a mapping with keys that are no strings
+        raise UserError(f"{source}: {error}") from None
+
+
+def dump_config(config: Config) -> str:
+    """The complete configuration as YAML, which `load_config` reads back unchanged."""
+    stream = io.StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # the dataclasses are in order of thought
+    yaml.dump(to_dict(config), stream)
+    return stream.getvalue()
+
+
+def nearest_key(key: str, among: Iterable[str] | None = None) -> str | None:
+    """The setting that `key` was probably meant to be, if any."""
+    keys = [setting.key for setting in describe()] if among is None else list(among)
+    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.6)
+    same_name = [k for k in keys if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]  # right name, wrong section
+    return next(iter([*near, *same_name]), None)
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, ValueError, RecursionError) as error:  # a date of the 99th, ten thousand brackets
+        mark = getattr(error, "problem_mark", None)
+        at = f" at line {mark.line + 1}" if mark is not None else ""
+        raise UserError(f"{where}: not YAML{at}: {getattr(error, 'problem', None) or error}".split("\n")[0]) from None
+
+
+def _assign(data: dict[str, Any], key: str, value: Any) -> None:
+    *sections, name = key.split(".")
+    for section in sections:
+        inner = data.get(section)
+        if inner is None:
+            inner = data[section] = {}
+        if not isinstance(inner, dict):
+            raise UserError(f"{section}: got {inner!r}, expected a mapping")
+        data = inner
+    data[name] = value
+
+
+def _first(error: ValidationError) -> str:
+    """One line for the first mistake; an unknown key comes first, as it is usually the cause of the rest."""
+    mistakes = sorted(error.errors(), key=lambda e: e["type"] != "unexpected_keyword_argument")
+    first = mistakes[0]
+    key = _key(first)
+    if first["type"] == "unexpected_keyword_argument":
+        near = nearest_key(key) if "." in key else nearest_key(key, sections()) or nearest_key(key)
+        return f"unknown key {key}; " + (f"did you mean {near}?" if near else "see nigt train --help for the list")
+    if first["type"] == "value_error":
+        message = first["msg"].removeprefix("Value error, ")
+        return f"{key}: {message}" if message.startswith("got ") else message  # the others name keys themselves
+    # Every branch of a union complains: all of them together are what is allowed.
+    allowed = " or ".join(_allowed(m) for m in mistakes if _key(m) == key)
+    given = first["input"]
+    options = re.findall("'([^']*)'", allowed)
+    similar = difflib.get_close_matches(given, options, n=1) if isinstance(given, str) else []
+    hint = f" (did you mean {similar[0]}?)" if similar else ""
+    return f"{key}: got {'a mapping' if isinstance(given, dict) else repr(given)}{hint}, allowed: {allowed}"
+
+
+def _key(mistake: Any) -> str:
+    """The dotted key of a mistake; names of a union's branches, which pydantic adds, are no part of it."""
+    names = {part for setting in describe() for part in setting.key.split(".")}
+    kept, unknown = [], mistake["type"] == "unexpected_keyword_argument"
+    for i, part in enumerate(mistake["loc"]):
+        if isinstance(part, int) or part in names or (unknown and i == len(mistake["loc"]) - 1):
+            kept.append(str(part))
+    return ".".join(kept)
+
+
+def _allowed(mistake: Any) -> str:
+    if mistake["type"] == "too_short":
+        return f"at least {mistake['ctx']['min_length']} of them"
+    message = mistake["msg"].removeprefix("Input should be ")
+    return "a mapping" if message == "an object" else message
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else "it is not UTF-8 text"

@@ -1,0 +1,227 @@
+"""The configuration: typed dataclasses, each field with its meaning, its unit and the values it allows.
+
+Nothing here imports JAX, so that a mistake is answered at once.
+"""
+
+import dataclasses
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from nigt_jax.config import _catalog
+
+_MOST_DEVICES = 256  # of a process: XLA gives up on a CPU in many more parts
+_MOST_ARRIVALS = 10**8  # in a round, counted or not, that a clock has in memory
+
+_RULES = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+def _fits_float32(value: float) -> float:
+    """Refuses what becomes zero or infinite in the precision that everything is computed in."""
+    if value != 0 and not 1e-37 < abs(value) < 1e38:
+        raise ValueError(f"got {value}, allowed: what a float32 can hold, 1e-37 to 1e38")
+    return value
+
+
+Number = Annotated[float, AfterValidator(_fits_float32)]
+
+
+def _setting(default: Any, meaning: str, unit: str = "", **limits: Any) -> Any:
+    """A field with its one-line meaning, its unit (empty: it has none) and pydantic's limits."""
+    if callable(default):
+        limits["default_factory"] = default
+    else:
+        limits["default"] = default
+    return Field(description=meaning, json_schema_extra={"unit": unit}, **limits)
+
+
+@dataclass(frozen=True, kw_only=True, config=_RULES)
+class Environment:
+    """The Brax environment. Actions are in [-1, 1]; every episode starts from a fresh reset."""
+
+    name: Literal[_catalog.ENVIRONMENTS] = _setting("hopper", "Brax environment")  # type: ignore[valid-type]
+    backend: Literal[_catalog.BACKENDS] = _setting("spring", "physics pipeline of Brax")  # type: ignore[valid-type]
+    horizon: int = _setting(200, "length at which an episode is cut", "environment steps", ge=1, le=1_000_000)
+
+
+@dataclass(frozen=True, kw_only=True, config=_RULES)
+class Policy:
+    """The paper's policy: a tanh MLP with a head for the mean and one for the state-dependent deviation."""
+
+    hidden_sizes: Annotated[tuple[Annotated[int, Field(ge=1, le=100_000)], ...], Field(min_length=1)] = _setting(
+        (64, 64), "widths of the hidden layers", "units"
+    )
+    min_std: Number = _setting(1e-3, "added to the softplus of the deviation, so that no action is certain", gt=0)
+    normalize_observations: bool = _setting(
+        True, "standardise observations by running statistics, frozen within a round"
+    )
+
+
+@dataclass(frozen=True, kw_only=True, config=_RULES)
+class Estimator:
+    """How trajectories become a policy gradient."""
+
+    name: Literal[_catalog.ESTIMATORS] = _setting(  # type: ignore[valid-type]
+        "leave_one_out", "policy_gradient is the paper's eq. (3); the others reduce its variance"
+    )
+    discount: Number = _setting(0.99, "discount factor of the objective", "per environment step", gt=0, le=1)
+    gae_lambda: Number = _setting(0.95, "lambda of generalised advantage estimation (gae only)", ge=0, le=1)
+    critic_learning_rate: Number = _setting(1e-3, "Adam step of the value baseline (gae only)", gt=0)
+    critic_steps: int = _setting(
+        8, "Adam steps of the value baseline a round (gae only)", "gradient steps", ge=1, le=100_000
+    )
+
+
+@dataclass(frozen=True, kw_only=True, config=_RULES)
+class Method:
+    """Who is counted and what the server does with the result."""
+
+    name: Literal[_catalog.METHODS] = _setting("rennala_nigt", "aggregation rule and update")  # type: ignore[valid-type]
+    learning_rate: Number = _setting(
+        2**-5, "length of a step of the iterate (the paper's alpha)", "distance in parameter space", gt=0
+    )
+    momentum: Number = _setting(0.9, "weight of the past direction, 1 - eta in the paper's letters", ge=0, le=1 - 1e-6)
+    batch_size: int = _setting(20, "gradients counted a round (the paper's M)", "gradients", ge=1, le=10_000_000)
+    initial_batch_size: int | None = _setting(
+        None, "gradients counted in the first round (M_init); null for batch_size", "gradients", ge=1, le=10_000_000
+    )
+    trajectories_per_gradient: int = _setting(1, "episodes averaged into one gradient", "episodes", ge=1, le=1_000_000)
+
+
+@dataclass(frozen=True, kw_only=True, config=_RULES)
+class PowerLaw:
+    """A time for every worker: scale * i^worker_exponent * d^parameter_exponent for i = 1, 2, ..., or a list."""
+
+    scale: Number = _setting(1.0, "time of worker 1", "time units", ge=0)
+    worker_exponent: Number = _setting(
+        0.5, "exponent of the worker's number i; 0.5 gives the square root of i", ge=-10, le=10
+    )
+    parameter_exponent: Number = _setting(0.0, "exponent of the number d of policy parameters", ge=-10, le=10)
+    values: tuple[Annotated[Number, Field(ge=0)], ...] | None = _setting(
+        None, "the times themselves, one a worker, instead of the law; null for the law", "time units"
+    )
+
+
+@dataclass(frozen=True, kw_only=True, config=_RULES)
+class Workers:
+    """The simulated workers. One time unit is what worker 1 needs for a gradient where scale is 1."""
+
+    count: int = _setting(10, "logical workers, however many devices do their work", "workers", ge=1, le=1_000_000)
+    compute_time: PowerLaw = _setting(PowerLaw, "time of one gradient (the paper's h_i)")
+    communication_time: PowerLaw = _setting(
+        PowerLaw, "time of one exchange (the paper's kappa_i); a round costs the largest"
+    )
+
+    @model_validator(mode="after")
+    def _times_fit(self) -> "Workers":
+        for name in ("compute_time", "communication_time"):
+            values = getattr(self, name).values
+            if values is not None and len(values) != self.count:
+                raise ValueError(
+                    f"workers.{name}.values: got {len(values)} times, allowed: one for each of {self.count} workers"
+                )
+        law = self.compute_time
+        key, smallest = ("scale", law.scale) if law.values is None else ("values", min(law.values))
+        if smallest == 0:
+            raise ValueError(f"workers.compute_time.{key}: got 0, a gradient that takes no time, allowed: above 0")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=_RULES)
+class Training:
+    """How long, and on what."""
+
+    iterations: int = _setting(300, "rounds, each one update of the iterate", "rounds", ge=1, le=1_000_000_000)
+    chunk: int = _setting(10, "rounds in one compiled call, after which progress is shown", "rounds", ge=1, le=100_000)
+    platform: Literal["auto", "cpu", "gpu", "tpu"] = _setting("auto", "auto takes an accelerator when there is one")
+    devices: Literal["auto"] | Annotated[int, Field(ge=1, le=_MOST_DEVICES)] = _setting(
+        "auto",
+        "devices to share a round's episodes; a CPU is split into as many. auto: as many as divide the batch",
+        "devices",
+    )
+    spmd: Literal["pmap", "shard_map"] = _setting("pmap", "how the per-device function is mapped; the same numbers")
+    compilation_cache: bool = _setting(
+        True, "keep compiled programs in the user's cache folder (or JAX_COMPILATION_CACHE_DIR) for the next start"
+    )
+
+
+@dataclass(frozen=True, kw_only=True, config=_RULES)
+class Evaluation:
+    """Episodes of the iterate, from the same keys every time, with the stochastic policy."""
+
+    every: int = _setting(
+        25,
+        "rounds from one evaluation to the next; the first and the last are always made",
+        "rounds",
+        ge=1,
+        le=1_000_000_000,
+    )
+    episodes: int = _setting(16, "episodes in an evaluation", "episodes", ge=1, le=1_000_000)
+    seed: int = _setting(1, "seed of the evaluation episodes", ge=0, le=2**32 - 1)
+
+
+@dataclass(frozen=True, kw_only=True, config=_RULES)
+class Checkpoint:
+    """Full state, written atomically. The last round and an interruption always write one."""
+
+    every: int = _setting(50, "rounds from one checkpoint to the next", "rounds", ge=1, le=1_000_000_000)
+    keep: int = _setting(3, "checkpoints kept, the newest", "checkpoints", ge=1, le=1_000_000)
+
+
+@dataclass(frozen=True, kw_only=True, config=_RULES)
+class Config:
+    """Everything that decides a run."""
+
+    seed: int = _setting(0, "seed of the initial policy and of all training episodes", ge=0, le=2**32 - 1)
+    environment: Environment = _setting(Environment, "")
+    policy: Policy = _setting(Policy, "")
+    estimator: Estimator = _setting(Estimator, "")
+    method: Method = _setting(Method, "")
+    workers: Workers = _setting(Workers, "")
+    training: Training = _setting(Training, "")
+    evaluation: Evaluation = _setting(Evaluation, "")
+    checkpoint: Checkpoint = _setting(Checkpoint, "")
+
+    @model_validator(mode="after")
+    def _batch_splits(self) -> "Config":
+        episodes, devices = self.episodes_per_round, self.training.devices
+        if devices != "auto" and episodes % devices:
+            fits = ", ".join(str(k) for k in range(1, min(episodes, _MOST_DEVICES) + 1) if episodes % k == 0)
+            raise ValueError(
+                f"training.devices: got {devices}, but a round has {episodes} episodes "
+                f"(method.batch_size * method.trajectories_per_gradient); allowed: {fits}"
+            )
+        if self.estimator.name == "leave_one_out" and episodes < 2:
+            raise ValueError(
+                "estimator.name: got leave_one_out with 1 episode a round, which leaves nothing; "
+                "allowed: method.batch_size of at least 2, or another estimator"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _clock_fits(self) -> "Config":
+        largest = max(self.method.batch_size, self.method.initial_batch_size or 0)
+        if self.workers.count * largest > _MOST_ARRIVALS:
+            raise ValueError(
+                f"workers.count: got {self.workers.count} with rounds of {largest} gradients, allowed: a product of at "
+                f"most {_MOST_ARRIVALS}"
+            )
+        return self
+
+    @property
+    def episodes_per_round(self) -> int:
+        """Episodes of every round but the first."""
+        return self.method.batch_size * self.method.trajectories_per_gradient
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The configuration as plain mappings, lists and scalars, ready for YAML."""
+    plain = dataclasses.asdict(config)
+    return _lists(plain)
+
+
+def _lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _lists(v) for k, v in value.items()}
+    return [_lists(v) for v in value] if isinstance(value, tuple) else value

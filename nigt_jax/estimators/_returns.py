@@ -1,0 +1,65 @@
+"""Estimators that need nothing but the rewards of the batch."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from nigt_jax.estimators._score import Estimator, EstimatorSettings, return_to_go
+from nigt_jax.rollout import Normalizer, Trajectories
+
+
+def _discounted_from_start(
+    state: tuple[()], episodes: Trajectories, normalizer: Normalizer, settings: EstimatorSettings, axis_name: str | None
+) -> Float[Array, "time lanes"]:
+    r"""Eq. (3) of the paper: :math:`A_t = \sum_{h \ge t} \gamma^h r_h`, discounted from the start, no baseline.
+
+    Unbiased for the gradient of the discounted return :math:`E \sum_t \gamma^t r_t` up to the horizon.
+    """
+    del state, normalizer, axis_name
+    from_start = settings.discount ** jnp.arange(episodes.reward.shape[0], dtype=jnp.float32)
+    return from_start[:, None] * return_to_go(episodes.reward, settings.discount)
+
+
+def _discounted_from_now(
+    state: tuple[()], episodes: Trajectories, normalizer: Normalizer, settings: EstimatorSettings, axis_name: str | None
+) -> Float[Array, "time lanes"]:
+    r""":math:`A_t = \sum_{h \ge t} \gamma^{h-t} r_h`: late steps are not discounted away.
+
+    For a discount of 1 unbiased for the gradient of the return. Below 1 it is no gradient of the discounted return:
+    each step lacks its factor :math:`\gamma^t`. It then estimates, without bias, the gradient of the undiscounted
+    return in which the effect of each action is discounted from the time of the action.
+    """
+    del state, normalizer, axis_name
+    return return_to_go(episodes.reward, settings.discount)
+
+
+def _leave_one_out(
+    state: tuple[()], episodes: Trajectories, normalizer: Normalizer, settings: EstimatorSettings, axis_name: str | None
+) -> Float[Array, "time lanes"]:
+    r"""Return to go, less the mean of the *other* episodes' at the same time step.
+
+    The others are independent of the action that the baseline is subtracted from, so it has the expectation of
+    ``return_to_go`` and no other; the mean of all episodes, the own one included, would shrink it by 1 - 1/N. An
+    episode that has ended has a return to go of zero, and counts as such. Without others there is no baseline.
+    """
+    to_go = _discounted_from_now(state, episodes, normalizer, settings, axis_name)
+    total = to_go.sum(1)
+    number = episodes.alive[0].sum(dtype=jnp.float32)  # an episode that never began is no episode
+    if axis_name is not None:
+        total, number = jax.lax.psum((total, number), axis_name)
+    return to_go - (total[:, None] - to_go) / jnp.maximum(number - 1, 1)
+
+
+def _stateless(coefficients: Any) -> Estimator:
+    return Estimator(
+        init=lambda key, observation_size: (),
+        coefficients=coefficients,
+        learn=lambda state, episodes, normalizer, settings, axis_name: state,
+    )
+
+
+policy_gradient = _stateless(_discounted_from_start)
+return_to_go_gradient = _stateless(_discounted_from_now)
+leave_one_out = _stateless(_leave_one_out)

@@ -1,0 +1,104 @@
+"""The server's side of a method: propose where to take gradients (ask), absorb them (tell).
+
+The two are apart because the same method runs under a simulated clock, in lockstep on devices, and on a cluster.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import optax
+from jaxtyping import Array, Float
+
+from nigt_jax.clocks import Round
+from nigt_jax.transforms import rennala_mean, tree_norm
+
+
+class QueryPoint(NamedTuple):
+    """Parameters at which gradients are taken. Never to be evaluated or shipped."""
+
+    params: Any
+
+
+class Iterate(NamedTuple):
+    """Parameters that are the model: what is evaluated and shipped."""
+
+    params: Any
+
+
+class StepSettings(NamedTuple):
+    """Hyperparameters of an update; traced, so that runs with other values share one program."""
+
+    learning_rate: Float[Array, ""]
+    momentum: Float[Array, ""]
+
+
+class Method(NamedTuple):
+    """One entry of the registry: who is counted, how the counted are combined, and the update.
+
+    Attributes:
+      round: (finishing times [workers, k], batch size) to the round.
+      weigh: round to the weight of each worker's counted gradients, [workers]; only their ratios matter.
+      update: settings to the transformation that steps the parameters that workers are sent.
+      model: (state of the update, parameters sent) to the iterate.
+    """
+
+    round: Callable[..., Round]
+    weigh: Callable[[Round], Float[Array, " workers"]]
+    update: Callable[[StepSettings], optax.GradientTransformationExtraArgs]
+    model: Callable[[optax.OptState, Any], Any]
+
+
+class ServerState(NamedTuple):
+    """Everything that the server knows.
+
+    Attributes:
+      sent: the parameters that workers are sent, the query point.
+      opt_state: the update's state, from which the iterate follows.
+    """
+
+    sent: Any
+    opt_state: optax.OptState
+
+
+def start(method: Method, params: Any, settings: StepSettings) -> ServerState:
+    """The server before the first round: query point and iterate are both `params`."""
+    return ServerState(params, method.update(settings).init(params))
+
+
+def ask(state: ServerState) -> QueryPoint:
+    """Where the next gradients are to be taken. A pure proposal: the state does not change."""
+    return QueryPoint(state.sent)
+
+
+def tell(
+    method: Method,
+    state: ServerState,
+    settings: StepSettings,
+    gradient_sum: Any,
+    weight: Float[Array, ""],
+    axis_name: Any,
+) -> tuple[ServerState, Float[Array, ""]]:
+    """Absorbs a round.
+
+    Args:
+      method: whose rules apply.
+      state: the server before.
+      settings: of this update.
+      gradient_sum: this shard's weighted sum of policy gradients (ascent directions), a tree like the parameters.
+      weight: the sum of the weights. Shards are devices, not workers: whose a gradient is shows in its weight alone.
+      axis_name: the axis that the shards are on, or None.
+
+    Returns:
+      The server after, and the norm of the aggregated gradient.
+    """
+    aggregate, update = rennala_mean(axis_name), method.update(settings)
+    gradient, _ = aggregate.update(gradient_sum, aggregate.init(state.sent), count=weight)
+    descent = jax.tree.map(lambda g: -g, gradient)  # optax steps downhill on a loss, a policy climbs
+    moves, opt_state = update.update(descent, state.opt_state, state.sent)
+    return ServerState(optax.apply_updates(state.sent, moves), opt_state), tree_norm(gradient)
+
+
+def iterate(method: Method, state: ServerState) -> Iterate:
+    """The model."""
+    return Iterate(method.model(state.opt_state, state.sent))

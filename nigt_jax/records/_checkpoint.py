@@ -1,0 +1,106 @@
+"""Full-state checkpoints by Orbax: complete or absent, the last few kept."""
+
+import contextlib
+import logging
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from nigt_jax.errors import UserError
+
+# Orbax tells at length of what went as planned, and warns of layouts that we do not use.
+logging.getLogger("absl").setLevel(logging.ERROR)
+
+
+class Checkpoints:
+    """The checkpoints of one run: a state (any tree of arrays, keys too) and notes (plain JSON).
+
+    Args:
+      path: folder; made if absent.
+      keep: how many to keep, the newest.
+
+    Raises:
+      OSError: the folder cannot be made.
+    """
+
+    def __init__(self, path: Path, keep: int):
+        self._path = path
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=False)
+        with _as_os_error(path):
+            self._manager = ocp.CheckpointManager(path.absolute(), options=options)
+
+    @property
+    def latest(self) -> int | None:
+        """Iteration of the newest complete checkpoint, or None."""
+        return self._manager.latest_step()
+
+    def save(self, iteration: int, state: Any, notes: dict[str, Any]) -> None:
+        """Writes a checkpoint, to a temporary folder that is renamed when it is whole.
+
+        Raises:
+          OSError: it cannot be written.
+        """
+        if iteration == self.latest:
+            return
+        items = ocp.args.Composite(state=ocp.args.StandardSave(_bare(state)), notes=ocp.args.JsonSave(notes))
+        with _as_os_error(self._path):
+            if not self._manager.save(iteration, args=items):
+                raise FileExistsError(None, "newer checkpoints are there already", str(self._path))
+
+    def notes(self) -> dict[str, Any]:
+        """The notes of the newest checkpoint. UserError where it is damaged."""
+        return self._restore(notes=ocp.args.JsonRestore())["notes"]
+
+    def state(self, like: Any) -> Any:
+        """The state of the newest checkpoint, with the structure, shapes and dtypes of `like`.
+
+        Raises:
+          UserError: it is damaged, or holds something else.
+        """
+        here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])  # wherever it was saved
+        target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), _bare(like))
+        return _dressed(self._restore(state=ocp.args.StandardRestore(target))["state"], like)
+
+    def close(self) -> None:
+        """Releases what Orbax holds."""
+        self._manager.close()
+
+    def _restore(self, **items: Any) -> Any:
+        try:
+            return self._manager.restore(self.latest, args=ocp.args.Composite(**items))
+        except Exception as error:  # Orbax and what it stands on raise anything for a file that is not as they left it
+            first = " ".join(str(error).split())[:120]
+            raise UserError(f"{self._path / str(self.latest)}: this checkpoint cannot be read: {first}") from error
+
+
+@contextlib.contextmanager
+def _as_os_error(path: Path) -> Iterator[None]:
+    """Raises what the operating system said as what it is; Orbax's storage wraps it into a ValueError."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        code = re.search(r"os_error_code='(\d+)'", str(error))
+        if code is None:
+            raise
+        number = int(code[1])
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def _is_key(x: Any) -> bool:
+    return jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def _bare(tree: Any) -> Any:
+    """Random keys as the integers that they wrap."""
+    return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, tree)
+
+
+def _dressed(tree: Any, like: Any) -> Any:
+    return jax.tree.map(
+        lambda x, o: jax.random.wrap_key_data(x, impl=jax.random.key_impl(o)) if _is_key(o) else x, tree, like
+    )

@@ -1,0 +1,93 @@
+"""What a person sees of a run: a live table on a terminal, plain lines in a pipe."""
+
+import math
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+
+class Display(Protocol):
+    """Told of a run as it goes."""
+
+    def update(self, progress: dict[str, Any]) -> None:
+        """Shows how far it is: see `training.Progress` for the keys."""
+
+    def close(self) -> None:
+        """Leaves the last state on the screen."""
+
+
+def make_display(console: Console, total: int) -> Display:
+    """The display that fits where standard output goes.
+
+    Args:
+      console: to write to.
+      total: rounds of the whole run.
+    """
+    return _LiveDisplay(console, total) if console.is_terminal else _Lines(console, total)
+
+
+class _Lines:
+    """One line an evaluation, and now and then one between."""
+
+    def __init__(self, console: Console, total: int):
+        self._console, self._total, self._next = console, total, 0
+
+    def update(self, progress: dict[str, Any]) -> None:
+        done = progress["iteration"]
+        if "return_mean" not in progress and done < self._next and done < self._total:
+            return
+        self._next = done + max(1, self._total // 20)
+        text = "  ".join(f"{name} {value}" for name, value in _shown(progress, self._total))
+        self._console.print(text)
+
+    def close(self) -> None:
+        pass
+
+
+class _LiveDisplay:
+    """A small table that stays in place, with a progress bar."""
+
+    def __init__(self, console: Console, total: int):
+        self._total, self._last_return = total, ""
+        self._live = Live(console=console, refresh_per_second=4)
+        self._live.start()
+
+    def update(self, progress: dict[str, Any]) -> None:
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        table.add_column(style="dim")
+        table.add_column()
+        for name, value in _shown(progress, self._total):
+            if name == "return":
+                self._last_return = f"{value} (iteration {progress['iteration']})"
+            else:
+                table.add_row(name, value)
+        table.add_row("return", self._last_return)
+        table.add_row("", ProgressBar(total=self._total, completed=progress["iteration"], width=40))
+        self._live.update(table, refresh=True)
+
+    def close(self) -> None:
+        self._live.stop()
+
+
+def _shown(progress: dict[str, Any], total: int) -> list[tuple[str, str]]:
+    rows = [
+        ("iteration", f"{progress['iteration']:>{len(str(total))}}/{total}"),
+        ("simulated time", f"{progress['simulated_time']:,.1f}"),
+        ("useful steps/s", f"{progress['steps_per_second']:,.0f}" if progress["steps_per_second"] else "-"),
+        ("time left", duration(progress["seconds_left"])),
+    ]
+    if "return_mean" in progress:
+        rows.insert(2, ("return", f"{progress['return_mean']:.1f} ± {progress['return_std']:.1f}"))
+    return rows
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a person says them."""
+    if seconds is None or not math.isfinite(seconds):
+        return "-"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h {minutes:02d}m" if hours else f"{minutes}m {rest:02d}s" if minutes else f"{rest}s"

@@ -1,0 +1,164 @@
+"""A run's folder: its name, and what lies where in it. Needs no JAX."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from nigt_jax.config import Config, dump_config, load_config
+from nigt_jax.errors import UserError
+
+
+class RunFolder:
+    """``config.yaml``, ``metrics.jsonl`` and ``checkpoints/`` of one run.
+
+    Attributes:
+      path: the folder.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    @property
+    def config(self) -> Path:
+        """The complete resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON record a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Full states, the last few."""
+        return self.path / "checkpoints"
+
+    def write_config(self, config: Config) -> None:
+        """Writes ``config.yaml``, whole or not at all; OSError where it cannot."""
+        write_whole(self.config, dump_config(config))
+
+    def forget_if_empty(self) -> None:
+        """Removes the folder of a run that never began, so that its name can be used again."""
+        if not self.metrics.exists():
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keeps other processes out of the run for as long as this one works on it.
+
+        Raises:
+          UserError: another one does.
+        """
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise UserError(f"{self.path}: another process is running this run") from None
+        finally:
+            os.close(descriptor)  # and with it goes the lock, as it does when the process dies
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file by way of a temporary one, so that a reader finds the old text or the new, and never a part."""
+    temporary = path.with_name(f"{path.name}.new")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def check_output(output: Path, name: str | None) -> None:
+    """Refuses what `create_run` would, as far as can be told without writing anything.
+
+    Raises:
+      UserError: the folder of that name exists, or nothing can be written where it should be.
+    """
+    if name is not None and (name in {"", ".", ".."} or "/" in name or "\0" in name):
+        raise UserError(f"--name: got {name!r}, allowed: the name of one new folder inside --output")
+    try:
+        if name is not None and (output / name).exists():
+            raise _taken(output / name)
+        nearest = output
+        while not nearest.exists() and nearest != nearest.parent:
+            nearest = nearest.parent
+        if not nearest.is_dir():
+            raise UserError(f"--output: {nearest} is no folder")
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise UserError(f"--output: {nearest} cannot be written to")
+    except OSError as error:
+        raise UserError(f"--output: {output}: {error.strerror}") from None
+
+
+def create_run(output: Path, name: str | None, stem: str, config: Config) -> RunFolder:
+    """Makes the folder of a new run and writes its configuration.
+
+    Args:
+      output: folder of runs.
+      name: of this run; None for `stem` with the first free number.
+      stem: what to name it after.
+      config: complete.
+
+    Returns:
+      The folder, which did not exist before: two runs started at once get two.
+
+    Raises:
+      UserError: it exists, or cannot be written.
+    """
+    check_output(output, name)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        folder = RunFolder(_claim(output / name) if name is not None else _claim_numbered(output, stem))
+    except OSError as error:
+        raise UserError(f"{error.filename or output}: cannot be written: {error.strerror}") from None
+    try:
+        folder.write_config(config)
+    except OSError as error:
+        folder.forget_if_empty()
+        raise UserError(f"{folder.config}: cannot be written: {error.strerror}") from None
+    return folder
+
+
+def open_run(path: Path) -> tuple[RunFolder, Config]:
+    """The folder of an earlier run, and its configuration.
+
+    Raises:
+      UserError: it is no run, or its configuration is not valid or not complete (any more).
+    """
+    folder = RunFolder(path)
+    if not path.is_dir():
+        raise UserError(f"{path}: no such run folder; --resume takes the folder of a run, such as runs/default-001")
+    if not folder.config.is_file():
+        raise UserError(f"{path}: is no run folder, it has no config.yaml")
+    return folder, load_config(folder.config, complete=True)
+
+
+def _taken(path: Path) -> UserError:
+    return UserError(f"{path}: exists already; choose another --name, or continue it with --resume")
+
+
+def _claim(path: Path) -> Path:
+    try:
+        path.mkdir()
+    except FileExistsError:
+        raise _taken(path) from None
+    return path
+
+
+def _claim_numbered(output: Path, stem: str) -> Path:
+    number = 1
+    while True:
+        try:
+            path = output / f"{stem}-{number:03d}"
+            path.mkdir()  # fails where another run was quicker
+            return path
+        except FileExistsError:
+            number += 1

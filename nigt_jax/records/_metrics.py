@@ -1,0 +1,69 @@
+"""metrics.jsonl: one record a line, only ever appended to, and cut back to a checkpoint when a run is resumed."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from nigt_jax.errors import UserError
+from nigt_jax.records._folder import write_whole
+
+Record = dict[str, Any]
+
+
+class MetricsLog:
+    """Appends records to ``metrics.jsonl``. A record that was appended survives a crash of the process.
+
+    Args:
+      path: of the file.
+      until: the last iteration to keep of what is there, which has to be there without gaps; what comes later is
+        computed again. -1 keeps nothing.
+
+    Raises:
+      OSError: it cannot be written.
+      UserError: it is damaged, or a record up to `until` is missing.
+    """
+
+    def __init__(self, path: Path, until: int):
+        self._path = path
+        kept = [] if until < 0 else read_metrics(path)[: until + 1]
+        if [record["iteration"] for record in kept] != list(range(until + 1)):
+            raise UserError(f"{path}: does not hold every iteration from 0 to {until}, where the checkpoint is")
+        write_whole(path, "".join(map(_line, kept)))
+
+    def append(self, records: Iterable[Record]) -> None:
+        """Writes the records. On a full disk the last line may remain incomplete; no reader takes it for a record."""
+        text = "".join(map(_line, records))
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def read_metrics(path: Path) -> list[Record]:
+    """The records of a file, without the incomplete line that a crash may have left at its end.
+
+    Raises:
+      UserError: another line is no record, or the file cannot be read.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    records = []
+    for number, line in enumerate(lines[:-1], 1):  # what follows the last line break is empty or incomplete
+        try:
+            record = json.loads(line)
+            if not isinstance(record["iteration"], int):
+                raise TypeError
+        except (ValueError, TypeError, KeyError):
+            raise UserError(
+                f"{path}: line {number} is damaged; a run is resumed only where nothing is missing"
+            ) from None
+        records.append(record)
+    return records
+
+
+def _line(record: Record) -> str:
+    return json.dumps(record, allow_nan=False) + "\n"

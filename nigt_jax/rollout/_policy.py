@@ -1,0 +1,100 @@
+"""The paper's policy: a Gaussian squashed by tanh, both heads depending on the state."""
+
+from typing import Any, NamedTuple, TypeAlias
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from nigt_jax.rollout._brax import running_statistics
+
+Normalizer: TypeAlias = running_statistics.RunningStatisticsState
+
+
+class GaussianMLP(nn.Module):
+    """A tanh MLP with two linear heads: the mean, and the deviation through a softplus.
+
+    The heads start small, so that the first policy is nearly the same Gaussian in every state.
+    """
+
+    action_size: int
+    hidden_sizes: tuple[int, ...] = (64, 64)
+    min_std: float = 1e-3
+
+    @nn.compact
+    def __call__(self, observation: Float[Array, "*batch obs"]) -> tuple[Array, Array]:
+        """Mean and deviation of the action before tanh, each of shape [*batch, action]."""
+        hidden = observation
+        for width in self.hidden_sizes:
+            hidden = jnp.tanh(nn.Dense(width)(hidden))
+        small = nn.initializers.variance_scaling(1e-2, "fan_in", "truncated_normal")
+        mean = nn.Dense(self.action_size, kernel_init=small, name="mean")(hidden)
+        std = nn.softplus(nn.Dense(self.action_size, kernel_init=small, name="std")(hidden)) + self.min_std
+        return mean, std
+
+
+class Policy(NamedTuple):
+    """What acts: the network, and whether observations are standardised on their way in.
+
+    Parameters and statistics are arguments everywhere, never state: the same policy serves query point and iterate.
+    """
+
+    network: nn.Module
+    observation_size: int
+    normalize: bool
+
+    def init(self, key: PRNGKeyArray) -> Any:
+        """Fresh parameters."""
+        return self.network.init(key, jnp.zeros((1, self.observation_size)))
+
+    def init_normalizer(self) -> Normalizer:
+        """Statistics of no observations: mean 0, deviation 1."""
+        state = running_statistics.init_state(jnp.zeros((self.observation_size,)))
+        return jax.tree.map(jnp.asarray, state)
+
+    def distribution(
+        self, params: Any, normalizer: Normalizer, observation: Float[Array, "*batch obs"]
+    ) -> tuple[Array, Array]:
+        """Mean and deviation of the action before tanh, each of shape [*batch, action]."""
+        return self.network.apply(params, self.standardise(normalizer, observation))
+
+    def sample(
+        self, params: Any, normalizer: Normalizer, observation: Float[Array, " obs"], key: PRNGKeyArray
+    ) -> Float[Array, " action"]:
+        """A draw of the action before tanh, for one observation."""
+        mean, std = self.distribution(params, normalizer, observation)
+        return mean + std * jax.random.normal(key, mean.shape)
+
+    def log_density(
+        self,
+        params: Any,
+        normalizer: Normalizer,
+        observation: Float[Array, "*batch obs"],
+        pre_tanh: Float[Array, "*batch action"],
+    ) -> Float[Array, "*batch"]:
+        """Log density of the stored sample before tanh. The Jacobian of tanh does not depend on the parameters."""
+        mean, std = self.distribution(params, normalizer, observation)
+        return jax.scipy.stats.norm.logpdf(pre_tanh, mean, std).sum(-1)
+
+    def standardise(
+        self, normalizer: Normalizer, observation: Float[Array, "*batch obs"]
+    ) -> Float[Array, "*batch obs"]:
+        """The observation as the network sees it."""
+        if not self.normalize:
+            return observation
+        with jax.numpy_rank_promotion("allow"):
+            return running_statistics.normalize(observation, normalizer, max_abs_value=10.0)
+
+
+def observe(
+    normalizer: Normalizer,
+    observation: Float[Array, "time lanes obs"],
+    weight: Float[Array, "time lanes"],
+    axis_name: str | None,
+) -> Normalizer:
+    """The statistics after more observations, from all devices of the axis; weight 0 leaves one out."""
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        return running_statistics.update(
+            normalizer, observation, weights=weight, pmap_axis_name=axis_name, validate_shapes=False
+        )

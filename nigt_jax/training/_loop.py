@@ -1,0 +1,291 @@
+"""The host's side of a run: compiled chunks, and between them records, evaluations, checkpoints and the display."""
+
+import contextlib
+import dataclasses
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from nigt_jax.clocks import to_float
+from nigt_jax.config import Config, to_dict
+from nigt_jax.errors import RunError, UserError
+from nigt_jax.interrupts import interruptions
+from nigt_jax.records import Checkpoints, MetricsLog, Record, RunFolder, read_metrics
+from nigt_jax.training._round import RoundMetrics
+from nigt_jax.training._spmd import claim_devices, with_devices
+from nigt_jax.training._trainer import Trainer
+
+
+@dataclasses.dataclass
+class Totals:
+    """Counters since the start of the run; plain Python numbers, so they neither overflow nor lose small parts.
+
+    Attributes:
+      gradients: counted.
+      env_steps: of counted episodes.
+      communications: exchanges of the size of the parameters, one a round.
+      wall_time: seconds in rounds; compilation, evaluation and checkpoints not included.
+    """
+
+    gradients: int = 0
+    env_steps: int = 0
+    communications: int = 0
+    wall_time: float = 0.0
+
+
+@dataclasses.dataclass
+class Summary:
+    """How a run went.
+
+    Attributes:
+      iteration: rounds done since the start.
+      interrupted: whether it was told to stop before the last round.
+      first_evaluation: of iteration 0; None where none was made.
+      last_evaluation: the newest; None likewise.
+      totals: counters.
+      compile_seconds: of this call.
+      training_seconds: of this call, in rounds.
+      evaluation_seconds: of this call.
+      simulated_time: at the end, in the clock's unit.
+    """
+
+    iteration: int
+    interrupted: bool
+    first_evaluation: Record | None
+    last_evaluation: Record | None
+    totals: Totals
+    compile_seconds: float
+    training_seconds: float
+    evaluation_seconds: float
+    simulated_time: float
+
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+def train(
+    config: Config,
+    folder: Path,
+    *,
+    resume: bool = False,
+    progress: Progress = lambda progress: None,
+    interrupted: threading.Event | None = None,
+    environment: Any = None,
+) -> Summary:
+    """Runs, or goes on with, a training run in its folder.
+
+    Interrupted, it finishes the chunk it is in, writes a checkpoint and returns.
+
+    Args:
+      config: complete.
+      folder: of the run; made, with its config.yaml, where it is not there yet.
+      resume: go on from the newest checkpoint, or from the start where there is none.
+      progress: called after every chunk with a dict of ``iteration``, ``simulated_time``, ``steps_per_second`` (useful
+        ones, None before there are any), ``seconds_left`` (None likewise), and, where one was made, an evaluation.
+      interrupted: looked at between chunks; by default an event that SIGINT and SIGTERM set.
+      environment: a Brax environment without wrappers, instead of the one that the configuration names.
+
+    Returns:
+      How it went.
+
+    Raises:
+      UserError: the folder belongs to another run or to another process, or is damaged; the devices asked for are not
+        there.
+      RunError: a number is not finite, or the disk does not take what was computed.
+    """
+    where = RunFolder(folder)
+    with contextlib.ExitStack() as stack:
+        if interrupted is None:
+            interrupted = stack.enter_context(interruptions())
+        run = None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(where.claimed())
+            run = _Run(config, where, resume, progress, environment)
+            stack.callback(run.checkpoints.close)
+            run.work(interrupted)
+        except OSError as error:
+            safe = run.checkpoints.latest if run is not None else None
+            kept = "nothing was computed yet" if safe is None else f"the run is whole up to iteration {safe}"
+            raise RunError(
+                f"{error.filename or folder}: cannot be written: {error.strerror or error}; {kept}; "
+                f"to go on: nigt train {folder} --resume"
+            ) from error
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            raise RunError(f"the device has too little memory: {str(error).splitlines()[0]}") from error
+        return run.summary(interrupted.is_set())
+
+
+class _Run:
+    """A run under way: the state on the devices, and everything that is on the disk."""
+
+    def __init__(self, config: Config, folder: RunFolder, resume: bool, progress: Progress, environment: Any):
+        if not resume and (folder.metrics.exists() or folder.checkpoints.exists()):
+            raise UserError(f"{folder.path}: holds a run already; continue it with resume, or take another folder")
+        # First of all: whatever else makes JAX look for devices would keep the CPU from being split.
+        config = with_devices(config, len(claim_devices(config)))
+        self._progress = progress
+        self.checkpoints = Checkpoints(folder.checkpoints, config.checkpoint.keep)
+        latest = self.checkpoints.latest
+        notes = None if latest is None else self.checkpoints.notes()
+        if notes is not None:
+            _refuse_changes(notes["config"], config, folder)
+        folder.write_config(config)
+        self._config = config
+        self._trainer = Trainer(config, environment)
+        self._state, self._totals = self._trainer.initial_state(), Totals()
+        if notes is not None:
+            self._state = self._trainer.place(self.checkpoints.state(self._state))
+            self._totals = Totals(**notes["totals"])
+        self.iteration = self._began_at = latest or 0
+        self._log = MetricsLog(folder.metrics, self.iteration if self.iteration > 0 else -1)
+        self._training_seconds = self._evaluation_seconds = 0.0
+        evaluated = [r for r in read_metrics(folder.metrics) if "return_mean" in r]
+        self._first: Record | None = evaluated[0] if evaluated else None
+        self._last: Record | None = evaluated[-1] if evaluated else None
+
+    def work(self, interrupted: threading.Event) -> None:
+        """Everything that is left to do, or until interrupted; in the end there is a checkpoint of it."""
+        left = self.iteration < self._config.training.iterations
+        if left and not interrupted.is_set():
+            self._trainer.compile()
+            if self.iteration == 0:
+                self._begin()
+        while self.iteration < self._config.training.iterations and not interrupted.is_set():
+            self._advance()
+        self._save()
+
+    def summary(self, interrupted: bool) -> Summary:
+        """How this call went."""
+        return Summary(
+            iteration=self.iteration,
+            interrupted=interrupted and self.iteration < self._config.training.iterations,
+            first_evaluation=self._first,
+            last_evaluation=self._last,
+            totals=self._totals,
+            compile_seconds=self._trainer.compile_seconds,
+            training_seconds=self._training_seconds,
+            evaluation_seconds=self._evaluation_seconds,
+            simulated_time=to_float(self._state.clock),
+        )
+
+    def _begin(self) -> None:
+        """The record of iteration 0: nothing counted yet, and the return of the untrained policy."""
+        counters = {"gradients": 0, "env_steps": 0, "communications": 0, "simulated_time": 0.0, "wall_time": 0.0}
+        self._first = self._evaluated({"iteration": 0, **counters})
+        self._log.append([self._first])
+        self._show(self._first, steps=0, seconds=0.0)
+
+    def _advance(self) -> None:
+        """One chunk, to the next round at which something is due; its records, and what is due."""
+        rounds = self._rounds_until_due()
+        started = time.perf_counter()
+        self._state, metrics = self._trainer.run(self._state, rounds)
+        seconds = time.perf_counter() - started
+        self._training_seconds += seconds
+        records = self._records(metrics, seconds)
+        self.iteration += rounds
+        self._refuse_nonsense(metrics, records)
+        if self._due(self._config.evaluation.every):
+            records[-1] = self._evaluated(records[-1])
+        self._log.append(records)
+        self._show(records[-1], int(metrics.env_steps.sum()), seconds)
+        if self._due(self._config.checkpoint.every):
+            self._save()
+
+    def _save(self) -> None:
+        """A checkpoint of this moment; what metrics.jsonl holds is never behind it."""
+        notes = {
+            "totals": dataclasses.asdict(self._totals),
+            "config": to_dict(self._config),
+        }
+        self.checkpoints.save(self.iteration, self._state, notes)
+
+    def _due(self, every: int) -> bool:
+        return self.iteration % every == 0 or self.iteration == self._config.training.iterations
+
+    def _rounds_until_due(self) -> int:
+        """Chunks end where they would have without an interruption, so that a resumed run is the same run."""
+        config, now = self._config, self.iteration
+        steps = (config.training.chunk, config.evaluation.every, config.checkpoint.every)
+        return min(config.training.iterations, *((now // every + 1) * every for every in steps)) - now
+
+    def _records(self, metrics: RoundMetrics, seconds: float) -> list[Record]:
+        """One record a round, from increments to totals; a round's share of the chunk's time is all that is known."""
+        records, totals = [], self._totals
+        rounds = len(metrics.gradients)
+        for k in range(rounds):
+            totals.gradients += int(metrics.gradients[k])
+            totals.env_steps += int(metrics.env_steps[k])
+            totals.communications += 1
+            totals.wall_time += seconds / rounds
+            records.append(
+                {
+                    "iteration": self.iteration + k + 1,
+                    "gradients": totals.gradients,
+                    "env_steps": totals.env_steps,
+                    "communications": totals.communications,
+                    "simulated_time": float(metrics.time.high[k]) + float(metrics.time.low[k]),
+                    "wall_time": round(totals.wall_time, 6),
+                    "discarded": int(metrics.discarded[k]),
+                    "query_return_mean": float(metrics.query_return_mean[k]),
+                    "gradient_norm": float(metrics.gradient_norm[k]),
+                    "diverged": int(metrics.diverged[k]),
+                }
+            )
+        return records
+
+    def _evaluated(self, record: Record) -> Record:
+        started = time.perf_counter()
+        self._last = record | self._trainer.evaluate(self._state)
+        self._evaluation_seconds += time.perf_counter() - started
+        if not np.isfinite(self._last["return_mean"]):
+            raise RunError(f"the return at iteration {record['iteration']} is not finite; {self._saved()}")
+        return self._last
+
+    def _refuse_nonsense(self, metrics: RoundMetrics, records: list[Record]) -> None:
+        """Stops at the first round that cannot be right; what came before it is recorded."""
+        finite = np.isfinite(metrics.gradient_norm) & np.isfinite(metrics.query_return_mean)
+        wrong = np.flatnonzero(~(finite & metrics.complete))
+        if wrong.size:
+            first = int(wrong[0])
+            self._log.append(records[:first])
+            what = "the gradient or the return" if not finite[first] else "the time"
+            raise RunError(f"{what} of iteration {records[first]['iteration']} is not finite; {self._saved()}")
+
+    def _saved(self) -> str:
+        latest = self.checkpoints.latest
+        return "there is no checkpoint yet" if latest is None else f"the last checkpoint is of iteration {latest}"
+
+    def _show(self, record: Record, steps: int, seconds: float) -> None:
+        done = self.iteration - self._began_at
+        busy = self._training_seconds + self._evaluation_seconds
+        left = busy / done * (self._config.training.iterations - self.iteration) if done else None
+        speed = steps / seconds if seconds else None
+        self._progress(record | {"steps_per_second": speed, "seconds_left": left})
+
+
+def _refuse_changes(began_with: dict[str, Any], config: Config, folder: RunFolder) -> None:
+    """UserError where config.yaml differs from what the checkpoint was made with, but for how long and how often."""
+    before, now = _flat(began_with), _flat(to_dict(config))
+    may_change = ("training.iterations", "training.devices", "checkpoint.every", "checkpoint.keep")
+    for key in sorted(before.keys() | now.keys()):
+        if key not in may_change and before.get(key) != now.get(key):
+            raise UserError(
+                f"{folder.config}: {key} is {now.get(key)}, but the run was made with {before.get(key)}; of a run that "
+                f"has begun only these may be changed: {', '.join(may_change)}"
+            )
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat

@@ -1,0 +1,129 @@
+"""What a run is made of: the parts that never change, and the state that every round replaces."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, PRNGKeyArray, UInt
+
+from nigt_jax.clocks import FixedTimes, SimulatedTime, power_law, time_zero
+from nigt_jax.config import Config
+from nigt_jax.estimators import Estimator, EstimatorSettings, make_estimator
+from nigt_jax.methods import METHODS, Method, ServerState, StepSettings, start
+from nigt_jax.rollout import GaussianMLP, Normalizer, Policy
+
+
+class Settings(NamedTuple):
+    """Every hyperparameter that does not decide a shape: traced arguments, never constants of the program.
+
+    Attributes:
+      step: of the update.
+      estimator: of the estimator.
+      clock: how long workers take.
+      batch_size: gradients counted in a round.
+      initial_batch_size: gradients counted in the first round.
+    """
+
+    step: StepSettings
+    estimator: EstimatorSettings
+    clock: FixedTimes
+    batch_size: Int[Array, ""]
+    initial_batch_size: Int[Array, ""]
+
+
+class TrainState(NamedTuple):
+    """Everything that a round changes and a checkpoint keeps.
+
+    Attributes:
+      iteration: rounds done.
+      server: query point, and the state of the update.
+      normalizer: observation statistics, as of the last round.
+      estimator: the estimator's own state, such as a value baseline.
+      clock: simulated time.
+      key: root of all randomness of training; a round folds in its number, an episode its place in the round.
+    """
+
+    iteration: Int[Array, ""]
+    server: ServerState
+    normalizer: Normalizer
+    estimator: Any
+    clock: SimulatedTime
+    key: PRNGKeyArray
+
+
+class Parts(NamedTuple):
+    """What the rounds are made of: fixed for a program.
+
+    Attributes:
+      environment: a Brax environment without wrappers.
+      policy: what acts in it.
+      estimator: from episodes to a gradient.
+      method: who is counted, and the update.
+      horizon: length at which an episode is cut, in steps.
+      lanes: episodes that one device runs side by side.
+      gradients: most gradients that a round may count.
+      trajectories_per_gradient: episodes averaged into one gradient.
+    """
+
+    environment: Any
+    policy: Policy
+    estimator: Estimator
+    method: Method
+    horizon: int
+    lanes: int
+    gradients: int
+    trajectories_per_gradient: int
+
+
+def make_parts(config: Config, environment: Any, devices: int) -> Parts:
+    """The parts that the configuration names, for so many devices."""
+    shown = jax.eval_shape(environment.reset, jax.random.key(0)).obs
+    network = GaussianMLP(environment.action_size, config.policy.hidden_sizes, config.policy.min_std)
+    policy = Policy(network, shown.shape[-1], config.policy.normalize_observations)
+    return Parts(
+        environment=environment,
+        policy=policy,
+        estimator=make_estimator(config.estimator, policy),
+        method=METHODS[config.method.name],
+        horizon=config.environment.horizon,
+        lanes=config.episodes_per_round // devices,
+        gradients=max(config.method.batch_size, config.method.initial_batch_size or 0),
+        trajectories_per_gradient=config.method.trajectories_per_gradient,
+    )
+
+
+def make_settings(config: Config, policy: Policy) -> Settings:
+    """The configuration's hyperparameters as arrays; times may depend on the number of the policy's parameters."""
+    method, estimator, workers = config.method, config.estimator, config.workers
+    parameters = sum(x.size for x in jax.tree.leaves(jax.eval_shape(policy.init, jax.random.key(0))))
+    times = [power_law(law, workers.count, parameters) for law in (workers.compute_time, workers.communication_time)]
+    real = lambda x: jnp.asarray(x, jnp.float32)
+    return Settings(
+        step=StepSettings(real(method.learning_rate), real(method.momentum)),
+        estimator=EstimatorSettings(
+            discount=real(estimator.discount),
+            gae_lambda=real(estimator.gae_lambda),
+            critic_learning_rate=real(estimator.critic_learning_rate),
+        ),
+        clock=FixedTimes(*map(jnp.asarray, times)),
+        batch_size=jnp.asarray(method.batch_size, jnp.int32),
+        initial_batch_size=jnp.asarray(method.initial_batch_size or method.batch_size, jnp.int32),
+    )
+
+
+def initial_state(parts: Parts, settings: Settings, seed: int | UInt[Array, ""]) -> TrainState:
+    """The state before the first round."""
+    policy_key, estimator_key, key = jax.random.split(stream(seed, "training"), 3)
+    return TrainState(
+        iteration=jnp.zeros([], jnp.int32),
+        server=start(parts.method, parts.policy.init(policy_key), settings.step),
+        normalizer=parts.policy.init_normalizer(),
+        estimator=parts.estimator.init(estimator_key, parts.policy.observation_size),
+        clock=time_zero(),
+        key=key,
+    )
+
+
+def stream(seed: int | UInt[Array, ""], purpose: str) -> PRNGKeyArray:
+    """The root key of one purpose. Without it, equal seeds of training and evaluation would share episodes."""
+    return jax.random.fold_in(jax.random.key(seed), {"training": 0x7EA1, "evaluation": 0xE7A1}[purpose])

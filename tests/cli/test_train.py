@@ -1,0 +1,198 @@
+"""The installed command as a user types it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+NIGT = str(Path(sys.executable).with_name("nigt"))
+ROOT = Path(__file__).parents[2]
+TINY = """
+environment: {name: fast, horizon: 5}
+policy: {hidden_sizes: [4]}
+method: {batch_size: 4}
+training: {iterations: 2000, chunk: 5, platform: cpu}
+evaluation: {every: 1000, episodes: 4}
+checkpoint: {every: 500}
+"""
+
+
+def nigt(*arguments, cwd=ROOT, **options):
+    """What the command printed and returned."""
+    done = subprocess.run([NIGT, *map(str, arguments)], cwd=cwd, text=True, capture_output=True, timeout=300, **options)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A configuration that runs in no time."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "COMMAND"),
+        (("trian",), "invalid choice: 'trian'"),
+        (("train",), "CONFIG"),
+        (("train", "none.yaml"), "none.yaml: cannot be read"),
+        (("train", "configs"), "is a folder"),
+        (("train", "configs/quick.yaml", "--method.learning_rat", "1"), "did you mean --method.learning_rate?"),
+        (("train", "configs/quick.yaml", "--method.learning_rate"), "expected one argument"),
+        (("train", "configs/quick.yaml", "--method.learning_rate", "-1"), "greater than 0"),
+        (("train", "configs/quick.yaml", "extra"), "'extra'"),
+        (("train", "configs/quick.yaml", "--training.devices", "7"), "allowed: 1, 2, 4"),
+        (("train", "configs/quick.yaml", "--output", "README.md"), "is no folder"),
+        (("train", "configs/quick.yaml", "--output", ".", "--name", "tests"), "exists already"),
+        (("train", "configs/quick.yaml", "--name", "a/b"), "--name"),
+        (("train", "tests", "--resume"), "no config.yaml"),
+        (("train", "none", "--resume"), "no such run folder"),
+        (("train", "tests", "--resume", "--seed", "3"), "not with --resume"),
+    ],
+)
+def test_mistakes(arguments, says):
+    done = nigt(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_cpu_is_split_into_as_many_devices_as_asked_for(tiny, tmp_path):
+    done = nigt(
+        "train", tiny, "--output", tmp_path, "--name", "x", "--training.devices", "4", "--training.iterations", "2"
+    )
+    assert done.returncode == 0, done.stderr
+    assert nigt("train", tmp_path / "x", "--resume").returncode == 0  # done already; with the same four
+
+
+def test_backends_that_are_not_there(tiny, tmp_path):
+    done = nigt("train", tiny, "--output", tmp_path, env=os.environ | {"JAX_PLATFORMS": "bogus"})
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "finds no device" in done.stderr
+
+
+def test_a_platform_that_is_not_there_leaves_nothing_behind(tiny, tmp_path):
+    done = nigt("train", tiny, "--training.platform", "tpu", "--output", tmp_path / "runs", "--name", "x")
+    assert done.returncode == 2
+    assert "training.platform: got tpu" in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "runs" / "x").exists()
+
+
+def test_dry_run_prints_the_whole_configuration_and_writes_nothing(tiny, tmp_path):
+    done = nigt("train", tiny, "--dry-run", "--seed", "7", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "seed: 7" in done.stdout
+    assert "gae_lambda" in done.stdout
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny.yaml"]
+    again = tmp_path / "again.yaml"
+    again.write_text(done.stdout)
+    assert nigt("train", again, "--dry-run").stdout == done.stdout
+
+
+def test_help_explains_every_setting():
+    from nigt_jax.config import describe
+
+    text = nigt("train", "--help").stdout
+    flat = " ".join(text.split())
+    for setting in describe():
+        assert f"--{setting.key} " in flat
+    assert "[distance in parameter space]" in flat
+    assert "(default: 0.9)" in flat
+    assert "train" in nigt("--help").stdout
+    assert nigt("--version").stdout.startswith("nigt_jax ")
+
+
+def test_a_run_from_start_to_end(tiny, tmp_path):
+    done = nigt("train", tiny, "--output", tmp_path / "runs", "--training.iterations", "20")
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "runs" / "tiny-001"
+    assert str(folder) in done.stdout
+    for word in ("iteration", "simulated time", "return", "useful steps/s", "time left", "compiling"):
+        assert word in done.stdout
+    assert "\x1b" not in done.stdout  # plain lines in a pipe
+    assert done.stderr == ""
+    config = (folder / "config.yaml").read_text()
+    assert "iterations: 20" in config
+    assert f"devices: {max(k for k in (1, 2, 4) if k <= len(os.sched_getaffinity(0)))}" in config  # auto, resolved
+    assert [p.name for p in (folder / "checkpoints").iterdir()] == ["20"]
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == 21
+    assert nigt("train", tiny, "--output", tmp_path / "runs", "--name", "tiny-001").returncode == 2
+
+
+def test_the_quick_configuration_learns(tmp_path):
+    """The whole thing as a user starts it: an untrained hopper falls, a trained one hops."""
+    done = nigt("train", "configs/quick.yaml", "--output", tmp_path, "--name", "quick")
+    assert done.returncode == 0, done.stderr
+    lines = (tmp_path / "quick" / "metrics.jsonl").read_text().splitlines()
+    first, last = json.loads(lines[0]), json.loads(lines[-1])
+    assert last["return_mean"] > first["return_mean"] + 3 * first["return_std"]
+
+
+def test_a_failed_start_leaves_its_name_free(tiny, tmp_path):
+    huge = ("--workers.compute_time.parameter_exponent", "10", "--workers.compute_time.scale", "1e30")
+    done = nigt("train", tiny, "--output", tmp_path, "--name", "x", *huge)
+    assert done.returncode == 2
+    assert "a float32 can hold" in done.stderr
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("seconds", [0.7, 1.5, 3.0])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_while_it_starts(tiny, tmp_path, number, seconds):
+    """Whatever it was doing, loading, compiling or running: status 130, and what there is can be resumed."""
+    command = [NIGT, "train", str(tiny), "--output", str(tmp_path), "--name", "r"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.readline()  # the run's folder exists, JAX is not loaded
+    time.sleep(seconds)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (130, "")
+    assert "stopping after this chunk" in out
+    assert any((tmp_path / "r" / "checkpoints").iterdir())
+
+
+def test_a_killed_run_is_resumed_without_gaps(tiny, tmp_path):
+    command = [NIGT, "train", str(tiny), "--output", str(tmp_path), "--name", "r", "--checkpoint.every", "100"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    while len(list((tmp_path / "r" / "checkpoints").glob("[1-9]*00"))) < 2:
+        time.sleep(0.05)
+        assert process.poll() is None
+    process.kill()
+    process.communicate()
+    assert nigt("train", tmp_path / "r", "--resume").returncode == 0
+    records = [json.loads(line) for line in (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()]
+    assert [r["iteration"] for r in records] == list(range(2001))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_and_resume(tiny, tmp_path, number):
+    process = subprocess.Popen(
+        [NIGT, "train", str(tiny), "--output", str(tmp_path), "--name", "r"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    for line in process.stdout:
+        if line.startswith("iteration") and not line.split()[1].startswith("0/"):
+            process.send_signal(number)
+            break
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "--resume" in out
+    assert err == ""
+    checkpoint = max(int(p.name) for p in (tmp_path / "r" / "checkpoints").iterdir())
+    records = [json.loads(line) for line in (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()]
+    assert records[-1]["iteration"] == checkpoint > 0
+    assert nigt("train", tmp_path / "r", "--resume").returncode == 0
+    records = [json.loads(line) for line in (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()]
+    assert [r["iteration"] for r in records] == list(range(2001))

@@ -1,0 +1,153 @@
+"""Files, overrides, and one useful line for every mistake."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from probes import linear_policy
+
+from nigt_jax.config import Config, check_config, describe, dump_config, load_config, to_dict
+from nigt_jax.config._catalog import BACKENDS, ENVIRONMENTS, ESTIMATORS, METHODS
+from nigt_jax.errors import UserError
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+
+
+def load(tmp_path, text="", **overrides):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    return load_config(path, {k.replace("__", "."): v for k, v in overrides.items()})
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_every_shipped_configuration_loads(path):
+    assert isinstance(load_config(path), Config)
+
+
+def test_there_are_shipped_configurations():
+    assert {"default", "quick"} <= {p.stem for p in CONFIGS}
+
+
+def test_the_dump_loads_back_the_same(tmp_path):
+    config = load(tmp_path, "method: {learning_rate: 1e-2}\npolicy: {hidden_sizes: [8, 4]}\nworkers: {count: 2}\n")
+    path = tmp_path / "dumped.yaml"
+    path.write_text(dump_config(config))
+    assert load_config(path) == config
+    assert config.method.learning_rate == 0.01
+    assert config.policy.hidden_sizes == (8, 4)
+
+
+def test_overrides_win_over_the_file(tmp_path):
+    config = load(tmp_path, "seed: 1\nmethod: {momentum: 0.5}\n", seed="2", method__initial_batch_size="null")
+    assert (config.seed, config.method.momentum, config.method.initial_batch_size) == (2, 0.5, None)
+
+
+def test_an_empty_file_is_all_defaults(tmp_path):
+    assert load(tmp_path) == Config()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("method.learnin_rate", "1", "did you mean method.learning_rate?"),
+        ("learning_rate", "1", "did you mean method.learning_rate?"),
+        ("metod", "{}", "did you mean method?"),
+        ("environment.name", "hoper", "did you mean hopper?"),
+        ("environment.name", "atari", "'walker2d'"),
+        ("environment.name", "7", "'walker2d'"),
+        ("environment.backend", "bullet", "'spring', 'positional', 'generalized' or 'mjx'"),
+        ("environment.horizon", "0", "greater than or equal to 1"),
+        ("environment.horizon", "2.5", "integer"),
+        ("method.learning_rate", ".nan", "got nan"),
+        ("method.learning_rate", ".inf", "got inf"),
+        ("method.learning_rate", "0", "greater than 0"),
+        ("method.learning_rate", "fast", "got 'fast'"),
+        ("method.learning_rate", "true", "got True"),
+        ("method.momentum", "1", "less than or equal to 0.999999"),
+        ("method.batch_size", "'20'", "got '20'"),
+        ("policy.hidden_sizes", "[]", "at least 1"),
+        ("policy.hidden_sizes", "[64, 0]", "policy.hidden_sizes.1: got 0"),
+        ("training.devices", "7", "allowed: 1, 2, 4, 5, 10, 20"),
+        ("training.devices", "many", "'auto' or a valid integer"),
+        ("training.spmd", "pmp", "did you mean pmap?"),
+        ("workers.compute_time.values", "[1, 2]", "one for each of 10 workers"),
+        ("workers.compute_time.scale", "0", "above 0"),
+        ("method.batch_size", "1", "at least 2"),
+        ("method", "3", "allowed: a mapping"),
+        ("seed", "-1", "greater than or equal to 0"),
+    ],
+)
+def test_a_mistake_gets_one_line_that_names_it(tmp_path, key, value, says):
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, **{key.replace(".", "__"): value})
+    message = str(caught.value)
+    assert says in message
+    assert "\n" not in message
+    if "did you mean method" not in says:
+        assert key.split(".")[-1] in message
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a: [1", "not YAML at line"),
+        ("- 1\n- 2\n", "expected a mapping"),
+        ("seed: 1\nseed: 2\n", "duplicate key"),
+        ("1: 2\n", "unknown key 1"),
+        ("seed: 2026-01-01\n", "seed"),
+        ("\x00", "not YAML"),
+    ],
+)
+def test_files_that_are_no_configuration(tmp_path, text, says):
+    with pytest.raises(UserError, match=says):
+        load(tmp_path, text)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(UserError, match="No such file"):
+        load_config(tmp_path / "none.yaml")
+    with pytest.raises(UserError, match="is a folder"):
+        load_config(tmp_path)
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="UTF-8"):
+        load_config(tmp_path / "binary")
+
+
+def test_every_setting_is_explained():
+    leaves = []
+
+    def walk(value, prefix=""):
+        for name, child in value.items():
+            if isinstance(child, dict):
+                walk(child, f"{prefix}{name}.")
+            else:
+                leaves.append(prefix + name)
+
+    walk(to_dict(Config()))
+    assert [s.key for s in describe()] == leaves
+    assert all(s.meaning and s.allowed for s in describe())
+
+
+def test_the_catalogue_is_what_there_is():
+    from nigt_jax.estimators import make_estimator
+    from nigt_jax.methods import METHODS as MADE
+    from nigt_jax.rollout._brax import envs
+
+    assert {*ENVIRONMENTS, "swimmer"} == set(envs._envs)
+    assert set(METHODS) == set(MADE)
+    for name in ESTIMATORS:
+        make_estimator(check_config({"estimator": {"name": name}}).estimator, linear_policy())
+    assert BACKENDS[0] == "spring"
+
+
+def test_defaults_are_finite():
+    numbers = [v for v in json.loads(json.dumps(to_dict(Config())))["method"].values() if isinstance(v, float)]
+    assert all(math.isfinite(v) for v in numbers)
+
+
+def test_nothing_here_imports_jax():
+    code = "import sys, nigt_jax.cli; print([m for m in ('jax', 'brax', 'flax', 'optax') if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

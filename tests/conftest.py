@@ -1,0 +1,35 @@
+"""Strict settings for every test: what would merely be tolerated elsewhere is an error here.
+
+Eight virtual CPU devices; no implicit change of rank or dtype; shapes in signatures are checked at every call.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import jax
+from jaxtyping import install_import_hook
+
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+# Tests that build the same program share its compilation; the folder is new for every run of the tests.
+_cache = os.environ.setdefault("NIGT_TEST_CACHE", tempfile.mkdtemp(prefix="nigt-test-cache-"))
+jax.config.update("jax_compilation_cache_dir", _cache)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1"
+
+sys.path.insert(0, str(Path(__file__).parent))  # for probes.py
+_checked = ["clocks", "rollout", "estimators", "methods", "training"]
+
+
+def pytest_unconfigure(config):
+    """The last process to leave takes the cache with it."""
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(_cache, ignore_errors=True)
+
+
+install_import_hook([f"nigt_jax.{name}" for name in _checked], "beartype.beartype")

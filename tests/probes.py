@@ -1,0 +1,107 @@
+"""Probe environments with known answers, and a policy small enough to know what they are.
+
+They speak Brax's interface: reset(key) -> state, step(state, action) -> state, with obs, reward and done in the state.
+"""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from nigt_jax.rollout import Policy
+
+
+class State(NamedTuple):
+    """What a probe knows."""
+
+    obs: jax.Array
+    reward: jax.Array
+    done: jax.Array
+
+
+class Linear(nn.Module):
+    """u ~ N(w s + b, softplus(c)^2): one number each."""
+
+    action_size: int = 1
+
+    @nn.compact
+    def __call__(self, observation):
+        w, b, c = (
+            self.param(name, nn.initializers.constant(x), ()) for name, x in (("w", -0.3), ("b", 0.2), ("c", 0.1))
+        )
+        mean = w * observation[..., :1] + b
+        return mean, jnp.broadcast_to(nn.softplus(c), mean.shape)
+
+
+def linear_policy(normalize: bool = False) -> Policy:
+    """The policy of the probes."""
+    return Policy(Linear(), observation_size=1, normalize=normalize)
+
+
+class Quadratic:
+    """s' = s + u, reward -s'^2, start from N(0.5, 0.1^2): every expectation follows from means and variances."""
+
+    observation_size = action_size = 1
+
+    def reset(self, key: jax.Array) -> State:
+        """A fresh start."""
+        return State(0.5 + 0.1 * jax.random.normal(key, (1,)), jnp.zeros(()), jnp.zeros(()))
+
+    def step(self, state: State, action: jax.Array) -> State:
+        """One move by the sample before tanh."""
+        obs = state.obs + jnp.arctanh(action)
+        return State(obs, -jnp.square(obs[0]), state.done)
+
+    @staticmethod
+    def rewards(params: Any, horizon: int) -> list[jax.Array]:
+        """Expected reward of each step, where step t acts by ``params[t]``."""
+        m, v, expected = 0.5, 0.01, []
+        for t in range(horizon):
+            w, b, c = (params[t][name] for name in "wbc")
+            m, v = (1 + w) * m + b, (1 + w) ** 2 * v + nn.softplus(c) ** 2
+            expected.append(-(m**2 + v))
+        return expected
+
+
+class EndsWhenGood:
+    """0.3 a step; an action above zero earns 1 more and ends the episode."""
+
+    observation_size = action_size = 1
+
+    def reset(self, key: jax.Array) -> State:
+        """The only start."""
+        del key
+        return State(jnp.ones((1,)), jnp.zeros(()), jnp.zeros(()))
+
+    def step(self, state: State, action: jax.Array) -> State:
+        """Good actions end the episode; afterwards rewards go on, for a careless reader to count."""
+        good = (action[0] > 0).astype(jnp.float32)
+        return State(state.obs, 0.3 + good, jnp.maximum(state.done, good))
+
+    @staticmethod
+    def rewards(params: Any, horizon: int) -> list[jax.Array]:
+        """Expected reward of each step, where step t acts by ``params[t]``."""
+        reached, expected = 1.0, []
+        for t in range(horizon):
+            w, b, c = (params[t][name] for name in "wbc")
+            good = jax.scipy.stats.norm.cdf((w + b) / nn.softplus(c))
+            expected.append(reached * (0.3 + good))
+            reached = reached * (1 - good)
+        return expected
+
+
+class Breaks:
+    """Reward 1 a step; the observation turns NaN once an action exceeds 0.5."""
+
+    observation_size = action_size = 1
+
+    def reset(self, key: jax.Array) -> State:
+        """The only start."""
+        del key
+        return State(jnp.zeros((1,)), jnp.zeros(()), jnp.zeros(()))
+
+    def step(self, state: State, action: jax.Array) -> State:
+        """One step, or the end of all sense."""
+        obs = jnp.where(action > 0.5, jnp.nan, state.obs)
+        return State(obs, jnp.ones(()), state.done)

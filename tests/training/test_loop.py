@@ -1,0 +1,277 @@
+"""The host's side: records without gaps, exact resumption, and what happens when things go wrong."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+
+import jax
+import numpy as np
+import pytest
+from probes import EndsWhenGood, Quadratic
+
+from nigt_jax.config import check_config, dump_config
+from nigt_jax.errors import RunError, UserError
+from nigt_jax.records import Checkpoints, MetricsLog, RunFolder, read_metrics
+from nigt_jax.training import Trainer, load_policy, train
+from nigt_jax.training._state import stream
+
+COUNTERS = ["iteration", "gradients", "env_steps", "communications", "simulated_time", "wall_time"]
+
+
+def config(estimator="gae", iterations=12, learning_rate=0.1, **sections):
+    return check_config(
+        {
+            "environment": {"name": "fast", "horizon": 4},
+            "policy": {"hidden_sizes": [8]},
+            "estimator": {"name": estimator},
+            "method": {"batch_size": 4, "initial_batch_size": 6, "learning_rate": learning_rate},
+            "training": {"iterations": iterations, "chunk": 4, "devices": 2},
+            "evaluation": {"every": 6, "episodes": 4},
+            "checkpoint": {"every": 5, "keep": 2},
+        }
+        | sections
+    )
+
+
+def same(records):
+    """What has to be equal in two runs: everything but how long they took."""
+    return [{k: v for k, v in r.items() if k != "wall_time"} for r in records]
+
+
+def final_state(cfg, folder):
+    checkpoints = Checkpoints(folder / "checkpoints", cfg.checkpoint.keep)
+    state, notes = checkpoints.state(Trainer(cfg, EndsWhenGood()).initial_state()), checkpoints.notes()
+    assert checkpoints.latest == cfg.training.iterations
+    return jax.tree.leaves(state._replace(key=jax.random.key_data(state.key))), notes["totals"]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """A run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("straight")
+    return config(), folder, train(config(), folder, environment=EndsWhenGood())
+
+
+def test_records(straight):
+    _, folder, summary = straight
+    records = read_metrics(folder / "metrics.jsonl")
+    assert [r["iteration"] for r in records] == list(range(13))
+    assert [r["iteration"] for r in records if "return_mean" in r] == [0, 6, 12]
+    assert all(name in r for r in records for name in COUNTERS)
+    for name in COUNTERS:
+        assert (np.diff([r[name] for r in records]) > 0).all()
+    assert [r["gradients"] for r in records[:4]] == [0, 6, 10, 14]
+    assert records[-1]["communications"] == 12
+    assert summary.totals.env_steps == records[-1]["env_steps"]
+    assert summary.simulated_time == records[-1]["simulated_time"]
+    assert summary.first_evaluation == records[0]
+    assert summary.last_evaluation == records[-1]
+    assert sorted(int(p.name) for p in (folder / "checkpoints").iterdir()) == [10, 12]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_interrupted_and_resumed_is_the_same_run(straight, tmp_path, number):
+    cfg, folder, _ = straight
+    before = signal.getsignal(number)
+
+    def interrupt(progress):
+        if progress["iteration"] == 8:
+            os.kill(os.getpid(), number)
+
+    summary = train(cfg, tmp_path, progress=interrupt, environment=EndsWhenGood())
+    assert summary.interrupted
+    assert summary.iteration == 8
+    assert signal.getsignal(number) == before
+    assert len(read_metrics(tmp_path / "metrics.jsonl")) == 9
+    resumed = train(cfg, tmp_path, resume=True, environment=EndsWhenGood())
+    assert not resumed.interrupted
+    assert same(read_metrics(tmp_path / "metrics.jsonl")) == same(read_metrics(folder / "metrics.jsonl"))
+    (a, totals_a), (b, totals_b) = final_state(cfg, folder), final_state(cfg, tmp_path)
+    for x, y in zip(a, b, strict=True):
+        np.testing.assert_array_equal(x, y)
+    assert totals_a | {"wall_time": 0} == totals_b | {"wall_time": 0}
+    assert totals_b["wall_time"] == pytest.approx(read_metrics(tmp_path / "metrics.jsonl")[-1]["wall_time"], abs=1e-5)
+
+
+def test_killed_between_checkpoints(straight, tmp_path):
+    """As after SIGKILL: records beyond the newest checkpoint, the last of them torn."""
+    cfg, folder, _ = straight
+    shutil.copytree(folder, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "12")
+    text = (folder / "metrics.jsonl").read_text()
+    (tmp_path / "run" / "metrics.jsonl").write_text(text[:-30])
+    train(cfg, tmp_path / "run", resume=True, environment=EndsWhenGood())
+    assert same(read_metrics(tmp_path / "run" / "metrics.jsonl")) == same(read_metrics(folder / "metrics.jsonl"))
+
+
+def test_the_trained_policy_is_the_iterate(straight):
+    cfg, folder, summary = straight
+    trained = load_policy(folder, EndsWhenGood())
+    assert trained.iteration == 12
+    play = jax.vmap(lambda key: rollout_returns(trained, key))
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(stream(cfg.evaluation.seed, "evaluation"), np.arange(4))
+    assert float(play(keys).mean()) == pytest.approx(summary.last_evaluation["return_mean"], rel=1e-4)
+    observation = jax.numpy.ones((1,))
+    draws = jax.vmap(trained.act, (None, 0))(observation, jax.random.split(keys[0], 4000))
+    assert abs(float(jax.numpy.median(draws)) - float(trained.mode(observation)[0])) < 0.05
+
+
+def rollout_returns(trained, key):
+    """Undiscounted return of one episode, from nothing but `act`."""
+    reset_key, action_key = jax.random.split(key)
+    state, total = EndsWhenGood().reset(reset_key), jax.numpy.zeros(())
+    for t in range(4):
+        alive = state.done == 0
+        state = EndsWhenGood().step(state, trained.act(state.obs, jax.random.fold_in(action_key, t)))
+        total += jax.numpy.where(alive, state.reward, 0)
+    return total
+
+
+def test_a_run_without_a_checkpoint_has_no_policy(tmp_path):
+    (tmp_path / "config.yaml").write_text(dump_config(config()))
+    with pytest.raises(UserError, match="no checkpoint yet"):
+        load_policy(tmp_path)
+
+
+def test_resuming_what_is_done_changes_nothing(straight):
+    cfg, folder, _ = straight
+    before = (folder / "metrics.jsonl").read_text()
+    summary = train(cfg, folder, resume=True, environment=EndsWhenGood())
+    assert summary.iteration == 12
+    assert (folder / "metrics.jsonl").read_text() == before
+
+
+def test_resuming_before_the_first_checkpoint_starts_over(tmp_path):
+    (tmp_path / "config.yaml").write_text(dump_config(config(iterations=2)))
+    (tmp_path / "metrics.jsonl").write_text('{"iteration": 0}\n{"iteration": 1}\n')
+    train(config(iterations=2), tmp_path, resume=True, environment=Quadratic())
+    assert [r["iteration"] for r in read_metrics(tmp_path / "metrics.jsonl")] == [0, 1, 2]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system with room for very little."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160k", "none", place], capture_output=True).returncode:
+        pytest.skip("only root may mount")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_a_really_full_disk(small_disk):
+    cfg, folders = config(checkpoint={"every": 2, "keep": 1}), [small_disk / str(k) for k in range(20)]
+
+    def fill():
+        for folder in folders:
+            train(cfg, folder, environment=EndsWhenGood())
+
+    with pytest.raises(RunError, match=r"No space left on device; .*--resume"):
+        fill()
+    *others, last = [folder for folder in folders if folder.exists()]
+    for other in others:
+        shutil.rmtree(other)
+    subprocess.run(["mount", "-o", "remount,size=10M", small_disk], check=True)
+    train(cfg, last, resume=True, environment=EndsWhenGood())
+    assert [r["iteration"] for r in read_metrics(last / "metrics.jsonl")] == list(range(13))
+
+
+def test_a_disk_that_fills_up_in_the_middle_of_a_line(tmp_path, monkeypatch):
+    append, cfg = MetricsLog.append, config(estimator="leave_one_out")
+
+    def full(self, records):
+        if records[-1]["iteration"] == 8:
+            with self._path.open("a") as file:
+                file.write('{"iteration": 6, "grad')  # as much as there was room for
+            raise OSError(28, "No space left on device", "metrics.jsonl")
+        append(self, records)
+
+    monkeypatch.setattr(MetricsLog, "append", full)
+    with pytest.raises(RunError, match=r"No space left on device; the run is whole up to iteration 5.*--resume"):
+        train(cfg, tmp_path, environment=EndsWhenGood())
+    monkeypatch.setattr(MetricsLog, "append", append)
+    train(cfg, tmp_path, resume=True, environment=EndsWhenGood())
+    assert [r["iteration"] for r in read_metrics(tmp_path / "metrics.jsonl")] == list(range(13))
+
+
+def flip(path):
+    """Overwrites the middle of a file."""
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2] + b"#" * 9 + data[len(data) // 2 + 9 :])
+
+
+def largest_file(folder):
+    return max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda f: flip(f / "metrics.jsonl"), r"metrics.jsonl: line \d+ is damaged"),
+        (lambda f: (f / "metrics.jsonl").unlink(), "does not hold every iteration from 0 to 12"),
+        (lambda f: (f / "metrics.jsonl").write_text("5\n"), "line 1 is damaged"),
+        (lambda f: (f / "metrics.jsonl").write_bytes(b"\xff\n"), "line 1 is damaged"),
+        (lambda f: largest_file(f / "checkpoints" / "12" / "state").write_text(""), "checkpoint cannot be read"),
+        (lambda f: largest_file(f / "checkpoints" / "12" / "notes").write_text("["), "checkpoint cannot be read"),
+    ],
+)
+def test_damage_is_named_and_nothing_is_touched(straight, tmp_path, damage, says):
+    cfg, folder, _ = straight
+    run = tmp_path / "run"
+    shutil.copytree(folder, run)
+    damage(run)
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    with pytest.raises(UserError, match=says) as caught:
+        train(cfg, run, resume=True, environment=EndsWhenGood())
+    assert "\n" not in str(caught.value)
+    assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
+
+
+def test_a_changed_configuration_is_not_resumed_but_a_longer_one_is(straight, tmp_path):
+    _, folder, _ = straight
+    shutil.copytree(folder, tmp_path / "run")
+    with pytest.raises(UserError, match=r"estimator.name is leave_one_out, but the run was made with gae"):
+        train(config(estimator="leave_one_out"), tmp_path / "run", resume=True, environment=EndsWhenGood())
+    longer = train(config(iterations=14), tmp_path / "run", resume=True, environment=EndsWhenGood())
+    assert longer.iteration == 14
+
+
+def test_one_folder_one_run(straight):
+    cfg, folder, _ = straight
+    with pytest.raises(UserError, match="holds a run already"):
+        train(cfg, folder, environment=EndsWhenGood())
+    with RunFolder(folder).claimed(), pytest.raises(UserError, match="another process"):
+        train(cfg, folder, resume=True, environment=EndsWhenGood())
+
+
+def test_interrupted_before_anything_was_compiled(straight, tmp_path):
+    cfg, folder, _ = straight
+    event = threading.Event()
+    event.set()
+    summary = train(cfg, tmp_path / "run", interrupted=event, environment=EndsWhenGood())
+    assert summary.interrupted
+    assert summary.compile_seconds == 0
+    assert (tmp_path / "run" / "checkpoints" / "0").is_dir()
+    train(cfg, tmp_path / "run", resume=True, environment=EndsWhenGood())
+    assert same(read_metrics(tmp_path / "run" / "metrics.jsonl")) == same(read_metrics(folder / "metrics.jsonl"))
+
+
+def test_stops_where_numbers_stop_being_finite(tmp_path):
+    with pytest.raises(RunError, match=r"iteration [123] is not finite; there is no checkpoint yet"):
+        train(config(learning_rate=9e37), tmp_path, environment=Quadratic())
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert records
+    assert all(np.isfinite(list(r.values())).all() for r in records)
+
+
+def test_progress_tells_what_a_person_wants_to_know(tmp_path):
+    seen = []
+    train(config(iterations=8), tmp_path, progress=seen.append, environment=Quadratic())
+    assert [p["iteration"] for p in seen] == [0, 4, 5, 6, 8]
+    assert seen[0]["steps_per_second"] is None
+    assert all(p["steps_per_second"] > 0 and p["seconds_left"] >= 0 for p in seen[1:])
+    assert seen[-1]["seconds_left"] == 0
+    assert "return_mean" in seen[-1]

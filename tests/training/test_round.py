@@ -1,0 +1,199 @@
+"""A whole round on devices: against a plain loop in NumPy, one device against eight, pmap against shard_map."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from probes import EndsWhenGood, Quadratic
+
+from nigt_jax.clocks import rennala_round_at
+from nigt_jax.config import check_config
+from nigt_jax.estimators import policy_gradient, policy_gradient_sum
+from nigt_jax.methods import METHODS, QueryPoint, iterate
+from nigt_jax.rollout import rollout
+from nigt_jax.training._evaluate import evaluate
+from nigt_jax.training._state import make_parts, stream
+from nigt_jax.training._trainer import Trainer
+from nigt_jax.transforms import tree_norm
+
+
+def config(devices=1, spmd="pmap", estimator="leave_one_out", iterations=6, **method):
+    return check_config(
+        {
+            "environment": {"name": "fast", "horizon": 4},
+            "policy": {"hidden_sizes": [8]},
+            "estimator": {"name": estimator, "discount": 0.9},
+            "method": {"batch_size": 8, "momentum": 0.75, "learning_rate": 0.1, **method},
+            "training": {"iterations": iterations, "chunk": 3, "devices": devices, "spmd": spmd, "platform": "cpu"},
+            "evaluation": {"episodes": 5},
+        }
+    )
+
+
+def run(cfg, environment, rounds=6):
+    trainer = Trainer(cfg, environment)
+    trainer.compile()
+    state, rows = trainer.initial_state(), []
+    for n in [cfg.training.chunk] * (rounds // cfg.training.chunk) + [rounds % cfg.training.chunk]:
+        state, metrics = trainer.run(state, n)
+        rows.append(metrics)
+    return trainer, state, jax.tree.map(lambda *m: np.concatenate(m), *rows)
+
+
+def leaves(state):
+    bare = state._replace(key=jax.random.key_data(state.key))
+    return [np.asarray(x) for x in jax.tree.leaves(bare)]
+
+
+@pytest.mark.parametrize("estimator", ["policy_gradient", "leave_one_out", "gae"])
+def test_one_device_and_eight_agree(estimator):
+    runs = [run(config(devices=d, estimator=estimator), EndsWhenGood()) for d in (1, 8)]
+    for a, b in zip(leaves(runs[0][1]), leaves(runs[1][1]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
+    for a, b in zip(jax.tree.leaves(runs[0][2]), jax.tree.leaves(runs[1][2]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
+    evaluations = [trainer.evaluate(state) for trainer, state, _ in runs]
+    assert evaluations[0] == pytest.approx(evaluations[1], rel=1e-4)
+
+
+def test_pmap_and_shard_map_are_the_same_numbers():
+    runs = [run(config(devices=4, spmd=kind), Quadratic()) for kind in ("pmap", "shard_map")]
+    for a, b in zip(leaves(runs[0][1]), leaves(runs[1][1]), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(("initial", "per_gradient"), [(8, 1), (20, 1), (3, 1), (11, 2)])
+def test_rounds_equal_a_plain_loop(initial, per_gradient):
+    """NumPy for the server, one batched rollout for the episodes: no packing, no blocks, no collectives."""
+    cfg = config(
+        devices=2,
+        estimator="policy_gradient",
+        initial_batch_size=initial,
+        trajectories_per_gradient=per_gradient,
+    )
+    environment, eta, alpha = Quadratic(), 0.25, 0.1
+    trainer, state, metrics = run(cfg, environment)
+    parts, settings = trainer._parts, trainer._settings
+    at = trainer.initial_state()
+    params, restore = jax.flatten_util.ravel_pytree(at.server.sent)
+    theta = previous = np.asarray(params, np.float64)
+    direction, normalizer, steps, seen = None, at.normalizer, 0, np.zeros(0)
+    for t in range(6):
+        query = restore(jnp.asarray(theta + (1 - eta) / eta * (theta - previous), jnp.float32))
+        episodes = (initial if t == 0 else 8) * per_gradient
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(at.key, t), jnp.arange(episodes))
+        batch = rollout(environment, parts.policy, query, normalizer, keys, jnp.ones(episodes, bool), 4)
+        factors = policy_gradient.coefficients((), batch, normalizer, settings.estimator, None)
+        total = policy_gradient_sum(parts.policy, query, normalizer, batch, factors)
+        gradient = np.asarray(jax.flatten_util.ravel_pytree(total)[0], np.float64) / episodes
+        direction = gradient if direction is None else (1 - eta) * direction + eta * gradient
+        previous, theta = theta, theta + alpha * direction / np.linalg.norm(direction)
+        seen = np.append(seen, np.asarray(batch.observation, np.float64))
+        mean, std = (jnp.asarray([x], jnp.float32) for x in (seen.mean(), seen.std()))
+        normalizer = normalizer.replace(mean=mean, std=std)
+        steps += batch.lengths().sum()
+        np.testing.assert_allclose(metrics.gradient_norm[t], np.linalg.norm(gradient), rtol=1e-3)
+        np.testing.assert_allclose(metrics.query_return_mean[t], batch.returns().mean(), rtol=1e-3)
+        assert metrics.gradients[t] == episodes // per_gradient
+    got = jax.flatten_util.ravel_pytree(iterate(METHODS["rennala_nigt"], state.server).params)[0]
+    np.testing.assert_allclose(got, theta, rtol=2e-3, atol=2e-4)
+    assert metrics.env_steps.sum() == steps
+
+
+def test_the_statistics_of_a_round_are_frozen():
+    """What a round sees teaches the next one: its own episodes are played with the old statistics."""
+    trainer, state, _ = run(config(), Quadratic(), rounds=1)
+    fresh = trainer.initial_state()
+    assert float(state.normalizer.std[0]) != 1.0
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(fresh.key, 0), jnp.arange(8))
+    batch = rollout(Quadratic(), trainer._parts.policy, fresh.server.sent, fresh.normalizer, keys, jnp.ones(8, bool), 4)
+    np.testing.assert_allclose(state.normalizer.mean[0], batch.observation.mean(), rtol=1e-4)
+
+
+def test_simulated_time_and_counts():
+    _, state, metrics = run(config(initial_batch_size=20), Quadratic())
+    h = np.sqrt(np.arange(1, 11))
+    finish = np.sort((h[:, None] * np.arange(1, 21)).ravel())
+    expected = np.cumsum([finish[19], *[finish[7]] * 5] + h[-1])
+    np.testing.assert_allclose(metrics.time.high + metrics.time.low, expected, rtol=1e-6)
+    assert metrics.gradients.tolist() == [20, 8, 8, 8, 8, 8]
+    assert int(state.iteration) == 6
+
+
+def test_nothing_compiles_after_the_first_chunk(caplog):
+    trainer = Trainer(config(), Quadratic())
+    trainer.compile()
+    state = trainer.initial_state()
+    state, _ = trainer.run(state, 3)
+    trainer.evaluate(state)
+    with jax.log_compiles():
+        for rounds in (3, 1, 2):
+            state, _ = trainer.run(state, rounds)
+            trainer.evaluate(state)
+    assert not [r.getMessage() for r in caplog.records if "XLA compilation" in r.getMessage()]
+
+
+def test_the_state_is_donated():
+    trainer = Trainer(config(devices=2), Quadratic())
+    trainer.compile()
+    state = trainer.initial_state()
+    trainer.run(state, 1)
+    assert all(x.is_deleted() for x in jax.tree.leaves(state.server.sent))
+
+
+def test_only_an_iterate_is_evaluated():
+    parts = make_parts(config(), Quadratic(), 1)
+    params, key = parts.policy.init(jax.random.key(0)), jax.random.key(1)
+    for model in (params, QueryPoint(params)):
+        with pytest.raises(TypeError):
+            evaluate(parts, 2, model, parts.policy.init_normalizer(), key)
+
+
+def test_evaluation_plays_the_iterate_from_the_same_keys():
+    trainer, state, _ = run(config(devices=2, momentum=0.99), Quadratic())
+    parts, model = trainer._parts, iterate(METHODS["rennala_nigt"], state.server)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(stream(1, "evaluation"), jnp.arange(5))
+    play = lambda params: rollout(Quadratic(), parts.policy, params, state.normalizer, keys, jnp.ones(5, bool), 4)
+    got = trainer.evaluate(state)
+    assert got["return_mean"] == pytest.approx(float(play(model.params).returns().mean()), rel=1e-4)
+    assert got["return_mean"] != pytest.approx(float(play(state.server.sent).returns().mean()), rel=1e-2)
+    assert trainer.evaluate(state) == got
+
+
+def test_equal_seeds_of_training_and_evaluation_share_no_key():
+    state = Trainer(config(), Quadratic()).initial_state()
+    bits = lambda key: tuple(np.asarray(jax.random.key_data(key)).tolist())
+    below = lambda key, n: [jax.random.fold_in(key, i) for i in range(n)]
+    training = [*below(jax.random.key(1), 3), stream(1, "training"), *below(stream(1, "training"), 3)]
+    training += [e for r in below(state.key, 5) for e in [r, *below(r, 20)]]
+    evaluation = below(stream(1, "evaluation"), 20)
+    assert not {bits(k) for k in training} & {bits(k) for k in evaluation}
+
+
+def test_weights_are_the_workers():
+    """A method that weighs worker 0 alone uses worker 0's episodes alone, wherever they were packed."""
+    only_first = METHODS["rennala_nigt"]._replace(weigh=lambda counted: jnp.zeros(counted.counts.shape).at[0].set(2.0))
+    trainer = Trainer(config(devices=4, estimator="policy_gradient"), Quadratic())
+    parts = trainer._parts = trainer._parts._replace(method=only_first)
+    trainer.compile()
+    start = trainer.initial_state()
+    params, key = jax.device_get(start.server.sent), jax.random.fold_in(start.key, 0)
+    _, metrics = trainer.run(start, 1)
+    mine = int(rennala_round_at(trainer._settings.clock.finishing_times(8), 8).counts[0])
+    assert 1 < mine < 8
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(mine))
+    fresh = parts.policy.init_normalizer()
+    batch = rollout(Quadratic(), parts.policy, params, fresh, keys, jnp.ones(mine, bool), 4)
+    factors = policy_gradient.coefficients((), batch, fresh, trainer._settings.estimator, None)
+    total = policy_gradient_sum(parts.policy, params, fresh, batch, factors)
+    np.testing.assert_allclose(metrics.gradient_norm[0], tree_norm(total) / mine, rtol=1e-4)
+
+
+def test_a_round_that_the_clock_cannot_decide_is_reported():
+    trainer = Trainer(config(), Quadratic())
+    clock = trainer._settings.clock
+    never = clock._replace(compute=jnp.full_like(clock.compute, jnp.inf))
+    trainer._settings = trainer._settings._replace(clock=never)
+    trainer.compile()
+    _, metrics = trainer.run(trainer.initial_state(), 1)
+    assert not metrics.complete[0]
