@@ -1,6 +1,7 @@
 """Full-state checkpoints by Orbax: complete or absent, the last few kept."""
 
 import contextlib
+import hashlib
 import logging
 import os
 import re
@@ -12,6 +13,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from nigt_jax.errors import UserError
+from nigt_jax.records._folder import write_whole
 
 # Orbax tells at length of what went as planned, and warns of layouts that we do not use.
 logging.getLogger("absl").setLevel(logging.ERROR)
@@ -51,6 +53,7 @@ class Checkpoints:
         with _as_os_error(self._path):
             if not self._manager.save(iteration, args=items):
                 raise FileExistsError(None, "newer checkpoints are there already", str(self._path))
+        write_whole(self._digests, "".join(f"{digest}  {name}\n" for name, digest in self._digested().items()))
 
     def notes(self) -> dict[str, Any]:
         """The notes of the newest checkpoint. UserError where it is damaged."""
@@ -71,11 +74,42 @@ class Checkpoints:
         self._manager.close()
 
     def _restore(self, **items: Any) -> Any:
+        self._refuse_damage()
         try:
             return self._manager.restore(self.latest, args=ocp.args.Composite(**items))
-        except Exception as error:  # Orbax and what it stands on raise anything for a file that is not as they left it
-            first = " ".join(str(error).split())[:120]
-            raise UserError(f"{self._path / str(self.latest)}: this checkpoint cannot be read: {first}") from error
+        except Exception as error:  # Orbax and what it stands on raise anything for a state that does not fit
+            raise self._unreadable("does not hold what this run needs") from error
+
+    @property
+    def _digests(self) -> Path:
+        """Of every file of the newest checkpoint, as ``sha256sum --check`` reads them."""
+        return self._path / str(self.latest) / "sha256"
+
+    def _digested(self) -> dict[str, str]:
+        folder = self._digests.parent
+        files = sorted(p for p in folder.rglob("*") if p.is_file() and p != self._digests)
+        return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+    def _refuse_damage(self) -> None:
+        """UserError where a file is not as it was written: Orbax reads some damage as numbers, and chokes on other.
+
+        A process that died before it wrote the digests has left a checkpoint that is complete all the same.
+        """
+        if not self._digests.exists():
+            return
+        try:
+            found = self._digested()
+            wanted = [line.split("  ", 1) for line in self._digests.read_text(errors="replace").splitlines()]
+        except OSError as error:
+            raise self._unreadable(error.strerror or "cannot be opened") from None
+        for digest, *name in wanted:
+            if not name or found.get(name[0]) != digest:
+                raise self._unreadable(f"{name[0] if name else self._digests.name} is not as it was written")
+
+    def _unreadable(self, why: str) -> UserError:
+        older = max((step for step in self._manager.all_steps() if step != self.latest), default=None)
+        instead = "there is no older one" if older is None else f"remove it to go back to iteration {older}"
+        return UserError(f"{self._digests.parent}: this checkpoint cannot be read: {why}; {instead}")
 
 
 @contextlib.contextmanager

@@ -214,8 +214,14 @@ def largest_file(folder):
         (lambda f: (f / "metrics.jsonl").unlink(), "does not hold every iteration from 0 to 12"),
         (lambda f: (f / "metrics.jsonl").write_text("5\n"), "line 1 is damaged"),
         (lambda f: (f / "metrics.jsonl").write_bytes(b"\xff\n"), "line 1 is damaged"),
-        (lambda f: largest_file(f / "checkpoints" / "12" / "state").write_text(""), "checkpoint cannot be read"),
-        (lambda f: largest_file(f / "checkpoints" / "12" / "notes").write_text("["), "checkpoint cannot be read"),
+        (
+            lambda f: largest_file(f / "checkpoints" / "12" / "state").write_text(""),
+            "is not as it was written.*iteration 10",
+        ),
+        (lambda f: largest_file(f / "checkpoints" / "12" / "state").unlink(), "is not as it was written"),
+        (lambda f: flip(largest_file(f / "checkpoints" / "12" / "state")), "is not as it was written"),
+        (lambda f: largest_file(f / "checkpoints" / "12" / "notes").write_text("["), "is not as it was written"),
+        (lambda f: flip(f / "checkpoints" / "12" / "sha256"), "is not as it was written"),
     ],
 )
 def test_damage_is_named_and_nothing_is_touched(straight, tmp_path, damage, says):
@@ -228,6 +234,16 @@ def test_damage_is_named_and_nothing_is_touched(straight, tmp_path, damage, says
         train(cfg, run, resume=True, environment=EndsWhenGood())
     assert "\n" not in str(caught.value)
     assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
+
+
+def test_a_checkpoint_of_something_else(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    checkpoints.save(3, {"a": jax.numpy.ones(2)}, {})
+    with pytest.raises(UserError, match=r"3: .* does not hold what this run needs; there is no older one"):
+        checkpoints.state({"b": jax.numpy.ones(2)})
+    (tmp_path / "3" / "sha256").unlink()  # as when the process was killed before it wrote them
+    np.testing.assert_array_equal(checkpoints.state({"a": jax.numpy.zeros(2)})["a"], 1)
+    checkpoints.close()
 
 
 def test_a_changed_configuration_is_not_resumed_but_a_longer_one_is(straight, tmp_path):
