@@ -1,29 +1,34 @@
 """Who would have finished what, when. Knows nothing of training."""
 
-from nigt_jax.clocks._fixed import FixedTimes, power_law
-from nigt_jax.clocks._rounds import (
-    Round,
-    malenia_round,
-    malenia_round_at,
-    rennala_round,
-    rennala_round_at,
-    synchronous_round,
-    synchronous_round_at,
-)
+from nigt_jax.clocks._build import make_clock, power_law
+from nigt_jax.clocks._clock import Clock, ClockState, exchange_time, finishing_times, play_round
+from nigt_jax.clocks._rounds import Round, malenia_round, rennala_round, synchronous_round
+from nigt_jax.clocks._rules import Rule, m_synchronous_rule, malenia_rule, rennala_rule, synchronous_rule
+from nigt_jax.clocks._speed import Speed
 from nigt_jax.clocks._time import SimulatedTime, advance, time_zero, to_float
+from nigt_jax.clocks._work import FixedWork
 
 __all__ = [
-    "FixedTimes",
+    "Clock",
+    "ClockState",
+    "FixedWork",
     "Round",
+    "Rule",
     "SimulatedTime",
+    "Speed",
     "advance",
+    "exchange_time",
+    "finishing_times",
+    "m_synchronous_rule",
+    "make_clock",
     "malenia_round",
-    "malenia_round_at",
+    "malenia_rule",
+    "play_round",
     "power_law",
     "rennala_round",
-    "rennala_round_at",
+    "rennala_rule",
     "synchronous_round",
-    "synchronous_round_at",
+    "synchronous_rule",
     "time_zero",
     "to_float",
 ]

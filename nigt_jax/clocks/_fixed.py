@@ -1,43 +1,94 @@
-"""Workers whose gradients always take the same time."""
+"""Workers whose gradients always take the same time: rounds without enumerating a single gradient."""
 
-from typing import NamedTuple
+from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
-from nigt_jax.config import PowerLaw
-from nigt_jax.errors import UserError
+from nigt_jax.clocks import _pairs as pairs
+from nigt_jax.clocks._pairs import Pair, widen
+from nigt_jax.clocks._rounds import Ending, end_together
+from nigt_jax.clocks._rules import Rule
+
+_LATEST = 1e37  # no round is longer
+_MANY = 2**30  # nor does a worker finish more gradients in one
 
 
-class FixedTimes(NamedTuple):
-    """A clock: worker i needs ``compute[i]`` for every gradient and ``communication[i]`` for every exchange.
+def fixed_round(rule: Rule, times: Float[Array, " workers"], start: Pair) -> Ending:
+    """The round of workers that need ``times`` for every gradient, in O(workers) memory whatever the batch size.
 
-    Links are parallel: a round costs its collection time and the longest exchange of all workers, since every one of
-    them has to hear of the next query point.
+    Arrivals are start + k times: for a start of 0 exact in pairs of float32, so that ties are exactly those of the
+    times given, and otherwise good to 14 digits. The end is found by bisection: first among the float32 numbers, then
+    among 2^24 steps between two of them.
+
+    Args:
+      rule: when the round is over.
+      times: of a gradient; inf for a worker that never answers.
+      start: when each worker begins its first gradient, shape [workers].
+
+    Returns:
+      The ending. Its round is incomplete only where it would never end.
     """
+    nothing = jnp.zeros(times.shape, jnp.int32)
+    stuck = ~jnp.isfinite(times) | ~jnp.isfinite(start.high)
+    over = lambda time: rule.enough(rule.limit(_finished(time, times, start)))
+    latest = jnp.where(rule.never(nothing, stuck), 0, _bits(jnp.float32(_LATEST)))
 
-    compute: Float[Array, " workers"]
-    communication: Float[Array, " workers"]
+    bits = _first(lambda b: over(widen(_float(b))), jnp.zeros([], jnp.int32), latest)
+    high = _float(bits)
+    gap = high - _float(jnp.maximum(bits - 1, 0))
+    between = lambda step: pairs.add(widen(high), widen(gap * (step.astype(jnp.float32) * 2.0**-24)))
+    step = _first(lambda j: over(between(j)), jnp.asarray(-(2**24), jnp.int32), jnp.zeros([], jnp.int32))
 
-    def finishing_times(self, gradients: int) -> Float[Array, "workers gradients"]:
-        """When each worker finishes its first, second, ... gradient. Products, so that they are rounded only once."""
-        number = jnp.arange(1, gradients + 1, dtype=self.compute.dtype)
-        return self.compute[:, None] * number[None, :]
-
-    def exchange(self) -> Float[Array, ""]:
-        """Time of a round's communication."""
-        return jnp.max(self.communication)
+    # What arrives in the last step arrives at once, and the rule takes as much of it as it needs.
+    before = rule.limit(_finished(between(step - 1), times, start))
+    arriving = rule.limit(_finished(between(step), times, start)) > before
+    return end_together(rule, before, arriving, _arrival(before, times, start), _arrival(before + 1, times, start))
 
 
-def power_law(law: PowerLaw, workers: int, parameters: int) -> Float[np.ndarray, " workers"]:
-    """The times that `law` gives to workers 1 to `workers`, for a policy of so many parameters; in time units."""
-    if law.values is not None:
-        return np.asarray(law.values, np.float32)
-    number = np.arange(1, workers + 1, dtype=np.float64)
-    times = law.scale * number**law.worker_exponent * float(parameters) ** law.parameter_exponent
-    if law.scale > 0 and not (times.min() > 1e-37 and times.max() < 1e37):
-        raise UserError(
-            f"workers: a law gives times from {times.min():g} to {times.max():g}, allowed: what a float32 can hold"
-        )
-    return times.astype(np.float32)
+def _finished(time: Pair, times: Float[Array, " workers"], start: Pair) -> Int[Array, " workers"]:
+    """How many gradients each worker has finished at `time`, included."""
+    usable = jnp.isfinite(times) & jnp.isfinite(start.high)
+    h = jnp.where(usable, times, 1)
+    spent = pairs.subtract(_spread(time, h), pairs.where(usable, start, widen(jnp.zeros(h.shape))))
+    count = jnp.clip(spent.high / h, 0, _MANY).astype(jnp.int32)  # off by its rounding: two corrections
+    rest = pairs.subtract(spent, pairs.multiply(pairs.whole(count), widen(h)))
+    count = jnp.clip(count + jnp.floor(jnp.clip(rest.high / h, -512, 512)).astype(jnp.int32), 0, _MANY)
+    rest = pairs.subtract(spent, pairs.multiply(pairs.whole(count), widen(h)))
+    late, early = (rest.high < 0) & (count > 0), pairs.less_equal(widen(h), rest) & (count < _MANY)
+    return jnp.where(usable, count - late.astype(jnp.int32) + early.astype(jnp.int32), 0)
+
+
+def _arrival(number: Int[Array, " workers"], times: Float[Array, " workers"], start: Pair) -> Pair:
+    """When each worker finishes its `number`-th gradient; the 0-th when it starts."""
+    after = pairs.add(start, pairs.multiply(pairs.whole(number), widen(jnp.where(jnp.isfinite(times), times, 0))))
+    never = widen(jnp.full(times.shape, jnp.inf))
+    return pairs.where(jnp.isfinite(times) | (number == 0), after, never)
+
+
+def _first(
+    condition: Callable[[Int[Array, ""]], Bool[Array, ""]], below: Int[Array, ""], above: Int[Array, ""]
+) -> Int[Array, ""]:
+    """The least number in (below, above] for which a monotone condition holds, as it does for `above`."""
+
+    def halve(bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = bounds
+        middle = low + (high - low) // 2
+        holds = condition(middle)
+        return jnp.where(holds, low, middle), jnp.where(holds, middle, high)
+
+    return jax.lax.while_loop(lambda bounds: bounds[1] - bounds[0] > 1, halve, (below, above))[1]
+
+
+def _spread(time: Pair, like: Array) -> Pair:
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, like.shape), time)
+
+
+def _bits(value: Float[Array, ""]) -> Int[Array, ""]:
+    """Positive floating-point numbers are in the order of their bits."""
+    return jax.lax.bitcast_convert_type(value, jnp.int32)
+
+
+def _float(bits: Int[Array, ""]) -> Float[Array, ""]:
+    return jax.lax.bitcast_convert_type(bits, jnp.float32)

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from nigt_jax.clocks import _pairs as pairs
+from nigt_jax.clocks._pairs import Pair, widen
+from nigt_jax.clocks._rules import Rule, malenia_rule, rennala_rule, synchronous_rule
 
 
 class Round(NamedTuple):
@@ -24,6 +26,20 @@ class Round(NamedTuple):
     elapsed: Float[Array, ""]
     discarded: Int[Array, " workers"]
     complete: Bool[Array, ""]
+
+
+class Ending(NamedTuple):
+    """A round, and what a clock has to know to go on after it.
+
+    Attributes:
+      round: as reported.
+      end: of the round, a pair.
+      busy: when each worker has finished what it is doing at the end, shape [workers]; the end itself where it is idle.
+    """
+
+    round: Round
+    end: Pair
+    busy: Pair
 
 
 def rennala_round(durations: Float[Array, "workers k"], batch_size: int | Int[Array, ""]) -> Round:
@@ -50,7 +66,7 @@ def rennala_round(durations: Float[Array, "workers k"], batch_size: int | Int[Ar
       Tyurin & Richtárik, `Optimal Time Complexities of Parallel Stochastic Optimization Methods Under a Fixed
       Computation Model <https://arxiv.org/abs/2305.12387>`_, 2023
     """
-    return rennala_round_at(jnp.cumsum(durations, axis=1), batch_size)
+    return _from_durations(rennala_rule(batch_size, durations.shape[0]), durations)
 
 
 def malenia_round(durations: Float[Array, "workers k"], batch_size: int | Int[Array, ""]) -> Round:
@@ -81,7 +97,7 @@ def malenia_round(durations: Float[Array, "workers k"], batch_size: int | Int[Ar
       Tyurin & Richtárik, `Optimal Time Complexities of Parallel Stochastic Optimization Methods Under a Fixed
       Computation Model <https://arxiv.org/abs/2305.12387>`_, 2023
     """
-    return malenia_round_at(jnp.cumsum(durations, axis=1), batch_size)
+    return _from_durations(malenia_rule(batch_size, durations.shape[0]), durations)
 
 
 def synchronous_round(durations: Float[Array, "workers k"], batch_size: int | Int[Array, ""]) -> Round:
@@ -102,76 +118,90 @@ def synchronous_round(durations: Float[Array, "workers k"], batch_size: int | In
       >>> print(r.counts, r.elapsed, r.discarded)
       [1 1] 3.0 [0 0]
     """
-    return synchronous_round_at(jnp.cumsum(durations, axis=1), batch_size)
+    return _from_durations(synchronous_rule(batch_size, durations.shape[0]), durations)
 
 
-def rennala_round_at(finish: Float[Array, "workers k"], batch_size: int | Int[Array, ""]) -> Round:
-    """The same from finishing times, nondecreasing along a row, for clocks that know them better than a sum does."""
-    enough = jnp.arange(1, finish.size + 1) >= batch_size
-    return _until(finish, _arrivals(finish), enough)
+def decide(rule: Rule, counts: Int[Array, " workers"], since: Pair, finish: Pair) -> Ending:
+    """The round's end, if it lies among the next few gradients of every worker.
 
+    Args:
+      rule: when the round is over.
+      counts: gradients that each worker has finished so far; not enough yet.
+      since: when it finished the last of them (or began), shape [workers].
+      finish: when it finishes the following ones, shape [workers, k], nondecreasing along a row.
 
-def malenia_round_at(finish: Float[Array, "workers k"], batch_size: int | Int[Array, ""]) -> Round:
-    """The same from finishing times, nondecreasing along a row, for clocks that know them better than a sum does."""
-    workers, k = finish.shape
-    order = _arrivals(finish)
-    number = order % k + 1  # which of its worker's gradients an arrival is
-    missing = workers - jnp.cumsum(number == 1)
-    enough = (missing == 0) & (_harmonic_excess(number, workers, batch_size) <= 0)
-    return _until(finish, order, enough)
-
-
-def synchronous_round_at(finish: Float[Array, "workers k"], batch_size: int | Int[Array, ""]) -> Round:
-    """The same from finishing times, nondecreasing along a row, for clocks that know them better than a sum does."""
-    workers, k = finish.shape
-    each = jnp.asarray((batch_size + workers - 1) // workers, jnp.int32)
-    end = jnp.max(jnp.take(finish, jnp.clip(each - 1, 0, k - 1), axis=1))
-    return Round(
-        counts=jnp.full((workers,), each),
-        elapsed=end,
-        discarded=jnp.zeros((workers,), jnp.int32),
-        complete=jnp.isfinite(end) & (each <= k),
-    )
-
-
-def _arrivals(finish: Float[Array, "workers k"]) -> Int[Array, " arrivals"]:
-    """Flat indices of the gradients in the order in which they count; row-major, so ties go to the lower worker."""
-    return jnp.argsort(finish.ravel(), stable=True)
-
-
-def _until(
-    finish: Float[Array, "workers k"], order: Int[Array, " arrivals"], enough: Bool[Array, " arrivals"]
-) -> Round:
-    """The round that ends with the first arrival after which there are enough."""
-    k = finish.shape[1]
-    last = jnp.argmax(enough)
-    end = finish.ravel()[order[last]]
-    counted = jnp.zeros(finish.size, bool).at[order].set(jnp.arange(finish.size) <= last)
-    counts = jnp.sum(counted.reshape(finish.shape), axis=1, dtype=jnp.int32)
-    last_counted = jnp.take_along_axis(finish, jnp.maximum(counts - 1, 0)[:, None], axis=1)[:, 0]
-    just_done = (counts > 0) & (last_counted == end)
-    return Round(
-        counts=counts,
-        elapsed=end,
-        discarded=jnp.where(just_done, 0, 1).astype(jnp.int32),
-        # A worker all of whose known gradients were counted early may have had another one in time.
-        complete=jnp.isfinite(end) & jnp.any(enough) & jnp.all((counts < k) | just_done),
-    )
-
-
-def _harmonic_excess(
-    number: Int[Array, " arrivals"], workers: int, batch_size: int | Int[Array, ""]
-) -> Float[Array, " arrivals"]:
-    """After each arrival the sign of sum_i 1/M_i - n^2/M over the workers heard of, in units of n^2/M.
-
-    An arrival that is its worker's c-th takes 1/(c-1) - 1/c off the sum, so the sum is a running one; in pairs of
-    float32, since near the end its steps may be a millionth of it.
+    Returns:
+      The ending. Its round is complete where every arrival up to the end is among those given.
     """
-    count = number.astype(jnp.float32)
-    gain = pairs.reciprocal(count)
-    loss = pairs.reciprocal(jnp.maximum(count - 1, 1))
-    change = pairs.subtract(gain, jax.tree.map(lambda x: jnp.where(number == 1, 0, x), loss))
-    total = jax.lax.associative_scan(pairs.add, change)
-    bound = pairs.multiply(pairs.reciprocal(jnp.asarray(batch_size, jnp.float32)), pairs.split(float(workers) ** 2))
-    difference = pairs.subtract(total, jax.tree.map(lambda x: jnp.broadcast_to(x, total.high.shape), bound))
-    return (difference.high + difference.low) / bound.high - 1e-9
+    workers, k = finish.high.shape
+    number = counts[:, None] + jnp.arange(1, k + 1)[None, :]
+    begun = rule.limit(number) == number  # a worker that waits begins nothing more
+    finish = pairs.where(begun, finish, widen(jnp.full((workers, k), jnp.inf)))
+    known = pairs.smallest(Pair(finish.high[:, -1], finish.low[:, -1]))  # every arrival up to here is known
+    # Sorted by time; the sort is stable and the table is row by row, so ties go to the lower worker.
+    flat = (finish.high.ravel(), finish.low.ravel(), jnp.arange(workers * k))
+    high, low, place = jax.lax.sort(flat, num_keys=2, is_stable=True)
+    worker, valid = place // k, jnp.isfinite(high)
+    new, last, enough = _take(rule, counts, worker, number.ravel()[place], valid)
+    end = Pair(high[last], low[last])
+    at = lambda column: jax.tree.map(
+        lambda x: jnp.take_along_axis(x, jnp.clip(column, 0, k - 1)[:, None], axis=1)[:, 0], finish
+    )
+    latest = pairs.where(new > 0, at(new - 1), since)
+    return _ending(rule, counts + new, latest, at(new), end, enough & pairs.less_equal(end, known))
+
+
+def end_together(
+    rule: Rule, counts: Int[Array, " workers"], arriving: Bool[Array, " workers"], since: Pair, finish: Pair
+) -> Ending:
+    """The end of a round whose last arrivals come at the same instant.
+
+    Args:
+      rule: when the round is over.
+      counts: gradients that each worker has finished before that instant; not enough.
+      arriving: whether it finishes another one just then; enough.
+      since: when it finished its last one before, shape [workers].
+      finish: when it finishes its next one, shape [workers].
+
+    Returns:
+      The ending; incomplete where what arrives is not enough after all.
+    """
+    new, _, enough = _take(rule, counts, jnp.arange(counts.size), counts + 1, arriving)
+    end = pairs.smallest(pairs.where(arriving, finish, widen(jnp.full(counts.shape, jnp.inf))))
+    latest = pairs.where(new > 0, jax.tree.map(lambda x: jnp.broadcast_to(x, counts.shape), end), since)
+    return _ending(rule, counts + new, latest, finish, end, enough)
+
+
+def _take(
+    rule: Rule,
+    counts: Int[Array, " workers"],
+    worker: Int[Array, " arrivals"],
+    number: Int[Array, " arrivals"],
+    valid: Bool[Array, " arrivals"],
+) -> tuple[Int[Array, " workers"], Int[Array, ""], Bool[Array, ""]]:
+    """Of arrivals in order as many as the rule needs: how many of each worker, the last one, and if it has enough."""
+    enough = rule.enough_after(counts, worker, number, valid) & valid
+    last = jnp.argmax(enough)
+    taken = valid & (jnp.arange(valid.size) <= last)
+    return jnp.zeros_like(counts).at[worker].add(taken.astype(jnp.int32)), last, jnp.any(enough)
+
+
+def _ending(
+    rule: Rule, counts: Int[Array, " workers"], latest: Pair, following: Pair, end: Pair, complete: Bool[Array, ""]
+) -> Ending:
+    """The round, from the counts, when each worker's latest counted gradient came in, and when its next one would."""
+    everywhere = jax.tree.map(lambda x: jnp.broadcast_to(x, counts.shape), end)
+    idle = ((counts > 0) & pairs.equal(latest, everywhere)) | (rule.limit(counts + 1) == counts)
+    round = Round(
+        counts=counts,
+        elapsed=end.high,
+        discarded=jnp.where(idle, 0, 1).astype(jnp.int32),
+        complete=complete & jnp.isfinite(end.high),
+    )
+    return Ending(round, end, pairs.where(idle, everywhere, following))
+
+
+def _from_durations(rule: Rule, durations: Float[Array, "workers k"]) -> Round:
+    workers = durations.shape[0]
+    finish = pairs.running_sum(widen(durations.astype(jnp.float32)), axis=1)
+    return decide(rule, jnp.zeros(workers, jnp.int32), widen(jnp.zeros(workers)), finish).round

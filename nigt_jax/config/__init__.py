@@ -9,12 +9,16 @@ from nigt_jax.config._schema import (
     Estimator,
     Evaluation,
     Method,
+    Noise,
     Policy,
     PowerLaw,
+    SpeedChange,
+    SpeedChanges,
     Training,
     Workers,
     to_dict,
 )
+from nigt_jax.config._trace import read_trace
 
 __all__ = [
     "Checkpoint",
@@ -23,9 +27,12 @@ __all__ = [
     "Estimator",
     "Evaluation",
     "Method",
+    "Noise",
     "Policy",
     "PowerLaw",
     "Setting",
+    "SpeedChange",
+    "SpeedChanges",
     "Training",
     "Workers",
     "check_config",
@@ -33,6 +40,7 @@ __all__ = [
     "dump_config",
     "load_config",
     "nearest_key",
+    "read_trace",
     "sections",
     "to_dict",
 ]

@@ -17,4 +17,13 @@ ENVIRONMENTS = (
 )
 BACKENDS = ("spring", "positional", "generalized", "mjx")
 ESTIMATORS = ("policy_gradient", "return_to_go", "leave_one_out", "gae")
-METHODS = ("rennala_nigt",)
+METHODS = (
+    "rennala_nigt",
+    "malenia_nigt",
+    "synchronous_nigt",
+    "m_synchronous_nigt",
+    "rennala_pg",
+    "synchronous_pg",
+)
+NOISES = ("none", "exponential", "gamma", "lognormal", "pareto")
+TOPOLOGIES = ("parallel-links", "shared-link", "allreduce")

@@ -48,6 +48,13 @@ def sections() -> dict[str, str]:
     }
 
 
+@cache
+def names() -> frozenset[str]:
+    """Every name of a field, at any depth."""
+    schema = TypeAdapter(Config).json_schema()
+    return frozenset(name for part in [schema, *schema["$defs"].values()] for name in part["properties"])
+
+
 def _below(schema: Mapping[str, Any], definitions: Any, defaults: Mapping[str, Any], prefix: str) -> Iterator[Setting]:
     for name, child in schema["properties"].items():
         key, default = prefix + name, defaults[name]
@@ -69,6 +76,8 @@ def _follow(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mappin
 
 
 def _allowed(schema: Mapping[str, Any]) -> str:
+    if "$ref" in schema:
+        return "mapping"
     if "anyOf" in schema:
         return " | ".join(_allowed(option) for option in schema["anyOf"])
     if "enum" in schema or "const" in schema:

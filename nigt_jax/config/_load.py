@@ -12,8 +12,9 @@ from pydantic import TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from nigt_jax.config._describe import describe, sections
+from nigt_jax.config._describe import describe, names, sections
 from nigt_jax.config._schema import Config, to_dict
+from nigt_jax.config._trace import read_trace
 from nigt_jax.errors import UserError
 
 _ADAPTER = TypeAdapter(Config)
@@ -60,11 +61,14 @@ def check_config(data: Mapping[str, Any], source: str = "configuration") -> Conf
     """
     try:
         # JSON mode, strict: the kinds of value that YAML has, and no silent conversion between them.
-        return _ADAPTER.validate_json(json.dumps(data, default=str), strict=True)
+        config = _ADAPTER.validate_json(json.dumps(data, default=str), strict=True)
     except ValidationError as error:
         raise UserError(f"{source}: {_first(error)}") from None
     except (TypeError, ValueError) as error:  # a mapping with keys that are no strings
         raise UserError(f"{source}: {error}") from None
+    if config.workers.trace is not None:
+        read_trace(config.workers.trace, config.workers.count)  # only to see that it can be
+    return config
 
 
 def dump_config(config: Config) -> str:
@@ -128,10 +132,9 @@ def _first(error: ValidationError) -> str:
 
 def _key(mistake: Any) -> str:
     """The dotted key of a mistake; names of a union's branches, which pydantic adds, are no part of it."""
-    names = {part for setting in describe() for part in setting.key.split(".")}
     kept, unknown = [], mistake["type"] == "unexpected_keyword_argument"
     for i, part in enumerate(mistake["loc"]):
-        if isinstance(part, int) or part in names or (unknown and i == len(mistake["loc"]) - 1):
+        if isinstance(part, int) or part in names() or (unknown and i == len(mistake["loc"]) - 1):
             kept.append(str(part))
     return ".".join(kept)
 

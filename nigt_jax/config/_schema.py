@@ -12,7 +12,6 @@ from pydantic.dataclasses import dataclass
 from nigt_jax.config import _catalog
 
 _MOST_DEVICES = 256  # of a process: XLA gives up on a CPU in many more parts
-_MOST_ARRIVALS = 10**8  # in a round, counted or not, that a clock has in memory
 
 _RULES = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -81,6 +80,12 @@ class Method:
     learning_rate: Number = _setting(
         2**-5, "length of a step of the iterate (the paper's alpha)", "distance in parameter space", gt=0
     )
+    learning_rate_half_life: Number | None = _setting(
+        None,
+        "round h at which steps are half as long: learning_rate / (1 + t / h), 2 in N-PG-IGT; null for constant steps",
+        "rounds",
+        gt=0,
+    )
     momentum: Number = _setting(0.9, "weight of the past direction, 1 - eta in the paper's letters", ge=0, le=1 - 1e-6)
     batch_size: int = _setting(20, "gradients counted a round (the paper's M)", "gradients", ge=1, le=10_000_000)
     initial_batch_size: int | None = _setting(
@@ -104,13 +109,73 @@ class PowerLaw:
 
 
 @dataclass(frozen=True, kw_only=True, config=_RULES)
+class Noise:
+    """How much times vary from gradient to gradient, around the mean that compute_time gives."""
+
+    family: Literal[_catalog.NOISES] = _setting("none", "distribution of a gradient's time")  # type: ignore[valid-type]
+    shape: Number = _setting(
+        2.0, "gamma: its shape; lognormal: deviation of the logarithm; pareto: exponent of the tail", gt=0
+    )
+
+    @model_validator(mode="after")
+    def _has_a_mean(self) -> "Noise":
+        if self.family == "pareto" and self.shape <= 1:
+            raise ValueError(f"workers.noise.shape: got {self.shape}, allowed: above 1, or pareto has no mean")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=_RULES)
+class SpeedChange:
+    """A time in which some workers are slower or faster."""
+
+    workers: tuple[Annotated[int, Field(ge=1)], ...] | None = _setting(
+        None, "which, numbered from 1; null for all", "workers"
+    )
+    start: Number = _setting(0.0, "from then on", "time units", ge=0)
+    end: Number | None = _setting(None, "until then; null for ever", "time units", gt=0)
+    factor: Number = _setting(0.0, "times their speed; 0 is an outage", ge=0)
+
+
+@dataclass(frozen=True, kw_only=True, config=_RULES)
+class SpeedChanges:
+    """Workers' speed over time; overlapping changes multiply."""
+
+    period: Number | None = _setting(
+        None, "after which all changes repeat, such as a day; null for never", "time units", gt=0
+    )
+    changes: tuple[SpeedChange, ...] = _setting(
+        (), "mappings {workers: [1, 2] or null for all, start: time, end: time or null for ever, factor: of the speed}"
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "SpeedChanges":
+        for number, change in enumerate(self.changes):
+            key = f"workers.speed.changes.{number}"
+            if change.end is not None and change.end <= change.start:
+                raise ValueError(f"{key}.end: got {change.end}, allowed: after the start at {change.start}, or null")
+            if self.period is not None and max(change.start, change.end or 0.0) > self.period:
+                raise ValueError(f"{key}: reaches beyond workers.speed.period, allowed: times up to {self.period}")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=_RULES)
 class Workers:
     """The simulated workers. One time unit is what worker 1 needs for a gradient where scale is 1."""
 
     count: int = _setting(10, "logical workers, however many devices do their work", "workers", ge=1, le=1_000_000)
     compute_time: PowerLaw = _setting(PowerLaw, "time of one gradient (the paper's h_i)")
-    communication_time: PowerLaw = _setting(
-        PowerLaw, "time of one exchange (the paper's kappa_i); a round costs the largest"
+    communication_time: PowerLaw = _setting(PowerLaw, "time of one exchange (the paper's kappa_i)")
+    topology: Literal[_catalog.TOPOLOGIES] = _setting(  # type: ignore[valid-type]
+        "parallel-links",
+        "what an exchange costs; shared-link: the sum over those who contribute; otherwise the largest",
+    )
+    noise: Noise = _setting(Noise, "")
+    speed: SpeedChanges = _setting(SpeedChanges, "")
+    trace: str | None = _setting(
+        None, "CSV or Parquet file of recorded times, columns worker (from 1) and duration, instead of compute_time"
+    )
+    carry_over: bool = _setting(
+        False, "a worker finishes (for nothing) what it is doing when a round ends, before it takes up the next"
     )
 
     @model_validator(mode="after")
@@ -121,6 +186,12 @@ class Workers:
                 raise ValueError(
                     f"workers.{name}.values: got {len(values)} times, allowed: one for each of {self.count} workers"
                 )
+        for change in self.speed.changes:
+            unknown = [i for i in change.workers or () if i > self.count]
+            if unknown:
+                raise ValueError(f"workers.speed.changes: got worker {unknown[0]}, allowed: 1 to {self.count}")
+        if self.trace is not None and self.noise.family != "none":
+            raise ValueError(f"workers.noise.family: got {self.noise.family} beside workers.trace, allowed: none")
         law = self.compute_time
         key, smallest = ("scale", law.scale) if law.values is None else ("values", min(law.values))
         if smallest == 0:
@@ -200,12 +271,12 @@ class Config:
         return self
 
     @model_validator(mode="after")
-    def _clock_fits(self) -> "Config":
+    def _few_enough(self) -> "Config":
         largest = max(self.method.batch_size, self.method.initial_batch_size or 0)
-        if self.workers.count * largest > _MOST_ARRIVALS:
+        if self.method.name == "m_synchronous_nigt" and largest > self.workers.count:
             raise ValueError(
-                f"workers.count: got {self.workers.count} with rounds of {largest} gradients, allowed: a product of at "
-                f"most {_MOST_ARRIVALS}"
+                f"method.batch_size: got {largest} for m_synchronous_nigt, which counts one gradient a worker; "
+                f"allowed: up to workers.count, {self.workers.count}"
             )
         return self
 

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from nigt_jax.clocks import Round
+from nigt_jax.clocks import Round, Rule
 from nigt_jax.transforms import rennala_mean, tree_norm
 
 
@@ -27,23 +28,34 @@ class Iterate(NamedTuple):
 
 
 class StepSettings(NamedTuple):
-    """Hyperparameters of an update; traced, so that runs with other values share one program."""
+    """Hyperparameters of an update; traced, so that runs with other values share one program.
+
+    Attributes:
+      learning_rate: of the first update.
+      half_life: updates after which it is half as large; inf where it stays what it is.
+      momentum: weight of the past direction.
+    """
 
     learning_rate: Float[Array, ""]
+    half_life: Float[Array, ""]
     momentum: Float[Array, ""]
+
+    def learning_rate_at(self, number: Int[Array, ""]) -> Float[Array, ""]:
+        r""":math:`\alpha / (1 + t / h)` of update t, from 0; with a half-life h of 2 the schedule of N-PG-IGT."""
+        return self.learning_rate / (1 + number.astype(jnp.float32) / self.half_life)
 
 
 class Method(NamedTuple):
     """One entry of the registry: who is counted, how the counted are combined, and the update.
 
     Attributes:
-      round: (finishing times [workers, k], batch size) to the round.
+      rule: (batch size, workers) to when a round is over.
       weigh: round to the weight of each worker's counted gradients, [workers]; only their ratios matter.
       update: settings to the transformation that steps the parameters that workers are sent.
       model: (state of the update, parameters sent) to the iterate.
     """
 
-    round: Callable[..., Round]
+    rule: Callable[[Int[Array, ""], int], Rule]
     weigh: Callable[[Round], Float[Array, " workers"]]
     update: Callable[[StepSettings], optax.GradientTransformationExtraArgs]
     model: Callable[[optax.OptState, Any], Any]

@@ -173,7 +173,7 @@ class _Run:
             compile_seconds=self._trainer.compile_seconds,
             training_seconds=self._training_seconds,
             evaluation_seconds=self._evaluation_seconds,
-            simulated_time=to_float(self._state.clock),
+            simulated_time=to_float(self._state.clock.now),
         )
 
     def _begin(self) -> None:

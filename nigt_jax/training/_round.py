@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from nigt_jax.clocks import Round, SimulatedTime, advance
+from nigt_jax.clocks import Round, SimulatedTime, play_round
 from nigt_jax.estimators import policy_gradient_sum
 from nigt_jax.methods import ask, tell
 from nigt_jax.rollout import Normalizer, Trajectories, observe, rollout
@@ -56,8 +56,7 @@ class _Sums(NamedTuple):
 def run_round(parts: Parts, settings: Settings, state: TrainState) -> tuple[TrainState, RoundMetrics]:
     """One round: clock, episodes, gradient, aggregation, update. Runs under the axis ``devices``."""
     batch_size = jnp.where(state.iteration == 0, settings.initial_batch_size, settings.batch_size)
-    counted = parts.method.round(settings.clock.finishing_times(parts.gradients), batch_size)
-    clock = advance(state.clock, counted.elapsed + settings.clock.exchange())
+    counted, clock = play_round(settings.clock, parts.method.rule(batch_size, settings.clock.workers), state.clock)
 
     sums, normalizer, estimator = _collect(parts, settings, state, counted)
     server, gradient_norm = tell(parts.method, state.server, settings.step, sums.gradient, sums.weight, AXIS)
@@ -66,7 +65,7 @@ def run_round(parts: Parts, settings: Settings, state: TrainState) -> tuple[Trai
         gradients=counted.counts.sum(dtype=jnp.int32),
         discarded=counted.discarded.sum(dtype=jnp.int32),
         env_steps=total.env_steps,
-        time=clock,
+        time=clock.now,
         query_return_mean=total.returns / total.episodes.astype(jnp.float32),
         gradient_norm=gradient_norm,
         diverged=total.diverged,

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray, UInt
 
-from nigt_jax.clocks import FixedTimes, SimulatedTime, power_law, time_zero
+from nigt_jax.clocks import Clock, ClockState, make_clock
 from nigt_jax.config import Config
 from nigt_jax.estimators import Estimator, EstimatorSettings, make_estimator
 from nigt_jax.methods import METHODS, Method, ServerState, StepSettings, start
@@ -26,7 +26,7 @@ class Settings(NamedTuple):
 
     step: StepSettings
     estimator: EstimatorSettings
-    clock: FixedTimes
+    clock: Clock
     batch_size: Int[Array, ""]
     initial_batch_size: Int[Array, ""]
 
@@ -39,7 +39,7 @@ class TrainState(NamedTuple):
       server: query point, and the state of the update.
       normalizer: observation statistics, as of the last round.
       estimator: the estimator's own state, such as a value baseline.
-      clock: simulated time.
+      clock: simulated time, and what the workers are doing.
       key: root of all randomness of training; a round folds in its number, an episode its place in the round.
     """
 
@@ -47,7 +47,7 @@ class TrainState(NamedTuple):
     server: ServerState
     normalizer: Normalizer
     estimator: Any
-    clock: SimulatedTime
+    clock: ClockState
     key: PRNGKeyArray
 
 
@@ -61,7 +61,6 @@ class Parts(NamedTuple):
       method: who is counted, and the update.
       horizon: length at which an episode is cut, in steps.
       lanes: episodes that one device runs side by side.
-      gradients: most gradients that a round may count.
       trajectories_per_gradient: episodes averaged into one gradient.
     """
 
@@ -71,7 +70,6 @@ class Parts(NamedTuple):
     method: Method
     horizon: int
     lanes: int
-    gradients: int
     trajectories_per_gradient: int
 
 
@@ -87,7 +85,6 @@ def make_parts(config: Config, environment: Any, devices: int) -> Parts:
         method=METHODS[config.method.name],
         horizon=config.environment.horizon,
         lanes=config.episodes_per_round // devices,
-        gradients=max(config.method.batch_size, config.method.initial_batch_size or 0),
         trajectories_per_gradient=config.method.trajectories_per_gradient,
     )
 
@@ -96,16 +93,20 @@ def make_settings(config: Config, policy: Policy) -> Settings:
     """The configuration's hyperparameters as arrays; times may depend on the number of the policy's parameters."""
     method, estimator, workers = config.method, config.estimator, config.workers
     parameters = sum(x.size for x in jax.tree.leaves(jax.eval_shape(policy.init, jax.random.key(0))))
-    times = [power_law(law, workers.count, parameters) for law in (workers.compute_time, workers.communication_time)]
+    largest = max(method.batch_size, method.initial_batch_size or 0)
     real = lambda x: jnp.asarray(x, jnp.float32)
     return Settings(
-        step=StepSettings(real(method.learning_rate), real(method.momentum)),
+        step=StepSettings(
+            learning_rate=real(method.learning_rate),
+            half_life=real(method.learning_rate_half_life or jnp.inf),
+            momentum=real(method.momentum),
+        ),
         estimator=EstimatorSettings(
             discount=real(estimator.discount),
             gae_lambda=real(estimator.gae_lambda),
             critic_learning_rate=real(estimator.critic_learning_rate),
         ),
-        clock=FixedTimes(*map(jnp.asarray, times)),
+        clock=make_clock(workers, parameters, largest),
         batch_size=jnp.asarray(method.batch_size, jnp.int32),
         initial_batch_size=jnp.asarray(method.initial_batch_size or method.batch_size, jnp.int32),
     )
@@ -119,11 +120,13 @@ def initial_state(parts: Parts, settings: Settings, seed: int | UInt[Array, ""])
         server=start(parts.method, parts.policy.init(policy_key), settings.step),
         normalizer=parts.policy.init_normalizer(),
         estimator=parts.estimator.init(estimator_key, parts.policy.observation_size),
-        clock=time_zero(),
+        clock=settings.clock.begin(stream(seed, "clock")),
         key=key,
     )
 
 
 def stream(seed: int | UInt[Array, ""], purpose: str) -> PRNGKeyArray:
     """The root key of one purpose. Without it, equal seeds of training and evaluation would share episodes."""
-    return jax.random.fold_in(jax.random.key(seed), {"training": 0x7EA1, "evaluation": 0xE7A1}[purpose])
+    return jax.random.fold_in(
+        jax.random.key(seed), {"training": 0x7EA1, "evaluation": 0xE7A1, "clock": 0xC10C}[purpose]
+    )

@@ -10,37 +10,37 @@ from nigt_jax.methods import METHODS, Iterate, QueryPoint, StepSettings, ask, it
 CURVATURE = np.array([1.0, 3.0, 10.0])
 
 
-def settings(eta=0.1, alpha=0.05):
-    return StepSettings(jnp.asarray(alpha, jnp.float32), jnp.asarray(1 - eta, jnp.float32))
+def settings(eta=0.1, alpha=0.05, half_life=np.inf):
+    return StepSettings(*(jnp.asarray(x, jnp.float32) for x in (alpha, half_life, 1 - eta)))
 
 
-def ascend_in_numpy(start_at, noise, eta, alpha):
+def ascend_in_numpy(start_at, noise, eta, alpha, half_life):
     """Rennala NIGT in ascent form, as the paper writes it, on -x'Ax/2 with noisy gradients."""
     theta = previous = np.array(start_at, np.float64)
     direction = None
-    for block in noise:
+    for t, block in enumerate(noise):
         query = theta + (1 - eta) / eta * (theta - previous)
         gradient = np.mean([-CURVATURE * query + n for n in block], axis=0)
         direction = gradient if direction is None else (1 - eta) * direction + eta * gradient
-        previous, theta = theta, theta + alpha * direction / np.linalg.norm(direction)
+        previous, theta = theta, theta + alpha / (1 + t / half_life) * direction / np.linalg.norm(direction)
     return theta
 
 
-@pytest.mark.parametrize("eta", [0.02, 0.1, 1.0])
-def test_rennala_nigt_is_the_papers_algorithm(eta):
+@pytest.mark.parametrize(("eta", "half_life"), [(0.02, np.inf), (0.1, np.inf), (1.0, np.inf), (0.1, 2.0), (0.1, 30)])
+def test_rennala_nigt_is_the_papers_algorithm(eta, half_life):
     """Each of four shards sums what it was given; one of them is given nothing."""
     noise = np.random.default_rng(0).normal(size=(100, 6, 3))
     eta = 1 - float(np.float32(1 - eta))  # the weight that a float32 momentum stands for
     shards = [[0, 1, 2], [3], [], [4, 5]]
     method = METHODS["rennala_nigt"]
-    state = start(method, {"x": jnp.array([1.0, -2.0, 3.0])}, settings(eta))
+    state = start(method, {"x": jnp.array([1.0, -2.0, 3.0])}, settings(eta, half_life=half_life))
 
     @jax.jit
     def play(state, sums, counts):
         def shard(noise_sum, count):
             query = ask(state).params["x"]
             gradient_sum = {"x": -jnp.asarray(CURVATURE, jnp.float32) * query * count + noise_sum}
-            return tell(method, state, settings(eta), gradient_sum, count, "shards")
+            return tell(method, state, settings(eta, half_life=half_life), gradient_sum, count, "shards")
 
         return jax.tree.map(lambda x: x[0], jax.vmap(shard, axis_name="shards")(sums, counts))
 
@@ -49,7 +49,7 @@ def test_rennala_nigt_is_the_papers_algorithm(eta):
         sums = jnp.asarray(np.stack([block[s].sum(0) for s in shards]), jnp.float32)
         state, norm = play(state, sums, counts)
         assert norm > 0
-    expected = ascend_in_numpy([1.0, -2.0, 3.0], noise, eta, 0.05)
+    expected = ascend_in_numpy([1.0, -2.0, 3.0], noise, eta, 0.05, half_life)
     np.testing.assert_allclose(iterate(METHODS["rennala_nigt"], state).params["x"], expected, atol=2e-4)
 
 

@@ -1,13 +1,15 @@
 """A whole round on devices: against a plain loop in NumPy, one device against eight, pmap against shard_map."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from probes import EndsWhenGood, Quadratic
 
-from nigt_jax.clocks import rennala_round_at
-from nigt_jax.config import check_config
+from nigt_jax.clocks import FixedWork, play_round
+from nigt_jax.config import Noise, Workers, check_config
 from nigt_jax.estimators import policy_gradient, policy_gradient_sum
 from nigt_jax.methods import METHODS, QueryPoint, iterate
 from nigt_jax.rollout import rollout
@@ -41,8 +43,8 @@ def run(cfg, environment, rounds=6):
 
 
 def leaves(state):
-    bare = state._replace(key=jax.random.key_data(state.key))
-    return [np.asarray(x) for x in jax.tree.leaves(bare)]
+    is_key = lambda x: jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return [np.asarray(jax.random.key_data(x) if is_key(x) else x) for x in jax.tree.leaves(state)]
 
 
 @pytest.mark.parametrize("estimator", ["policy_gradient", "leave_one_out", "gae"])
@@ -179,7 +181,8 @@ def test_weights_are_the_workers():
     start = trainer.initial_state()
     params, key = jax.device_get(start.server.sent), jax.random.fold_in(start.key, 0)
     _, metrics = trainer.run(start, 1)
-    mine = int(rennala_round_at(trainer._settings.clock.finishing_times(8), 8).counts[0])
+    clock = trainer._settings.clock
+    mine = int(play_round(clock, only_first.rule(8, 10), clock.begin(jax.random.key(0)))[0].counts[0])
     assert 1 < mine < 8
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(mine))
     fresh = parts.policy.init_normalizer()
@@ -191,9 +194,22 @@ def test_weights_are_the_workers():
 
 def test_a_round_that_the_clock_cannot_decide_is_reported():
     trainer = Trainer(config(), Quadratic())
-    clock = trainer._settings.clock
-    never = clock._replace(compute=jnp.full_like(clock.compute, jnp.inf))
+    never = dataclasses.replace(trainer._settings.clock, work=FixedWork(jnp.full(10, jnp.inf)))
     trainer._settings = trainer._settings._replace(clock=never)
     trainer.compile()
     _, metrics = trainer.run(trainer.initial_state(), 1)
     assert not metrics.complete[0]
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_every_method_on_one_device_and_on_four(method):
+    """Rounds of Malenia and of random times have other numbers of gradients, all in one program."""
+    batch_size = 4 if method == "m_synchronous_nigt" else 8
+    cfg = [config(devices=d, name=method, batch_size=batch_size) for d in (1, 4)]
+    cfg = [dataclasses.replace(c, workers=Workers(count=5, noise=Noise(family="exponential"))) for c in cfg]
+    (_, a, first), (_, b, second) = (run(c, EndsWhenGood(), rounds=4) for c in cfg)
+    for x, y in zip(leaves((a, first)), leaves((b, second)), strict=True):
+        np.testing.assert_allclose(x, y, rtol=2e-4, atol=2e-5)
+    assert first.complete.all()
+    each = {"malenia_nigt": None, "synchronous_nigt": 10, "synchronous_pg": 10}.get(method, batch_size)
+    assert (first.gradients == each).all() if each else len(set(first.gradients.tolist())) > 1

@@ -1,0 +1,86 @@
+"""From a configuration to a clock."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from nigt_jax.clocks._clock import Clock
+from nigt_jax.clocks._speed import Speed
+from nigt_jax.clocks._work import RANDOM_WORK, FixedWork, RecordedWork, Work
+from nigt_jax.config import PowerLaw, SpeedChanges, Workers, read_trace
+from nigt_jax.errors import UserError
+
+_WINDOW = 2**22  # times that are in memory at once
+
+
+def make_clock(workers: Workers, parameters: int, batch_size: int) -> Clock:
+    """The clock that a configuration describes.
+
+    Args:
+      workers: its section.
+      parameters: of the policy, d, on which times may depend.
+      batch_size: of the largest round; decides how far a clock looks ahead at a time.
+
+    Returns:
+      The clock.
+
+    Raises:
+      UserError: times that a float32 cannot hold; a trace that cannot be read.
+    """
+    ahead = min(max(4, math.ceil(2 * batch_size / workers.count)), 64)
+    return Clock(
+        work=_work(workers, parameters),
+        speed=_speed(workers.speed, workers.count) if workers.speed.changes else None,
+        exchange=jnp.asarray(power_law(workers.communication_time, workers.count, parameters)),
+        topology=workers.topology,
+        carry_over=workers.carry_over,
+        window=max(1, min(ahead, _WINDOW // workers.count)),
+    )
+
+
+def power_law(law: PowerLaw, workers: int, parameters: int) -> Float[np.ndarray, " workers"]:
+    """The times that `law` gives to workers 1 to `workers`, for a policy of so many parameters; in time units."""
+    if law.values is not None:
+        return np.asarray(law.values, np.float32)
+    number = np.arange(1, workers + 1, dtype=np.float64)
+    times = law.scale * number**law.worker_exponent * float(parameters) ** law.parameter_exponent
+    if law.scale > 0 and not (times.min() > 1e-37 and times.max() < 1e37):
+        raise UserError(
+            f"workers: a law gives times from {times.min():g} to {times.max():g}, allowed: what a float32 can hold"
+        )
+    return times.astype(np.float32)
+
+
+def _work(workers: Workers, parameters: int) -> Work:
+    if workers.trace is not None:
+        rows = read_trace(workers.trace, workers.count)
+        table = np.ones((workers.count, max(map(len, rows))), np.float32)
+        for row, durations in zip(table, rows, strict=True):
+            row[: len(durations)] = durations
+        return RecordedWork(jnp.asarray(table), jnp.asarray([len(row) for row in rows], jnp.int32))
+    mean = jnp.asarray(power_law(workers.compute_time, workers.count, parameters))
+    if workers.noise.family == "none":
+        return FixedWork(mean)
+    return RANDOM_WORK[workers.noise.family](mean, jnp.asarray(workers.noise.shape, jnp.float32))
+
+
+def _speed(speed: SpeedChanges, workers: int) -> Speed:
+    """Pieces of constant speed from changes that may overlap: their factors multiply."""
+    pieces = []
+    for worker in range(1, workers + 1):
+        mine = [c for c in speed.changes if c.workers is None or worker in c.workers]
+        cuts = sorted({0.0, *(c.start for c in mine), *(c.end for c in mine if c.end is not None)})
+        cuts = [t for t in cuts if speed.period is None or t < speed.period]
+        factors = [math.prod(c.factor for c in mine if c.start <= t < (c.end or math.inf)) for t in cuts]
+        pieces.append((cuts, factors))
+    longest = max(len(cuts) for cuts, _ in pieces)
+    # Rows are filled up with empty pieces at the end of time, or of the period.
+    end = speed.period if speed.period is not None else np.finfo(np.float32).max
+    fill = lambda row, value: [*row, *[value] * (longest - len(row))]
+    return Speed(
+        begin=jnp.asarray([fill(cuts, end) for cuts, _ in pieces], jnp.float32),
+        value=jnp.asarray([fill(factors, factors[-1]) for _, factors in pieces], jnp.float32),
+        period=jnp.asarray(speed.period or math.inf, jnp.float32),
+    )

@@ -1,0 +1,135 @@
+"""The simulated clock: what workers do, and what an exchange costs."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from nigt_jax.clocks import _pairs as pairs
+from nigt_jax.clocks._fixed import fixed_round
+from nigt_jax.clocks._pairs import Pair, widen
+from nigt_jax.clocks._rounds import Ending, Round
+from nigt_jax.clocks._rules import Rule
+from nigt_jax.clocks._search import searched_round
+from nigt_jax.clocks._time import SimulatedTime, advance, time_zero
+from nigt_jax.clocks._work import FixedWork
+
+
+class ClockState(NamedTuple):
+    """What workers are doing when a round begins.
+
+    Attributes:
+      now: simulated time.
+      start: time from now until each worker is free for the new query point; shape [workers].
+      begun: gradients that each worker has begun since the start of the run.
+      key: of all gradients' work.
+    """
+
+    now: SimulatedTime
+    start: Pair
+    begun: Int[Array, " workers"]
+    key: PRNGKeyArray
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Clock:
+    """How long everything takes; arrays may be traced.
+
+    Attributes:
+      work: of a gradient, for each worker; a Work.
+      speed: at which workers do it; a Speed, or None for full speed always.
+      exchange: time of one exchange of each worker (the paper's kappa_i); shape [workers].
+      topology: how exchanges share links, see :func:`exchange_time`.
+      carry_over: whether a worker first finishes what it was doing when a round ended; that one is discarded.
+      window: gradients of each worker that are looked at at a time, where they have to be looked at.
+    """
+
+    # Any: JAX also builds trees whose leaves stand for arrays and are none.
+    work: Any
+    speed: Any
+    exchange: Any
+    topology: str = dataclasses.field(metadata={"static": True}, default="parallel-links")
+    carry_over: bool = dataclasses.field(metadata={"static": True}, default=False)
+    window: int = dataclasses.field(metadata={"static": True}, default=16)
+
+    @property
+    def workers(self) -> int:
+        """How many there are."""
+        return self.exchange.shape[0]
+
+    def begin(self, key: PRNGKeyArray) -> ClockState:
+        """The state at time 0."""
+        return ClockState(time_zero(), widen(jnp.zeros(self.workers)), jnp.zeros(self.workers, jnp.int32), key)
+
+
+def play_round(clock: Clock, rule: Rule, state: ClockState) -> tuple[Round, ClockState]:
+    """One round: who is counted, and the state when the next one begins, after the exchange.
+
+    Args:
+      clock: how long things take.
+      rule: when the round is over.
+      state: when it begins.
+
+    Returns:
+      The round, and the state after it. The time of a round is rounded to float32 once; adding it up loses nothing.
+    """
+    round, end, busy = _collect(clock, rule, state)
+    everywhere = jax.tree.map(lambda x: jnp.broadcast_to(x, round.counts.shape), end)
+    # Who was still at work for an earlier round has begun nothing in this one.
+    waiting = pairs.less_equal(everywhere, state.start)
+    round = round._replace(discarded=jnp.where(waiting, 0, round.discarded))
+    exchange = exchange_time(clock, round.counts)
+    start = widen(jnp.zeros(clock.workers))
+    if clock.carry_over:
+        left = pairs.subtract(pairs.where(waiting, state.start, busy), pairs.add(everywhere, widen(exchange)))
+        start = pairs.where((waiting | (round.discarded > 0)) & (left.high > 0), left, start)
+    begun = state.begun + round.counts + round.discarded
+    return round, ClockState(advance(state.now, round.elapsed + exchange), start, begun, state.key)
+
+
+def exchange_time(clock: Clock, counts: Int[Array, " workers"]) -> Float[Array, ""]:
+    """What a round's communication costs.
+
+    ``parallel-links`` and ``allreduce``: the longest exchange of all workers, since every one has to hear of the next
+    query point. ``shared-link``: the sum of those who have something to contribute, one after the other.
+    """
+    if clock.topology == "shared-link":
+        return jnp.sum(jnp.where(counts > 0, clock.exchange, 0))
+    return jnp.max(clock.exchange)
+
+
+def finishing_times(
+    clock: Clock, state: ClockState, finished: Int[Array, " workers"], since: Pair, window: int
+) -> Pair:
+    """When each worker finishes its next gradients.
+
+    Args:
+      clock: how long things take.
+      state: what times are relative to.
+      finished: gradients that each worker has finished since then.
+      since: when it finished the last of them, or began; shape [workers].
+      window: how many to look at.
+
+    Returns:
+      Times from ``state.now``, shape [workers, window].
+    """
+    number = (state.begun + finished)[:, None] + jnp.arange(window)[None, :]
+    work = clock.work.amounts(state.key, number)
+    if clock.speed is not None:
+        return clock.speed.finish(state.now, since, work)
+
+    def following(time: Pair, amount: Array) -> tuple[Pair, Pair]:
+        done = pairs.add(time, widen(amount))
+        return done, done
+
+    return jax.tree.map(jnp.transpose, jax.lax.scan(following, since, work.T)[1])
+
+
+def _collect(clock: Clock, rule: Rule, state: ClockState) -> Ending:
+    if isinstance(clock.work, FixedWork) and clock.speed is None:
+        return fixed_round(rule, clock.work.mean, state.start)
+    following = lambda counts, since: finishing_times(clock, state, counts, since, clock.window)
+    return searched_round(rule, following, state.start)

@@ -1,0 +1,258 @@
+"""The clock against a discrete-event simulation, round after round."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from event_queue import Simulation
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nigt_jax.clocks import (
+    Clock,
+    FixedWork,
+    Speed,
+    m_synchronous_rule,
+    make_clock,
+    malenia_rule,
+    play_round,
+    rennala_rule,
+    synchronous_rule,
+    to_float,
+)
+from nigt_jax.clocks._work import RANDOM_WORK, RecordedWork
+from nigt_jax.config import Noise, PowerLaw, Workers
+
+RULES = {
+    "rennala": rennala_rule,
+    "malenia": malenia_rule,
+    "synchronous": synchronous_rule,
+    "m_synchronous": m_synchronous_rule,
+}
+ROUNDS = 4
+WORKERS = 4
+
+# Multiples of 1/4 are exact in float32, so ties are ties in both.
+quarters = st.integers(1, 12).map(lambda k: k / 4)
+lists = lambda elements, size: st.lists(elements, min_size=size, max_size=size)
+cases = {
+    "rule": st.sampled_from(sorted(RULES)),
+    "batch_size": st.integers(1, 12),
+    # Together, since each of them is another program to compile.
+    "how": st.sampled_from([(False, "parallel-links"), (True, "shared-link")]),
+    "exchange": lists(st.integers(0, 6).map(lambda k: k / 4), WORKERS),
+}
+
+
+@functools.partial(jax.jit, static_argnames="rule")
+def play(clock, rule, batch_size):
+    def step(state, _):
+        counted, state = play_round(clock, RULES[rule](batch_size, clock.workers), state)
+        return state, (counted, state.now)
+
+    return jax.lax.scan(step, clock.begin(jax.random.key(0)), length=ROUNDS)[1]
+
+
+def simulate(finish, rule, batch_size, how, exchange):
+    carry_over, topology = how
+    shared = lambda counts: sum(x for x, c in zip(exchange, counts, strict=True) if c)
+    cost = shared if topology == "shared-link" else lambda counts: max(exchange)
+    simulation = Simulation(finish, rule, batch_size, carry_over, cost)
+    for _ in range(ROUNDS):
+        yield (*simulation.round(), simulation.env.now)
+
+
+def assert_same(got, wanted):
+    for k, (counts, elapsed, discarded, wanted_now) in enumerate(wanted):
+        counted, now = jax.tree.map(lambda x: x[k], got)  # noqa: B023
+        assert counted.counts.tolist() == counts
+        assert float(counted.elapsed) == pytest.approx(float(elapsed), rel=1e-6)
+        assert counted.discarded.tolist() == discarded
+        assert bool(counted.complete)
+        assert to_float(now) == pytest.approx(float(wanted_now), rel=1e-6)
+
+
+@given(times=lists(quarters, WORKERS), **cases)
+@settings(max_examples=250, deadline=None)
+def test_fixed_times_in_closed_form(times, rule, batch_size, how, exchange):
+    batch_size = min(batch_size, WORKERS) if rule == "m_synchronous" else batch_size
+    clock = Clock(
+        work=FixedWork(jnp.array(times)), speed=None, exchange=jnp.array(exchange), topology=how[1],
+        carry_over=how[0],
+    )  # fmt: skip
+    finish = [lambda k, t, h=h: t + h for h in times]
+    assert_same(play(clock, rule, batch_size), simulate(finish, rule, batch_size, how, exchange))
+
+
+@given(table=lists(lists(quarters, 7), WORKERS), window=st.sampled_from([1, 3]), **cases)
+@settings(max_examples=250, deadline=None)
+def test_any_times(table, window, rule, batch_size, how, exchange):
+    batch_size = min(batch_size, WORKERS) if rule == "m_synchronous" else batch_size
+    clock = Clock(
+        work=RecordedWork(jnp.array(table), jnp.full(WORKERS, 7)), speed=None, exchange=jnp.array(exchange),
+        topology=how[1], carry_over=how[0], window=window,
+    )  # fmt: skip
+    finish = [lambda k, t, row=row: t + row[k % 7] for row in table]
+    assert_same(play(clock, rule, batch_size), simulate(finish, rule, batch_size, how, exchange))
+
+
+def finish_at(pieces, period, work, start):
+    """When `work` begun at `start` is done, by walking from piece to piece; pieces are (begin, speed)."""
+    time, left = start, work
+    cycles = itertools.count() if period else [0]
+    for cycle in cycles:
+        for k, (begin, value) in enumerate(pieces):
+            a = begin + cycle * (period or 0)
+            b = (
+                pieces[k + 1][0] + cycle * (period or 0)
+                if k + 1 < len(pieces)
+                else (cycle + 1) * period
+                if period
+                else np.inf
+            )
+            a = max(a, time)
+            if a >= b:
+                continue
+            if value * (b - a) >= left and value > 0:
+                return a + left / value
+            left, time = left - value * (b - a) if value else left, b
+    return np.inf
+
+
+speeds = st.sampled_from([0.0, 0.5, 1.0, 2.0])
+
+
+@given(
+    profile=lists(st.tuples(speeds, speeds, st.sampled_from([0.5, 1.0, 2.0])), WORKERS),
+    period=st.sampled_from([None, 8.0]),
+    **cases,
+)
+@settings(max_examples=250, deadline=None)
+def test_workers_that_change_their_speed(profile, period, rule, batch_size, how, exchange):
+    batch_size = min(batch_size, WORKERS) if rule == "m_synchronous" else batch_size
+    begins = [0.0, 2.5, 4.0]
+    speed = Speed(jnp.array([begins] * WORKERS), jnp.array(profile), jnp.float32(period or np.inf))
+    times = [1.0, 0.75, 2.0, 1.25]
+    clock = Clock(
+        work=FixedWork(jnp.array(times)), speed=speed, exchange=jnp.array(exchange), topology=how[1],
+        carry_over=how[0], window=3,
+    )  # fmt: skip
+    finish = [
+        lambda k, t, h=h, values=values: finish_at(list(zip(begins, values, strict=True)), period, h, t)
+        for h, values in zip(times, profile, strict=True)
+    ]
+    assert_same(play(clock, rule, batch_size), simulate(finish, rule, batch_size, how, exchange))
+
+
+@pytest.mark.parametrize(
+    ("rule", "workers", "batch_size", "elapsed"),
+    [
+        *(("rennala", 10, m, t) for m, t in [(20, 5.00), (30, 6.93), (50, 11.0)]),
+        *(("rennala", 100, m, t) for m, t in [(20, 4.00), (30, 4.69), (50, 6.00)]),
+        *(("malenia", 10, m, t) for m, t in [(20, 6.0), (30, 8.0), (50, 12.6)]),
+        *(("malenia", 100, m, t) for m, t in [(20, 10.0), (30, 10.0), (50, 10.0)]),
+        *(("synchronous", n, n, t) for n, t in [(10, 3.16), (100, 10.0)]),
+    ],
+)
+def test_the_published_table(rule, workers, batch_size, elapsed):
+    clock = make_clock(Workers(count=workers), parameters=1, batch_size=batch_size)
+    counted, _ = play(clock, rule, batch_size)
+    np.testing.assert_allclose(counted.elapsed, elapsed, atol=0.06)
+
+
+def test_a_million_workers_without_enumerating_gradients():
+    workers, batch_size = 10**6, 10**7
+    clock = make_clock(Workers(count=workers), 1, batch_size)
+    counted, _ = jax.jit(lambda s: play_round(clock, rennala_rule(batch_size, workers), s))(
+        clock.begin(jax.random.key(0))
+    )
+    counts, end = np.asarray(counted.counts), float(counted.elapsed)
+    h = np.asarray(clock.work.mean, np.float64)
+    assert counts.sum() == batch_size
+    assert bool(counted.complete)
+    assert ((counts * h <= end * (1 + 1e-7)) & ((counts + 1) * h >= end * (1 - 1e-7))).all()
+    inside = (
+        np.floor(np.nextafter(np.float32(end), np.float32(0)) / h).sum(),
+        np.floor(np.nextafter(np.float32(end), np.float32(np.inf)) / h).sum(),
+    )
+    assert inside[0] < batch_size <= inside[1]
+
+
+@pytest.mark.parametrize("family", sorted(RANDOM_WORK))
+def test_random_times_have_the_mean_asked_for(family):
+    work = RANDOM_WORK[family](jnp.array([1.0, 3.0]), jnp.float32(2.5 if family == "pareto" else 0.7))
+    amounts = np.asarray(work.amounts(jax.random.key(1), jnp.tile(jnp.arange(40_000), (2, 1))), np.float64)
+    deviation = amounts.std(axis=1) / np.sqrt(amounts.shape[1])
+    assert (np.abs(amounts.mean(axis=1) - [1, 3]) < 5 * deviation).all()
+    assert (amounts > 0).all()
+    assert np.abs(np.corrcoef(amounts)[0, 1]) < 0.03
+
+
+def test_the_shapes_of_random_times():
+    number, draws = jnp.arange(40_000)[None, :], {}
+    for family, shape in [("exponential", 1.0), ("gamma", 4.0), ("lognormal", 0.5), ("pareto", 5.0)]:
+        work = RANDOM_WORK[family](jnp.ones(1), jnp.float32(shape))
+        draws[family] = np.asarray(work.amounts(jax.random.key(0), number), np.float64)[0]
+    assert draws["exponential"].var() == pytest.approx(1, rel=0.05)
+    assert draws["gamma"].var() == pytest.approx(1 / 4, rel=0.05)
+    assert np.log(draws["lognormal"]).std() == pytest.approx(0.5, rel=0.02)
+    assert draws["pareto"].min() == pytest.approx(0.8, rel=1e-3)
+    assert (draws["pareto"] > 1.6).mean() == pytest.approx((0.8 / 1.6) ** 5, rel=0.1)
+
+
+@pytest.mark.parametrize("rule", ["rennala", "malenia"])
+def test_a_window_only_looks(rule):
+    """A gradient that lies beyond a window is not drawn anew: that would favour short ones."""
+    clocks = [
+        Clock(
+            work=RANDOM_WORK["pareto"](jnp.arange(1.0, 6.0), jnp.float32(1.5)),
+            speed=None,
+            exchange=jnp.ones(5),
+            window=w,
+        )
+        for w in (1, 7)
+    ]
+    one, other = (jax.tree.leaves(play(clock, rule, 40)) for clock in clocks)
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_random_times_of_many_workers():
+    workers = 10**5
+    config = Workers(count=workers, noise=Noise(family="exponential"))
+    clock = make_clock(config, 1, workers)
+    counted, _ = jax.jit(lambda s: play_round(clock, rennala_rule(workers, workers), s))(clock.begin(jax.random.key(0)))
+    assert int(counted.counts.sum()) == workers
+    assert bool(counted.complete)
+    assert float(counted.elapsed) == pytest.approx(workers / (1 / np.sqrt(np.arange(1, workers + 1))).sum(), rel=0.02)
+
+
+@pytest.mark.parametrize("rule", sorted(RULES))
+@pytest.mark.parametrize("outage", [False, True])
+def test_a_worker_that_never_answers(rule, outage):
+    """It stops neither Rennala nor m-synchronous; the others say that the round never ends."""
+    times = jnp.array([1.0, 2.0, jnp.inf])
+    speed = Speed(jnp.zeros((3, 1)), jnp.array([[1.0], [1.0], [0.0]]), jnp.float32(jnp.inf)) if outage else None
+    work = FixedWork(jnp.array([1.0, 2.0, 1.0])) if outage else FixedWork(times)
+    clock = Clock(work=work, speed=speed, exchange=jnp.ones(3))
+    counted, _ = play_round(clock, RULES[rule](2, 3), clock.begin(jax.random.key(0)))
+    assert bool(counted.complete) == (rule in ("rennala", "m_synchronous"))
+    if bool(counted.complete):
+        assert counted.counts.tolist() == ([2, 0, 0] if rule == "rennala" else [1, 1, 0])
+
+
+def test_times_may_depend_on_the_number_of_parameters():
+    law = PowerLaw(worker_exponent=0.5, parameter_exponent=0.25)
+    clock = make_clock(Workers(count=4, communication_time=law), parameters=16, batch_size=2)
+    np.testing.assert_allclose(clock.exchange, 2 * np.sqrt([1, 2, 3, 4]), rtol=1e-6)
+
+
+def test_one_program_serves_other_times():
+    clock = Clock(work=FixedWork(jnp.array([1.0, 2.0])), speed=None, exchange=jnp.ones(2))
+    many = jax.vmap(lambda h: play_round(
+        Clock(work=FixedWork(h), speed=None, exchange=jnp.ones(2)), rennala_rule(3, 2), clock.begin(jax.random.key(0))
+    )[0].elapsed)  # fmt: skip
+    np.testing.assert_allclose(many(jnp.array([[1.0, 2.0], [4.0, 2.0], [9.0, 1.0]])), [2, 4, 3])
