@@ -1,5 +1,6 @@
 """Who would have finished what, when. Knows nothing of training."""
 
+from nigt_jax.clocks._arrivals import ArrivalState, begin_arrivals, next_arrival
 from nigt_jax.clocks._build import make_clock, power_law
 from nigt_jax.clocks._clock import Clock, ClockState, exchange_time, finishing_times, play_round
 from nigt_jax.clocks._rounds import Round, malenia_round, rennala_round, synchronous_round
@@ -9,6 +10,7 @@ from nigt_jax.clocks._time import SimulatedTime, advance, time_zero, to_float
 from nigt_jax.clocks._work import FixedWork
 
 __all__ = [
+    "ArrivalState",
     "Clock",
     "ClockState",
     "FixedWork",
@@ -17,12 +19,14 @@ __all__ = [
     "SimulatedTime",
     "Speed",
     "advance",
+    "begin_arrivals",
     "exchange_time",
     "finishing_times",
     "m_synchronous_rule",
     "make_clock",
     "malenia_round",
     "malenia_rule",
+    "next_arrival",
     "play_round",
     "power_law",
     "rennala_round",

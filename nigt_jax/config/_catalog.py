@@ -24,6 +24,10 @@ METHODS = (
     "m_synchronous_nigt",
     "rennala_pg",
     "synchronous_pg",
+    "afedpg",
+    "ringmaster_nigt",
+    "asynchronous_pg",
 )
+ARRIVAL_METHODS = METHODS[-3:]
 NOISES = ("none", "exponential", "gamma", "lognormal", "pareto")
 TOPOLOGIES = ("parallel-links", "shared-link", "allreduce")

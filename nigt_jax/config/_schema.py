@@ -87,7 +87,16 @@ class Method:
         gt=0,
     )
     momentum: Number = _setting(0.9, "weight of the past direction, 1 - eta in the paper's letters", ge=0, le=1 - 1e-6)
-    batch_size: int = _setting(20, "gradients counted a round (the paper's M)", "gradients", ge=1, le=10_000_000)
+    max_delay: int = _setting(
+        10, "delay from which on ringmaster_nigt discards a gradient (its R)", "updates", ge=1, le=1_000_000_000
+    )
+    batch_size: int = _setting(
+        20,
+        "gradients counted a round (the paper's M); afedpg, ringmaster_nigt and asynchronous_pg have no rounds",
+        "gradients",
+        ge=1,
+        le=10_000_000,
+    )
     initial_batch_size: int | None = _setting(
         None, "gradients counted in the first round (M_init); null for batch_size", "gradients", ge=1, le=10_000_000
     )
@@ -257,16 +266,28 @@ class Config:
     @model_validator(mode="after")
     def _batch_splits(self) -> "Config":
         episodes, devices = self.episodes_per_round, self.training.devices
-        if devices != "auto" and episodes % devices:
+        if devices != "auto" and not self.splits(devices):
             fits = ", ".join(str(k) for k in range(1, min(episodes, _MOST_DEVICES) + 1) if episodes % k == 0)
             raise ValueError(
                 f"training.devices: got {devices}, but a round has {episodes} episodes "
                 f"(method.batch_size * method.trajectories_per_gradient); allowed: {fits}"
             )
         if self.estimator.name == "leave_one_out" and episodes < 2:
+            whole, more = "round", "batch_size"
+            if self.one_at_a_time:
+                whole, more = "gradient", "trajectories_per_gradient"
             raise ValueError(
-                "estimator.name: got leave_one_out with 1 episode a round, which leaves nothing; "
-                "allowed: method.batch_size of at least 2, or another estimator"
+                f"estimator.name: got leave_one_out with 1 episode a {whole}, which leaves nothing; "
+                f"allowed: method.{more} of at least 2, or another estimator"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _arrivals_arrive(self) -> "Config":
+        if self.one_at_a_time and self.workers.topology == "allreduce":
+            raise ValueError(
+                f"workers.topology: got allreduce for {self.method.name}, which absorbs one gradient at a time; "
+                "allowed: parallel-links, shared-link"
             )
         return self
 
@@ -281,9 +302,19 @@ class Config:
         return self
 
     @property
+    def one_at_a_time(self) -> bool:
+        """Whether the method absorbs gradients as they arrive, and has no rounds."""
+        return self.method.name in _catalog.ARRIVAL_METHODS
+
+    @property
     def episodes_per_round(self) -> int:
-        """Episodes of every round but the first."""
-        return self.method.batch_size * self.method.trajectories_per_gradient
+        """Episodes of every round but the first; of an update where there are no rounds."""
+        gradients = 1 if self.one_at_a_time else self.method.batch_size
+        return gradients * self.method.trajectories_per_gradient
+
+    def splits(self, devices: int) -> bool:
+        """Whether so many devices can share the episodes evenly; arrivals come in blocks of any size."""
+        return self.one_at_a_time or self.episodes_per_round % devices == 0
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from nigt_jax.methods._registry import METHODS
 from nigt_jax.methods._server import (
+    ArrivalMethod,
     Iterate,
     Method,
     QueryPoint,
+    RoundMethod,
     ServerState,
     StepSettings,
     ask,
@@ -15,9 +17,11 @@ from nigt_jax.methods._server import (
 
 __all__ = [
     "METHODS",
+    "ArrivalMethod",
     "Iterate",
     "Method",
     "QueryPoint",
+    "RoundMethod",
     "ServerState",
     "StepSettings",
     "ask",

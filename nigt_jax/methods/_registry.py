@@ -4,10 +4,10 @@ from typing import Any
 
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from nigt_jax.clocks import Round, m_synchronous_rule, malenia_rule, rennala_rule, synchronous_rule
-from nigt_jax.methods._server import Method, StepSettings
+from nigt_jax.methods._server import ArrivalMethod, Method, RoundMethod, StepSettings
 from nigt_jax.transforms import nigt, nigt_eval_params
 
 
@@ -36,11 +36,19 @@ def _as_sent(opt_state: optax.OptState, sent: Any) -> Any:
     return sent
 
 
+def _any_delay(settings: StepSettings) -> Int[Array, ""]:
+    del settings
+    return jnp.asarray(jnp.iinfo(jnp.int32).max, jnp.int32)
+
+
 METHODS: dict[str, Method] = {
-    "rennala_nigt": Method(rennala_rule, _equally, _nigt, nigt_eval_params),
-    "malenia_nigt": Method(malenia_rule, _by_worker, _nigt, nigt_eval_params),
-    "synchronous_nigt": Method(synchronous_rule, _equally, _nigt, nigt_eval_params),
-    "m_synchronous_nigt": Method(m_synchronous_rule, _equally, _nigt, nigt_eval_params),
-    "rennala_pg": Method(rennala_rule, _equally, _plain, _as_sent),
-    "synchronous_pg": Method(synchronous_rule, _equally, _plain, _as_sent),
+    "rennala_nigt": RoundMethod(rennala_rule, _equally, _nigt, nigt_eval_params),
+    "malenia_nigt": RoundMethod(malenia_rule, _by_worker, _nigt, nigt_eval_params),
+    "synchronous_nigt": RoundMethod(synchronous_rule, _equally, _nigt, nigt_eval_params),
+    "m_synchronous_nigt": RoundMethod(m_synchronous_rule, _equally, _nigt, nigt_eval_params),
+    "rennala_pg": RoundMethod(rennala_rule, _equally, _plain, _as_sent),
+    "synchronous_pg": RoundMethod(synchronous_rule, _equally, _plain, _as_sent),
+    "afedpg": ArrivalMethod(_any_delay, _nigt, nigt_eval_params),
+    "ringmaster_nigt": ArrivalMethod(lambda settings: settings.max_delay, _nigt, nigt_eval_params),
+    "asynchronous_pg": ArrivalMethod(_any_delay, _plain, _as_sent),
 }

@@ -4,7 +4,7 @@ The two are apart because the same method runs under a simulated clock, in locks
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -34,19 +34,21 @@ class StepSettings(NamedTuple):
       learning_rate: of the first update.
       half_life: updates after which it is half as large; inf where it stays what it is.
       momentum: weight of the past direction.
+      max_delay: from which on Ringmaster discards a gradient, in updates.
     """
 
     learning_rate: Float[Array, ""]
     half_life: Float[Array, ""]
     momentum: Float[Array, ""]
+    max_delay: Int[Array, ""]
 
     def learning_rate_at(self, number: Int[Array, ""]) -> Float[Array, ""]:
         r""":math:`\alpha / (1 + t / h)` of update t, from 0; with a half-life h of 2 the schedule of N-PG-IGT."""
         return self.learning_rate / (1 + number.astype(jnp.float32) / self.half_life)
 
 
-class Method(NamedTuple):
-    """One entry of the registry: who is counted, how the counted are combined, and the update.
+class RoundMethod(NamedTuple):
+    """One entry of the registry, of the kind that counts in rounds: who, how they are combined, and the update.
 
     Attributes:
       rule: (batch size, workers) to when a round is over.
@@ -59,6 +61,25 @@ class Method(NamedTuple):
     weigh: Callable[[Round], Float[Array, " workers"]]
     update: Callable[[StepSettings], optax.GradientTransformationExtraArgs]
     model: Callable[[optax.OptState, Any], Any]
+
+
+class ArrivalMethod(NamedTuple):
+    """One entry of the registry, of the kind that absorbs one gradient at a time, at once.
+
+    Every worker computes at the query point that it was sent when its last gradient arrived, however old that is.
+
+    Attributes:
+      tolerates: settings to the delay from which on a gradient is discarded, in updates made since its query point.
+      update: settings to the transformation that steps the parameters that workers are sent.
+      model: (state of the update, parameters sent) to the iterate.
+    """
+
+    tolerates: Callable[[StepSettings], Int[Array, ""]]
+    update: Callable[[StepSettings], optax.GradientTransformationExtraArgs]
+    model: Callable[[optax.OptState, Any], Any]
+
+
+Method: TypeAlias = RoundMethod | ArrivalMethod
 
 
 class ServerState(NamedTuple):

@@ -2,7 +2,7 @@
 
 from nigt_jax.rollout._brax import make_environment
 from nigt_jax.rollout._policy import GaussianMLP, Normalizer, Policy, observe
-from nigt_jax.rollout._rollout import Trajectories, rollout
+from nigt_jax.rollout._rollout import Trajectories, rollout, rollout_each
 
 __all__ = [
     "GaussianMLP",
@@ -12,4 +12,5 @@ __all__ = [
     "make_environment",
     "observe",
     "rollout",
+    "rollout_each",
 ]

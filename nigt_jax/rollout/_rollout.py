@@ -1,10 +1,11 @@
 """Trajectories: every one a fresh draw from reset, cut at the horizon, and counting nothing after its end."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from nigt_jax.rollout._policy import Normalizer, Policy
 
@@ -61,17 +62,40 @@ def rollout(
     Returns:
       The episodes; `time` is the horizon.
     """
+    act = jax.vmap(policy.sample, (None, None, 0, 0))
+    return _play(environment, lambda obs, keys: act(params, normalizer, obs, keys), keys, active, horizon)
+
+
+def rollout_each(
+    environment: Any,
+    policy: Policy,
+    params: Any,
+    normalizer: Normalizer,
+    keys: Key[Array, " lanes"],
+    active: Bool[Array, " lanes"],
+    horizon: int,
+) -> Trajectories:
+    """The same with parameters and statistics of its own for every lane: their leaves have a leading axis of lanes."""
+    act = jax.vmap(policy.sample)
+    return _play(environment, lambda obs, keys: act(params, normalizer, obs, keys), keys, active, horizon)
+
+
+def _play(
+    environment: Any,
+    act: Callable[[Float[Array, "lanes obs"], Key[Array, " lanes"]], Float[Array, "lanes action"]],
+    keys: Key[Array, " lanes"],
+    active: Bool[Array, " lanes"],
+    horizon: int,
+) -> Trajectories:
+    """Episodes side by side; `act` gives each lane's sample before tanh."""
     reset_keys, action_keys = jax.vmap(lambda k: tuple(jax.random.split(k)))(keys)
     start = jax.vmap(_permissive(environment.reset))(reset_keys)
     step = jax.vmap(_permissive(environment.step))
 
-    def act(observation: Array, key: PRNGKeyArray, t: Array) -> Array:
-        return policy.sample(params, normalizer, observation, jax.random.fold_in(key, t))
-
     def advance(carry: tuple) -> tuple:
         t, state, ended, record = carry
         observation = jnp.where(ended[:, None], 0, state.obs)
-        pre_tanh = jax.vmap(act, (0, 0, None))(observation, action_keys, t)
+        pre_tanh = act(observation, jax.vmap(jax.random.fold_in, (0, None))(action_keys, t))
         after = step(state, jnp.tanh(pre_tanh))
         finite = jnp.isfinite(after.reward) & jnp.all(jnp.isfinite(after.obs), axis=-1)
         alive = ~ended

@@ -28,7 +28,7 @@ class Totals:
     Attributes:
       gradients: counted.
       env_steps: of counted episodes.
-      communications: exchanges of the size of the parameters, one a round.
+      communications: exchanges of the size of the parameters, one a round, or one an arrival.
       wall_time: seconds in rounds; compilation, evaluation and checkpoints not included.
     """
 
@@ -224,7 +224,7 @@ class _Run:
         for k in range(rounds):
             totals.gradients += int(metrics.gradients[k])
             totals.env_steps += int(metrics.env_steps[k])
-            totals.communications += 1
+            totals.communications += int(metrics.communications[k])
             totals.wall_time += seconds / rounds
             records.append(
                 {
@@ -235,6 +235,7 @@ class _Run:
                     "simulated_time": float(metrics.time.high[k]) + float(metrics.time.low[k]),
                     "wall_time": round(totals.wall_time, 6),
                     "discarded": int(metrics.discarded[k]),
+                    "delay": int(metrics.delay[k]),
                     "query_return_mean": float(metrics.query_return_mean[k]),
                     "gradient_norm": float(metrics.gradient_norm[k]),
                     "diverged": int(metrics.diverged[k]),

@@ -21,9 +21,13 @@ from nigt_jax.training._state import Parts, Settings, TrainState
 class RoundMetrics(NamedTuple):
     """What a round reports, the same on every device; increments, which the host adds up without a limit.
 
+    Where gradients are absorbed as they arrive, a round is one update.
+
     Attributes:
       gradients: counted.
       discarded: begun by a worker, but not counted.
+      communications: exchanges of the size of the parameters.
+      delay: updates made since the query point of the gradient; 0 where there are rounds.
       env_steps: of the counted episodes, up to their ends.
       time: simulated, at the end of the round.
       query_return_mean: mean undiscounted return of the round's episodes, played at the query point.
@@ -34,6 +38,8 @@ class RoundMetrics(NamedTuple):
 
     gradients: Int[Array, ""]
     discarded: Int[Array, ""]
+    communications: Int[Array, ""]
+    delay: Int[Array, ""]
     env_steps: Int[Array, ""]
     time: SimulatedTime
     query_return_mean: Float[Array, ""]
@@ -64,6 +70,8 @@ def run_round(parts: Parts, settings: Settings, state: TrainState) -> tuple[Trai
     metrics = RoundMetrics(
         gradients=counted.counts.sum(dtype=jnp.int32),
         discarded=counted.discarded.sum(dtype=jnp.int32),
+        communications=jnp.ones([], jnp.int32),
+        delay=jnp.zeros([], jnp.int32),
         env_steps=total.env_steps,
         time=clock.now,
         query_return_mean=total.returns / total.episodes.astype(jnp.float32),
@@ -71,7 +79,7 @@ def run_round(parts: Parts, settings: Settings, state: TrainState) -> tuple[Trai
         diverged=total.diverged,
         complete=counted.complete,
     )
-    return TrainState(state.iteration + 1, server, normalizer, estimator, clock, state.key), metrics
+    return TrainState(state.iteration + 1, server, normalizer, estimator, clock, (), state.key), metrics
 
 
 def run_chunk(

@@ -45,7 +45,7 @@ def claim_devices(config: Config) -> list[jax.Device]:
     except RuntimeError:
         raise UserError(f"training.platform: got {platform}, but JAX finds only: {here}") from None
     if wanted == "auto":
-        count = max(k for k in range(1, len(found) + 1) if config.episodes_per_round % k == 0)
+        count = max(k for k in range(1, len(found) + 1) if config.splits(k))
     elif wanted > len(found):
         raise UserError(f"training.devices: got {wanted}, but there are {len(found)} {found[0].platform} devices")
     else:

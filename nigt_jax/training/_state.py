@@ -6,11 +6,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray, UInt
 
-from nigt_jax.clocks import Clock, ClockState, make_clock
+from nigt_jax.clocks import Clock, begin_arrivals, make_clock
 from nigt_jax.config import Config
 from nigt_jax.estimators import Estimator, EstimatorSettings, make_estimator
-from nigt_jax.methods import METHODS, Method, ServerState, StepSettings, start
+from nigt_jax.methods import METHODS, ArrivalMethod, ServerState, StepSettings, start
 from nigt_jax.rollout import GaussianMLP, Normalizer, Policy
+
+_BLOCK = 16  # gradients that are computed at once, where they arrive one at a time
 
 
 class Settings(NamedTuple):
@@ -39,7 +41,8 @@ class TrainState(NamedTuple):
       server: query point, and the state of the update.
       normalizer: observation statistics, as of the last round.
       estimator: the estimator's own state, such as a value baseline.
-      clock: simulated time, and what the workers are doing.
+      clock: simulated time, and what the workers are doing: a ClockState, or an ArrivalState where there are no rounds.
+      sent: what each worker was sent last, a Sent; () of a method with rounds, where it is the query point for all.
       key: root of all randomness of training; a round folds in its number, an episode its place in the round.
     """
 
@@ -47,8 +50,25 @@ class TrainState(NamedTuple):
     server: ServerState
     normalizer: Normalizer
     estimator: Any
-    clock: ClockState
+    clock: Any
+    sent: Any
     key: PRNGKeyArray
+
+
+class Sent(NamedTuple):
+    """What workers compute with until they have delivered: exactly what the server knew when it was sent.
+
+    Attributes:
+      params: query points; leaves have a leading axis of workers.
+      normalizer: observation statistics, likewise.
+      estimator: the estimator's own state, likewise.
+      at: number of updates that the server had made by then; shape [workers].
+    """
+
+    params: Any
+    normalizer: Normalizer
+    estimator: Any
+    at: Int[Array, " workers"]
 
 
 class Parts(NamedTuple):
@@ -58,16 +78,16 @@ class Parts(NamedTuple):
       environment: a Brax environment without wrappers.
       policy: what acts in it.
       estimator: from episodes to a gradient.
-      method: who is counted, and the update.
+      method: who is counted, and the update; a Method.
       horizon: length at which an episode is cut, in steps.
-      lanes: episodes that one device runs side by side.
+      lanes: episodes that one device runs side by side; of a method without rounds, gradients.
       trajectories_per_gradient: episodes averaged into one gradient.
     """
 
     environment: Any
     policy: Policy
     estimator: Estimator
-    method: Method
+    method: Any
     horizon: int
     lanes: int
     trajectories_per_gradient: int
@@ -84,9 +104,15 @@ def make_parts(config: Config, environment: Any, devices: int) -> Parts:
         estimator=make_estimator(config.estimator, policy),
         method=METHODS[config.method.name],
         horizon=config.environment.horizon,
-        lanes=config.episodes_per_round // devices,
+        lanes=_lanes(config, devices),
         trajectories_per_gradient=config.method.trajectories_per_gradient,
     )
+
+
+def _lanes(config: Config, devices: int) -> int:
+    if config.one_at_a_time:  # a block has at most one gradient of each worker, and more than a few are seldom found
+        return -(-min(config.workers.count, _BLOCK) // devices)
+    return config.episodes_per_round // devices
 
 
 def make_settings(config: Config, policy: Policy) -> Settings:
@@ -100,6 +126,7 @@ def make_settings(config: Config, policy: Policy) -> Settings:
             learning_rate=real(method.learning_rate),
             half_life=real(method.learning_rate_half_life or jnp.inf),
             momentum=real(method.momentum),
+            max_delay=jnp.asarray(method.max_delay, jnp.int32),
         ),
         estimator=EstimatorSettings(
             discount=real(estimator.discount),
@@ -115,12 +142,18 @@ def make_settings(config: Config, policy: Policy) -> Settings:
 def initial_state(parts: Parts, settings: Settings, seed: int | UInt[Array, ""]) -> TrainState:
     """The state before the first round."""
     policy_key, estimator_key, key = jax.random.split(stream(seed, "training"), 3)
+    params, normalizer = parts.policy.init(policy_key), parts.policy.init_normalizer()
+    estimator = parts.estimator.init(estimator_key, parts.policy.observation_size)
+    clock, clock_key = settings.clock, stream(seed, "clock")
+    arrivals = isinstance(parts.method, ArrivalMethod)
+    to_all = lambda tree: jax.tree.map(lambda x: jnp.broadcast_to(x, (clock.workers, *x.shape)), tree)
     return TrainState(
         iteration=jnp.zeros([], jnp.int32),
-        server=start(parts.method, parts.policy.init(policy_key), settings.step),
-        normalizer=parts.policy.init_normalizer(),
-        estimator=parts.estimator.init(estimator_key, parts.policy.observation_size),
-        clock=settings.clock.begin(stream(seed, "clock")),
+        server=start(parts.method, params, settings.step),
+        normalizer=normalizer,
+        estimator=estimator,
+        clock=begin_arrivals(clock, clock_key) if arrivals else clock.begin(clock_key),
+        sent=Sent(*to_all((params, normalizer, estimator, jnp.zeros([], jnp.int32)))) if arrivals else (),
         key=key,
     )
 

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from nigt_jax.config import Config
-from nigt_jax.methods import iterate
+from nigt_jax.methods import ArrivalMethod, iterate
 from nigt_jax.rollout import make_environment
+from nigt_jax.training._arrivals import run_arrivals
 from nigt_jax.training._evaluate import evaluate, summarise
 from nigt_jax.training._round import RoundMetrics, run_chunk
 from nigt_jax.training._spmd import Spmd, claim_devices, keep_compiled_programs
@@ -57,7 +58,8 @@ class Trainer:
         started = time.perf_counter()
         with jax.default_matmul_precision("highest"):  # TF32 would not reproduce a CPU's numbers
             state, rounds = self.initial_state(), self._spmd.replicate(jnp.asarray(0, jnp.int32))
-            chunk = functools.partial(run_chunk, self._parts, self.config.training.chunk)
+            run = run_arrivals if isinstance(self._parts.method, ArrivalMethod) else run_chunk
+            chunk = functools.partial(run, self._parts, self.config.training.chunk)
             lowered = (
                 self._spmd.lower(chunk, state, self._settings, rounds, donate_first=True),
                 self._spmd.lower(self._play, state, self._evaluation_key),
