@@ -167,6 +167,24 @@ class SpeedChanges:
         return self
 
 
+Factor = Annotated[Number, Field(gt=0)]
+
+
+@dataclass(frozen=True, kw_only=True, config=_RULES)
+class EnvironmentChange:
+    """How the environment of some workers differs; factors."""
+
+    workers: tuple[Annotated[int, Field(ge=1)], ...] = _setting((), "which, numbered from 1", "workers")
+    gravity: Number = _setting(1.0, "times gravity")
+    mass: Factor = _setting(1.0, "times the mass and inertia of every body")
+    friction: Number = _setting(1.0, "times the friction of every geometry", ge=0)
+    actuator_gain: Number = _setting(1.0, "times the force of every actuator")
+    reward: dict[str, Number] = _setting(dict, "factors of the environment's own reward weights, by name")
+    flip_observation: bool = _setting(
+        False, "observations change their sign; all workers' then end with a bit that tells"
+    )
+
+
 @dataclass(frozen=True, kw_only=True, config=_RULES)
 class Workers:
     """The simulated workers. One time unit is what worker 1 needs for a gradient where scale is 1."""
@@ -183,6 +201,11 @@ class Workers:
     trace: str | None = _setting(
         None, "CSV or Parquet file of recorded times, columns worker (from 1) and duration, instead of compute_time"
     )
+    environments: tuple[EnvironmentChange, ...] = _setting(
+        (),
+        "how workers' environments differ: mappings {workers: [1, 2], gravity, mass, friction, actuator_gain: factors, "
+        "reward: {name of a weight: factor}, flip_observation: true}; malenia_nigt alone weighs workers equally",
+    )
     carry_over: bool = _setting(
         False, "a worker finishes (for nothing) what it is doing when a round ends, before it takes up the next"
     )
@@ -195,10 +218,14 @@ class Workers:
                 raise ValueError(
                     f"workers.{name}.values: got {len(values)} times, allowed: one for each of {self.count} workers"
                 )
-        for change in self.speed.changes:
-            unknown = [i for i in change.workers or () if i > self.count]
+        named = {
+            "speed.changes": [change.workers or () for change in self.speed.changes],
+            "environments": [change.workers for change in self.environments],
+        }
+        for key, changes in named.items():
+            unknown = [i for workers in changes for i in workers if i > self.count]
             if unknown:
-                raise ValueError(f"workers.speed.changes: got worker {unknown[0]}, allowed: 1 to {self.count}")
+                raise ValueError(f"workers.{key}: got worker {unknown[0]}, allowed: 1 to {self.count}")
         if self.trace is not None and self.noise.family != "none":
             raise ValueError(f"workers.noise.family: got {self.noise.family} beside workers.trace, allowed: none")
         law = self.compute_time

@@ -1,5 +1,6 @@
 """Trajectories: every one a fresh draw from reset, cut at the horizon, and counting nothing after its end."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from nigt_jax.rollout._policy import Normalizer, Policy
+from nigt_jax.rollout._variation import Variation, Varied
 
 
 class Trajectories(NamedTuple):
@@ -44,6 +46,7 @@ def rollout(
     keys: Key[Array, " lanes"],
     active: Bool[Array, " lanes"],
     horizon: int,
+    variation: Variation | None = None,
 ) -> Trajectories:
     """Runs one episode a lane, until all have ended.
 
@@ -58,12 +61,14 @@ def rollout(
       keys: one a lane; an episode depends on its own key alone, whatever the lanes beside it do.
       active: lanes that are False have no episode.
       horizon: length at which an episode is cut, in environment steps.
+      variation: how each lane's environment differs, leaves with a leading axis of lanes; None where none does.
 
     Returns:
       The episodes; `time` is the horizon.
     """
     act = jax.vmap(policy.sample, (None, None, 0, 0))
-    return _play(environment, lambda obs, keys: act(params, normalizer, obs, keys), keys, active, horizon)
+    sample = lambda obs, keys: act(params, normalizer, obs, keys)
+    return _play(environment, sample, keys, active, horizon, variation)
 
 
 def rollout_each(
@@ -74,10 +79,12 @@ def rollout_each(
     keys: Key[Array, " lanes"],
     active: Bool[Array, " lanes"],
     horizon: int,
+    variation: Variation | None = None,
 ) -> Trajectories:
     """The same with parameters and statistics of its own for every lane: their leaves have a leading axis of lanes."""
     act = jax.vmap(policy.sample)
-    return _play(environment, lambda obs, keys: act(params, normalizer, obs, keys), keys, active, horizon)
+    sample = lambda obs, keys: act(params, normalizer, obs, keys)
+    return _play(environment, sample, keys, active, horizon, variation)
 
 
 def _play(
@@ -86,11 +93,13 @@ def _play(
     keys: Key[Array, " lanes"],
     active: Bool[Array, " lanes"],
     horizon: int,
+    variation: Variation | None,
 ) -> Trajectories:
     """Episodes side by side; `act` gives each lane's sample before tanh."""
     reset_keys, action_keys = jax.vmap(lambda k: tuple(jax.random.split(k)))(keys)
-    start = jax.vmap(_permissive(environment.reset))(reset_keys)
-    step = jax.vmap(_permissive(environment.step))
+    where = lambda v: environment if v is None else Varied(environment, v)
+    start = jax.vmap(_permissive(lambda v, key: where(v).reset(key)))(variation, reset_keys)
+    step = functools.partial(jax.vmap(_permissive(lambda v, s, a: where(v).step(s, a))), variation)
 
     def advance(carry: tuple) -> tuple:
         t, state, ended, record = carry

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 from nigt_jax.clocks import SimulatedTime, next_arrival
 from nigt_jax.estimators import policy_gradient_sum
 from nigt_jax.methods import ArrivalMethod, tell
-from nigt_jax.rollout import Trajectories, observe, rollout_each
+from nigt_jax.rollout import Trajectories, observe, of_workers, rollout_each
 from nigt_jax.training._round import RoundMetrics
 from nigt_jax.training._spmd import AXIS
 from nigt_jax.training._state import Parts, Sent, Settings, TrainState
@@ -122,6 +122,7 @@ def _deliver(parts: Parts, settings: Settings, state: TrainState, block: _Block)
         keys.reshape(-1),
         lanes(mine.absorbed),
         parts.horizon,
+        of_workers(settings.variation, jnp.repeat(mine.worker, each)),
     )
     episodes = _by_gradient(episodes, each)
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from nigt_jax.clocks import Round, SimulatedTime, play_round
 from nigt_jax.estimators import policy_gradient_sum
 from nigt_jax.methods import ask, tell
-from nigt_jax.rollout import Normalizer, Trajectories, observe, rollout
+from nigt_jax.rollout import Normalizer, Trajectories, observe, of_workers, rollout
 from nigt_jax.training._spmd import AXIS
 from nigt_jax.training._state import Parts, Settings, TrainState
 
@@ -128,13 +128,20 @@ def _collect(parts: Parts, settings: Settings, state: TrainState, counted: Round
         sums, normalizer, estimator = carry
         place = number * across + me * parts.lanes + jnp.arange(parts.lanes)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(round_key, place)
+        worker = jnp.minimum(jnp.searchsorted(last_of_worker, place, side="right"), weights.size - 1)
         batch = rollout(
-            parts.environment, parts.policy, query.params, state.normalizer, keys, place < episodes, parts.horizon
+            parts.environment,
+            parts.policy,
+            query.params,
+            state.normalizer,
+            keys,
+            place < episodes,
+            parts.horizon,
+            of_workers(settings.variation, worker),
         )
         context = (batch, state.normalizer, settings.estimator, AXIS)
         factors = parts.estimator.coefficients(state.estimator, *context)
-        worker = jnp.searchsorted(last_of_worker, place, side="right")
-        weight = jnp.where(place < episodes, weights[jnp.minimum(worker, weights.size - 1)], 0)
+        weight = jnp.where(place < episodes, weights[worker], 0)
         gradient = policy_gradient_sum(parts.policy, query.params, state.normalizer, batch, factors * weight[None, :])
         sums = jax.tree.map(jnp.add, sums, _sums_of(gradient, weight, batch))
         seen = observe(normalizer, batch.observation, batch.alive.astype(jnp.float32), AXIS)

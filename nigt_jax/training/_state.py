@@ -1,16 +1,19 @@
 """What a run is made of: the parts that never change, and the state that every round replaces."""
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray, UInt
 
 from nigt_jax.clocks import Clock, begin_arrivals, make_clock
-from nigt_jax.config import Config
+from nigt_jax.config import Config, EnvironmentChange, Workers
 from nigt_jax.estimators import Estimator, EstimatorSettings, make_estimator
 from nigt_jax.methods import METHODS, ArrivalMethod, ServerState, StepSettings, start
-from nigt_jax.rollout import GaussianMLP, Normalizer, Policy
+from nigt_jax.rollout import GaussianMLP, Normalizer, Policy, Variation, Varied, check_variation
 
 _BLOCK = 16  # gradients that are computed at once, where they arrive one at a time
 
@@ -22,6 +25,7 @@ class Settings(NamedTuple):
       step: of the update.
       estimator: of the estimator.
       clock: how long workers take.
+      variation: how workers' environments differ; leaves with a leading axis of workers, None where they do not.
       batch_size: gradients counted in a round.
       initial_batch_size: gradients counted in the first round.
     """
@@ -29,6 +33,7 @@ class Settings(NamedTuple):
     step: StepSettings
     estimator: EstimatorSettings
     clock: Clock
+    variation: Variation | None
     batch_size: Int[Array, ""]
     initial_batch_size: Int[Array, ""]
 
@@ -95,7 +100,7 @@ class Parts(NamedTuple):
 
 def make_parts(config: Config, environment: Any, devices: int) -> Parts:
     """The parts that the configuration names, for so many devices."""
-    shown = jax.eval_shape(environment.reset, jax.random.key(0)).obs
+    shown = jax.eval_shape(_first_environment(config, environment).reset, jax.random.key(0)).obs
     network = GaussianMLP(environment.action_size, config.policy.hidden_sizes, config.policy.min_std)
     policy = Policy(network, shown.shape[-1], config.policy.normalize_observations)
     return Parts(
@@ -107,6 +112,15 @@ def make_parts(config: Config, environment: Any, devices: int) -> Parts:
         lanes=_lanes(config, devices),
         trajectories_per_gradient=config.method.trajectories_per_gradient,
     )
+
+
+def _first_environment(config: Config, environment: Any) -> Any:
+    """That of worker 1, of which all others have the shapes."""
+    variation = make_variation(config.workers)
+    if variation is None:
+        return environment
+    check_variation(environment, variation)
+    return Varied(environment, jax.tree.map(lambda x: x[0], variation))
 
 
 def _lanes(config: Config, devices: int) -> int:
@@ -134,8 +148,33 @@ def make_settings(config: Config, policy: Policy) -> Settings:
             critic_learning_rate=real(estimator.critic_learning_rate),
         ),
         clock=make_clock(workers, parameters, largest),
+        variation=make_variation(workers),
         batch_size=jnp.asarray(method.batch_size, jnp.int32),
         initial_batch_size=jnp.asarray(method.initial_batch_size or method.batch_size, jnp.int32),
+    )
+
+
+def make_variation(workers: Workers) -> Variation | None:
+    """How workers' environments differ, or None; where changes meet in one worker, their factors multiply."""
+    if not workers.environments:
+        return None
+
+    def factors(of: Callable[[EnvironmentChange], float]) -> Array:
+        values = np.ones(workers.count, np.float32)
+        for change in workers.environments:
+            values[np.asarray(change.workers, int) - 1] *= of(change)
+        return jnp.asarray(values)
+
+    weight = lambda name, change: change.reward.get(name, 1.0)
+    names = sorted({name for change in workers.environments for name in change.reward})
+    flips = any(change.flip_observation for change in workers.environments)
+    return Variation(
+        gravity=factors(lambda change: change.gravity),
+        mass=factors(lambda change: change.mass),
+        friction=factors(lambda change: change.friction),
+        gain=factors(lambda change: change.actuator_gain),
+        reward={name: factors(functools.partial(weight, name)) for name in names},
+        flip=(1 - factors(lambda change: -1.0 if change.flip_observation else 1.0)) / 2 if flips else None,
     )
 
 

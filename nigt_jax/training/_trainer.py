@@ -15,7 +15,7 @@ from nigt_jax.training._arrivals import run_arrivals
 from nigt_jax.training._evaluate import evaluate, summarise
 from nigt_jax.training._round import RoundMetrics, run_chunk
 from nigt_jax.training._spmd import Spmd, claim_devices, keep_compiled_programs
-from nigt_jax.training._state import TrainState, initial_state, make_parts, make_settings, stream
+from nigt_jax.training._state import Settings, TrainState, initial_state, make_parts, make_settings, stream
 
 
 class Trainer:
@@ -62,7 +62,7 @@ class Trainer:
             chunk = functools.partial(run, self._parts, self.config.training.chunk)
             lowered = (
                 self._spmd.lower(chunk, state, self._settings, rounds, donate_first=True),
-                self._spmd.lower(self._play, state, self._evaluation_key),
+                self._spmd.lower(self._play, state, self._settings, self._evaluation_key),
             )
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             self._chunk, self._evaluation = pool.map(lambda program: program.compile(), lowered)
@@ -80,8 +80,11 @@ class Trainer:
 
     def evaluate(self, state: TrainState) -> dict[str, float]:
         """Return of the iterate, as a record has it: ``return_mean``, ``return_std``, ``episode_length_mean``."""
-        return summarise(self._evaluation(state, self._evaluation_key), self.config.evaluation.episodes)
+        played = self._evaluation(state, self._settings, self._evaluation_key)
+        workers = self.config.workers.count if self.config.workers.environments else 1
+        return summarise(played, self.config.evaluation.episodes, workers)
 
-    def _play(self, state: TrainState, key: Any) -> Any:
+    def _play(self, state: TrainState, settings: Settings, key: Any) -> Any:
         model = iterate(self._parts.method, state.server)
-        return evaluate(self._parts, self.config.evaluation.episodes, model, state.normalizer, key)
+        episodes = self.config.evaluation.episodes
+        return evaluate(self._parts, episodes, model, state.normalizer, key, settings.variation)

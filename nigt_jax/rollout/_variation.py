@@ -1,0 +1,108 @@
+"""Environments that differ from worker to worker: the same task with other physics, rewards or signs."""
+
+import copy
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from nigt_jax.errors import UserError
+
+
+class Variation(NamedTuple):
+    """How an environment differs from the one that it is made of: factors, 1 for no difference. May be traced.
+
+    Attributes:
+      gravity: of gravity.
+      mass: of the mass and inertia of every body.
+      friction: of the friction of every geometry.
+      gain: of the force of every actuator.
+      reward: of the environment's own reward weights, by name.
+      flip: 1 where observations change their sign, 0 where they do not; an observation ends with this bit. None where
+        it is the same everywhere, and there is no such bit.
+    """
+
+    gravity: Float[Array, "*workers"]
+    mass: Float[Array, "*workers"]
+    friction: Float[Array, "*workers"]
+    gain: Float[Array, "*workers"]
+    reward: dict[str, Float[Array, "*workers"]]
+    flip: Float[Array, "*workers"] | None
+
+
+class Varied:
+    """An environment with a variation. Speaks Brax's interface, without wrappers."""
+
+    def __init__(self, environment: Any, variation: Variation):
+        self.action_size = environment.action_size
+        self._flip = variation.flip
+        self._environment = copy.copy(environment)
+        for name, factor in variation.reward.items():
+            setattr(self._environment, f"_{name}", getattr(environment, f"_{name}") * factor)
+        if hasattr(environment, "sys"):
+            self._environment.sys = _vary_system(environment.sys, variation)
+
+    def reset(self, key: Array) -> Any:
+        """A fresh start."""
+        return self._seen(self._environment.reset(key))
+
+    def step(self, state: Any, action: Array) -> Any:
+        """One step."""
+        if self._flip is not None:
+            state = _with_observation(state, state.obs[:-1] * (1 - 2 * self._flip))
+        return self._seen(self._environment.step(state, action))
+
+    def _seen(self, state: Any) -> Any:
+        if self._flip is None:
+            return state
+        bit = self._flip.astype(state.obs.dtype)
+        return _with_observation(state, jnp.append(state.obs * (1 - 2 * bit), bit))
+
+
+def check_variation(environment: Any, variation: Variation) -> None:
+    """UserError where the environment has no such reward weight, or a physics in which masses make no difference."""
+    weights = {
+        name.removeprefix("_"): value
+        for name, value in vars(environment).items()
+        if name.endswith(("_weight", "_reward")) and isinstance(value, int | float)
+    }
+    for name in variation.reward:
+        if name not in weights:
+            has = ", ".join(sorted(weights)) or "none"
+            raise UserError(f"workers.environments: got reward weight {name}, this environment has: {has}")
+    massless = getattr(getattr(environment, "sys", None), "spring_mass_scale", 0) == 1
+    if massless and environment.backend in ("spring", "positional") and bool(jnp.any(variation.mass != 1)):
+        raise UserError(
+            f"workers.environments: got mass, which Brax leaves out of this environment on {environment.backend}; "
+            "allowed: environment.backend generalized or mjx"
+        )
+
+
+def _with_observation(state: Any, observation: Array) -> Any:
+    return state._replace(obs=observation) if hasattr(state, "_replace") else state.replace(obs=observation)
+
+
+def _vary_system(system: Any, variation: Variation) -> Any:
+    """The physics with other constants, both those of Brax's own pipelines and those of MJX."""
+    gravity, mass = variation.gravity, variation.mass
+    inertia = system.link.inertia
+    return system.replace(
+        gravity=system.gravity * gravity,
+        opt=system.opt.replace(gravity=system.opt.gravity * gravity),
+        link=system.link.replace(inertia=inertia.replace(mass=inertia.mass * mass, i=inertia.i * mass)),
+        body_mass=system.body_mass * mass,
+        body_subtreemass=system.body_subtreemass * mass,
+        body_inertia=system.body_inertia * mass,
+        body_invweight0=system.body_invweight0 / mass,
+        dof_M0=system.dof_M0 * mass,
+        dof_invweight0=system.dof_invweight0 / mass,
+        geom_friction=system.geom_friction * variation.friction,
+        actuator=system.actuator.replace(gear=system.actuator.gear * variation.gain),
+        actuator_gear=system.actuator_gear * variation.gain,
+    )
+
+
+def of_workers(variation: Variation | None, worker: Any) -> Variation | None:
+    """The variations of these workers, one a lane; None where workers do not differ."""
+    return jax.tree.map(lambda x: x[worker], variation)
