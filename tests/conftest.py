@@ -23,7 +23,7 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1"
 
 sys.path.insert(0, str(Path(__file__).parent))  # for probes.py
-_checked = ["clocks", "rollout", "estimators", "methods", "training"]
+_checked = ["clocks", "rollout", "estimators", "methods", "simulation", "training"]
 
 
 def pytest_unconfigure(config):

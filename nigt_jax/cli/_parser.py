@@ -27,7 +27,7 @@ class Parser(argparse.ArgumentParser):
         for argument in rest:
             name = argument.split("=")[0]
             if name.startswith("--"):
-                raise UserError(f"unknown option {name}; {_hint(name.removeprefix('--'))}")
+                raise UserError(f"unknown option {name}; {_hint(name.removeprefix('--'), parsed.command)}")
         if rest:
             self.error(f"got {rest[0]!r}, which no argument takes")
         return parsed
@@ -45,6 +45,6 @@ def make_parser() -> tuple[Parser, Any]:
     return parser, parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
 
 
-def _hint(key: str) -> str:
+def _hint(key: str, command: str) -> str:
     near = nearest_key(key)
-    return f"did you mean --{near}?" if near else "see nigt train --help"
+    return f"did you mean --{near}?" if near else f"see nigt {command} --help"

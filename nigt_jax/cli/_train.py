@@ -8,7 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from nigt_jax.config import Config, describe, dump_config, load_config, sections
+from nigt_jax.cli._settings import add_folder, add_settings, given_settings
+from nigt_jax.config import Config, dump_config, load_config
 from nigt_jax.errors import UserError
 from nigt_jax.interrupts import interruptions
 from nigt_jax.records import RunFolder, check_output, create_run, duration, make_display, open_run
@@ -39,33 +40,15 @@ def add_train(commands: Any) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("source", metavar="CONFIG", type=Path, help="YAML file; with --resume the folder of a run")
-    parser.add_argument("--output", metavar="DIR", type=Path, help="folder of runs (default: runs)")
-    parser.add_argument("--name", metavar="NAME", help="name of the run's folder (default: CONFIG's, with a number)")
+    add_folder(parser, "CONFIG's, with a number")
     parser.add_argument("--dry-run", action="store_true", help="check everything, print the configuration and exit")
     parser.add_argument("--resume", action="store_true", help="continue an interrupted run from its own folder")
-    _add_settings(parser)
+    add_settings(parser)
     parser.set_defaults(run=_train)
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    groups = {"": parser.add_argument_group("settings of the whole run")}
-    groups |= {name: parser.add_argument_group(name, about) for name, about in sections().items()}
-    for setting in describe():
-        unit = f" [{setting.unit}]" if setting.unit else ""
-        groups[setting.section].add_argument(
-            f"--{setting.key}",
-            dest=f"settings:{setting.key}",
-            metavar="VALUE",
-            help=f"{setting.meaning}{unit}; {setting.allowed} (default: {setting.default})".replace("%", "%%"),
-        )
-
-
 def _train(arguments: argparse.Namespace) -> int:
-    overrides = {
-        name.removeprefix("settings:"): value
-        for name, value in vars(arguments).items()
-        if name.startswith("settings:") and value is not None
-    }
+    overrides = given_settings(arguments)
     if arguments.resume:
         return _resume(arguments, overrides)
     output = arguments.output or Path("runs")

@@ -8,8 +8,6 @@ from jaxtyping import Array, Bool, Int
 
 from nigt_jax.clocks import _pairs as pairs
 
-_MANY = 2**30  # stands for as many gradients as one could wait for
-
 
 class CountRule(NamedTuple):
     """So many gradients altogether, of which no worker contributes more than its share.
@@ -68,7 +66,9 @@ class HarmonicRule(NamedTuple):
 
     def never(self, counts: Int[Array, " workers"], stuck: Bool[Array, " workers"]) -> Bool[Array, ""]:
         """Whether it never will be, where a `stuck` worker finishes no more than it has."""
-        return ~self.enough(jnp.where(stuck, counts, _MANY))
+        # The others' share is then too small to matter, but not so small that the tolerance hides it.
+        many = jnp.clip(self.need, 2**14, 2**24) * 64
+        return ~self.enough(jnp.where(stuck, counts, many))
 
     def enough_after(
         self,

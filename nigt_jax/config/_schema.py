@@ -248,6 +248,9 @@ class Training:
         "devices",
     )
     spmd: Literal["pmap", "shard_map"] = _setting("pmap", "how the per-device function is mapped; the same numbers")
+    layout: Literal["packed", "masked"] = _setting(
+        "packed", "packed plays only what counts; masked also what is discarded, weighted by zero: the literal form"
+    )
     compilation_cache: bool = _setting(
         True, "keep compiled programs in the user's cache folder (or JAX_COMPILATION_CACHE_DIR) for the next start"
     )

@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from nigt_jax.records._display import Display, duration, make_display
-from nigt_jax.records._folder import RunFolder, check_output, create_run, open_run
+from nigt_jax.records._folder import RunFolder, check_output, create_run, open_run, write_whole
 from nigt_jax.records._metrics import MetricsLog, Record, read_metrics
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ __all__ = [
     "make_display",
     "open_run",
     "read_metrics",
+    "write_whole",
 ]
 
 

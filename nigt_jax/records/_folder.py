@@ -142,7 +142,7 @@ def open_run(path: Path) -> tuple[RunFolder, Config]:
 
 
 def _taken(path: Path) -> UserError:
-    return UserError(f"{path}: exists already; choose another --name, or continue it with --resume")
+    return UserError(f"{path}: exists already; choose another --name (nigt train FOLDER --resume continues a run)")
 
 
 def _claim(path: Path) -> Path:

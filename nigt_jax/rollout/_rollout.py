@@ -33,6 +33,16 @@ class Trajectories(NamedTuple):
         """Undiscounted return of each episode."""
         return self.reward.sum(0)
 
+    def only(self, counted: Bool[Array, " lanes"]) -> "Trajectories":
+        """The same without some of them: those are as if they had never begun."""
+        return Trajectories(
+            observation=jnp.where(counted[None, :, None], self.observation, 0),
+            pre_tanh=jnp.where(counted[None, :, None], self.pre_tanh, 0),
+            reward=jnp.where(counted[None, :], self.reward, 0),
+            alive=self.alive & counted[None, :],
+            diverged=self.diverged & counted,
+        )
+
     def lengths(self) -> Int[Array, " lanes"]:
         """Steps of each episode."""
         return self.alive.sum(0, dtype=jnp.int32)

@@ -14,6 +14,7 @@ from nigt_jax.clocks import Round, SimulatedTime, play_round
 from nigt_jax.estimators import policy_gradient_sum
 from nigt_jax.methods import ask, tell
 from nigt_jax.rollout import Normalizer, Trajectories, observe, of_workers, rollout
+from nigt_jax.training._layout import LAYOUTS
 from nigt_jax.training._spmd import AXIS
 from nigt_jax.training._state import Parts, Settings, TrainState
 
@@ -113,35 +114,33 @@ def _collect(parts: Parts, settings: Settings, state: TrainState, counted: Round
     The number of blocks is traced, so that rounds of other sizes use the same program. Statistics and value baseline
     that the round itself uses stay as they were; what it teaches them is for the next one.
 
-    The round's episodes are numbered worker by worker. A gradient is the mean of its episodes, so every episode of a
-    worker's has the same weight as its gradients, up to a factor common to all that the weighted mean divides out.
+    A gradient is the mean of its episodes, so every episode of a worker's has the same weight as its gradients, up to a
+    factor common to all that the weighted mean divides out.
     """
     query = ask(state.server)
     devices, me = jax.lax.axis_size(AXIS), jax.lax.axis_index(AXIS)
-    last_of_worker = jnp.cumsum(counted.counts) * parts.trajectories_per_gradient
+    lay_out, size = LAYOUTS[parts.layout]
     weights = parts.method.weigh(counted)
-    episodes = last_of_worker[-1]
     across = parts.lanes * devices
     round_key = jax.random.fold_in(state.key, state.iteration)
 
     def block(number: Array, carry: tuple) -> tuple:
         sums, normalizer, estimator = carry
         place = number * across + me * parts.lanes + jnp.arange(parts.lanes)
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(round_key, place)
-        worker = jnp.minimum(jnp.searchsorted(last_of_worker, place, side="right"), weights.size - 1)
+        episode, worker, played, counts = lay_out(counted, parts.trajectories_per_gradient, place)
         batch = rollout(
             parts.environment,
             parts.policy,
             query.params,
             state.normalizer,
-            keys,
-            place < episodes,
+            jax.vmap(jax.random.fold_in, (None, 0))(round_key, episode),
+            played,
             parts.horizon,
             of_workers(settings.variation, worker),
-        )
+        ).only(counts)
         context = (batch, state.normalizer, settings.estimator, AXIS)
         factors = parts.estimator.coefficients(state.estimator, *context)
-        weight = jnp.where(place < episodes, weights[worker], 0)
+        weight = jnp.where(counts, weights[worker], 0)
         gradient = policy_gradient_sum(parts.policy, query.params, state.normalizer, batch, factors * weight[None, :])
         sums = jax.tree.map(jnp.add, sums, _sums_of(gradient, weight, batch))
         seen = observe(normalizer, batch.observation, batch.alive.astype(jnp.float32), AXIS)
@@ -149,7 +148,7 @@ def _collect(parts: Parts, settings: Settings, state: TrainState, counted: Round
 
     zero = jnp.zeros([], jnp.int32)
     nothing = _Sums(jax.tree.map(jnp.zeros_like, query.params), jnp.zeros([]), zero, zero, jnp.zeros([]), zero)
-    blocks = (episodes + across - 1) // across
+    blocks = (size(counted, parts.trajectories_per_gradient) + across - 1) // across
     return jax.lax.fori_loop(0, blocks, block, (nothing, state.normalizer, state.estimator))
 
 

@@ -85,6 +85,7 @@ class Parts(NamedTuple):
       estimator: from episodes to a gradient.
       method: who is counted, and the update; a Method.
       horizon: length at which an episode is cut, in steps.
+      layout: a key of LAYOUTS, which episodes are played where.
       lanes: episodes that one device runs side by side; of a method without rounds, gradients.
       trajectories_per_gradient: episodes averaged into one gradient.
     """
@@ -94,6 +95,7 @@ class Parts(NamedTuple):
     estimator: Estimator
     method: Any
     horizon: int
+    layout: str
     lanes: int
     trajectories_per_gradient: int
 
@@ -109,6 +111,7 @@ def make_parts(config: Config, environment: Any, devices: int) -> Parts:
         estimator=make_estimator(config.estimator, policy),
         method=METHODS[config.method.name],
         horizon=config.environment.horizon,
+        layout=config.training.layout,
         lanes=_lanes(config, devices),
         trajectories_per_gradient=config.method.trajectories_per_gradient,
     )

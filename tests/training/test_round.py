@@ -213,3 +213,15 @@ def test_every_method_on_one_device_and_on_four(method):
     assert first.complete.all()
     each = {"malenia_nigt": None, "synchronous_nigt": 10, "synchronous_pg": 10}.get(method, batch_size)
     assert (first.gradients == each).all() if each else len(set(first.gradients.tolist())) > 1
+
+
+@pytest.mark.parametrize("method", ["rennala_nigt", "malenia_nigt"])
+def test_masking_is_packing_with_more_to_compute(method):
+    """Both are the same sums, of estimators that look at one episode at a time."""
+    both = []
+    for layout in ("packed", "masked"):
+        cfg = config(devices=2, estimator="return_to_go", name=method, trajectories_per_gradient=2)
+        cfg = dataclasses.replace(cfg, training=dataclasses.replace(cfg.training, layout=layout))
+        both.append(run(cfg, EndsWhenGood(), rounds=3)[1:])
+    for a, b in zip(leaves(both[0]), leaves(both[1]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)

@@ -1,0 +1,210 @@
+"""Every method on the same workers, side by side."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from nigt_jax.clocks import (
+    Clock,
+    FixedWork,
+    Rule,
+    m_synchronous_rule,
+    make_clock,
+    malenia_rule,
+    rennala_rule,
+    synchronous_rule,
+)
+from nigt_jax.config import Config
+from nigt_jax.methods import METHODS, RoundMethod
+from nigt_jax.simulation._arrivals import play_arrivals, tolerated
+from nigt_jax.simulation._figures import Figures
+from nigt_jax.simulation._play import clock_key, play
+from nigt_jax.simulation._theory import (
+    Bounds,
+    arrival_bounds,
+    m_synchronous_bounds,
+    malenia_bounds,
+    rennala_bounds,
+    synchronous_bounds,
+)
+
+_BOUNDS: dict[Callable[..., Rule], Callable[..., Bounds]] = {
+    rennala_rule: rennala_bounds,
+    malenia_rule: malenia_bounds,
+    synchronous_rule: synchronous_bounds,
+    m_synchronous_rule: m_synchronous_bounds,
+}
+_MOST_ARRIVALS, MOST_WORKERS = 20_000, 1_000  # every arrival looks at every worker
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """All methods on the workers of one configuration.
+
+    Attributes:
+      configured: the configuration's method.
+      figures: of each clock, by its name; methods that keep the same time share one.
+      not_available: clocks that could not be played, and why.
+      by_batch_size: round-based clocks with other batch sizes, ascending, by name; m-synchronous up to the workers.
+    """
+
+    configured: str
+    figures: dict[str, Figures]
+    not_available: dict[str, str]
+    by_batch_size: dict[str, dict[int, Figures]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """Methods that keep the same time.
+
+    Attributes:
+      name: of the first of them, without what it does with the gradients.
+      methods: all of them.
+      entry: of the first in the registry.
+    """
+
+    name: str
+    methods: tuple[str, ...]
+    entry: Any
+
+    @property
+    def in_rounds(self) -> bool:
+        """Whether it counts in rounds, and does not update at every arrival."""
+        return isinstance(self.entry, RoundMethod)
+
+    def batch_size(self, wanted: int, workers: int) -> int:
+        """The nearest batch size to the wanted one that it can have."""
+        if not self.in_rounds:
+            return 1
+        return min(wanted, workers) if self.entry.rule is m_synchronous_rule else wanted
+
+
+def kinds() -> tuple[Kind, ...]:
+    """Of all methods in the registry, in its order."""
+    seen: dict[tuple, list[str]] = {}
+    for name, entry in METHODS.items():
+        clock = (entry.rule, entry.weigh) if isinstance(entry, RoundMethod) else (entry.tolerates,)
+        seen.setdefault(clock, []).append(name)
+    return tuple(Kind(names[0].rsplit("_", 1)[0], tuple(names), METHODS[names[0]]) for names in seen.values())
+
+
+def compare(
+    config: Config,
+    rounds: int,
+    *,
+    parameters: int = 1,
+    batch_sizes: tuple[int, ...] = (),
+    progress: Callable[[str], None] = lambda _: None,
+) -> Comparison:
+    """Plays every method for some rounds from time 0; rounds are all alike (``initial_batch_size`` is not used).
+
+    Methods that update at every arrival are played for as many arrivals as gradients are in those rounds, up to 20,000.
+
+    Args:
+      config: whose workers, batch size, largest delay and seed.
+      rounds: of each method.
+      parameters: of the policy, where times depend on their number.
+      batch_sizes: others to try.
+      progress: told the name of each clock before it is played.
+
+    Returns:
+      The comparison.
+
+    Raises:
+      UserError: times that a float32 cannot hold, or a trace that cannot be read.
+    """
+    clock = make_clock(config.workers, parameters, config.method.batch_size)
+    figures: dict[str, Figures] = {}
+    missing: dict[str, str] = {}
+    others: dict[str, dict[int, Figures]] = {}
+    for kind in kinds():
+        progress(kind.name)
+        size = kind.batch_size(config.method.batch_size, clock.workers)
+        if kind.in_rounds:
+            possible = [m for m in sorted({size, *batch_sizes}) if kind.batch_size(m, clock.workers) == m]
+            tried = {m: _in_rounds(clock, kind, m, rounds, config.seed) for m in possible}
+            figures[kind.name], others[kind.name] = tried[size], tried
+        elif clock.topology == "allreduce":
+            missing[kind.name] = "one worker alone exchanges with the server, which an allreduce is not for"
+        elif clock.workers > MOST_WORKERS:
+            missing[kind.name] = f"simulated for up to {MOST_WORKERS:,} workers"
+        else:
+            figures[kind.name] = _by_arrival(clock, kind, rounds * config.method.batch_size, config)
+    return Comparison(configured=config.method.name, figures=figures, not_available=missing, by_batch_size=others)
+
+
+def _in_rounds(clock: Clock, kind: Kind, batch_size: int, rounds: int, seed: int) -> Figures:
+    played = play(
+        clock, kind.entry.rule(jnp.int32(batch_size), clock.workers), kind.entry.weigh, rounds, clock_key(seed)
+    )
+    whole = played.collecting + played.communicating
+    some = whole.size > 0
+    steady = isinstance(clock.work, FixedWork) and clock.speed is None and not clock.carry_over
+    bounds = _BOUNDS.get(kind.entry.rule) if steady else None
+    return Figures(
+        clock=kind.name,
+        methods=kind.methods,
+        batch_size=batch_size,
+        rounds=whole.size,
+        time=played.time,
+        **_spread(whole),
+        collecting=float(played.collecting.mean()) if some else None,
+        communicating=float(played.communicating.mean()) if some else None,
+        effective_gradients=float(1 / played.variance.mean()) if some else None,
+        **_shares(played.counted, played.discarded, played.time),
+        exchanges=whole.size,
+        messages=int(played.messages.sum()),
+        bounds=bounds(np.asarray(clock.work.mean), batch_size) if bounds else None,
+        never_ends=played.never_ends,
+    )
+
+
+def _by_arrival(clock: Clock, kind: Kind, arrivals: int, config: Config) -> Figures:
+    limit = tolerated(kind.entry.tolerates, config.method.max_delay)
+    played = play_arrivals(clock, limit, min(arrivals, _MOST_ARRIVALS), clock_key(config.seed))
+    updates = played.time[played.counted]
+    time = float(played.time[-1]) if played.time.size else 0.0
+    number = lambda chosen: np.bincount(played.worker[chosen], minlength=clock.workers)
+    steady = isinstance(clock.work, FixedWork) and clock.speed is None
+    theory = lambda: arrival_bounds(np.asarray(clock.work.mean), np.asarray(clock.exchange), clock.topology)
+    return Figures(
+        clock=kind.name,
+        methods=kind.methods,
+        batch_size=1,
+        rounds=updates.size,
+        time=time,
+        **_spread(np.diff(updates, prepend=0.0)),
+        collecting=None,
+        communicating=None,
+        effective_gradients=1.0,
+        **_shares(number(played.counted), number(~played.counted), time),
+        exchanges=played.time.size,
+        messages=played.time.size,
+        bounds=theory() if steady else None,
+        never_ends=None,
+    )
+
+
+def _spread(times: np.ndarray) -> dict[str, Any]:
+    if not times.size:
+        return {"round_time": None, "shortest_round": None, "longest_round": None}
+    return {
+        "round_time": float(times.mean()),
+        "shortest_round": float(times.min()),
+        "longest_round": float(times.max()),
+    }
+
+
+def _shares(counted: np.ndarray, discarded: np.ndarray, time: float) -> dict[str, Any]:
+    gradients, lost = int(counted.sum()), int(discarded.sum())
+    return {
+        "counted": tuple(counted.tolist()),
+        "shares": tuple((counted / max(gradients, 1)).tolist()),
+        "discarded": tuple(discarded.tolist()),
+        "discarded_fraction": lost / max(gradients + lost, 1),
+        "gradients_per_time": gradients / time if time > 0 else 0.0,
+    }

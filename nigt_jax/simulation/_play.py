@@ -1,0 +1,191 @@
+"""Round after round on a clock, compiled, with what each gave."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from nigt_jax.clocks import (
+    Clock,
+    ClockState,
+    FixedWork,
+    Round,
+    Rule,
+    exchange_time,
+    finishing_times,
+    play_round,
+    to_float,
+)
+from nigt_jax.simulation._figures import NeverEnds
+
+_LENGTH, _TABLE = 50, 2**22  # rounds in one call; counts that are in memory at once
+
+Weigh = Callable[[Round], Array]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Played:
+    """What rounds gave, on the host.
+
+    Attributes:
+      collecting: time of each round until its end, shape [rounds].
+      communicating: time of its exchange.
+      variance: of its aggregated gradient where each gradient's is 1.
+      messages: that workers sent for it.
+      counted: gradients of each worker in all rounds, shape [workers].
+      discarded: those begun and not counted.
+      time: when the last exchange was over.
+      never_ends: the round at which it stopped, if any.
+    """
+
+    collecting: Float[np.ndarray, " rounds"]
+    communicating: Float[np.ndarray, " rounds"]
+    variance: Float[np.ndarray, " rounds"]
+    messages: Int[np.ndarray, " rounds"]
+    counted: Int[np.ndarray, " workers"]
+    discarded: Int[np.ndarray, " workers"]
+    time: float
+    never_ends: NeverEnds | None
+
+
+class _Row(NamedTuple):
+    """One round as it leaves the compiled program."""
+
+    counted: Round
+    communicating: Float[Array, ""]
+    variance: Float[Array, ""]
+
+
+def clock_key(seed: int) -> PRNGKeyArray:
+    """The key of all gradients' times, the same that a training run of this seed has."""
+    return jax.random.fold_in(jax.random.key(seed), 0xC10C)
+
+
+def play(clock: Clock, rule: Rule, weigh: Weigh, rounds: int, key: PRNGKeyArray) -> Played:
+    """Plays so many rounds, or up to the first that never ends.
+
+    Args:
+      clock: how long things take.
+      rule: when a round is over.
+      weigh: round to the weight of each worker's gradients in the result; only ratios matter.
+      rounds: at least 1.
+      key: of all gradients' times.
+    """
+    state, parts, left, never = clock.begin(key), [], rounds, None
+    while left and never is None:
+        wanted = min(left, _length(clock))
+        state, rows = _part(clock, rule, state, jnp.int32(wanted), weigh, _length(clock))
+        rows = jax.device_get(rows)
+        done = int(rows.counted.complete.sum())
+        parts.append(_summary(rows, done, clock))
+        left -= done
+        if done < wanted:
+            never = NeverEnds(rounds - left + 1, waited_for(clock, rule, state))
+    join = lambda name: np.concatenate([part[name] for part in parts])
+    total = lambda name: np.sum([part[name] for part in parts], axis=0)
+    return Played(
+        collecting=join("collecting"),
+        communicating=join("communicating"),
+        variance=join("variance"),
+        messages=join("messages"),
+        counted=total("counted"),
+        discarded=total("discarded"),
+        time=to_float(state.now),
+        never_ends=never,
+    )
+
+
+def play_one(clock: Clock, rule: Rule, weigh: Weigh, state: ClockState) -> tuple[Round, ClockState]:
+    """The next round, on the host, and the state after it; by the program that plays many."""
+    after, rows = jax.device_get(_part(clock, rule, state, jnp.int32(1), weigh, _length(clock)))
+    return jax.tree.map(lambda x: x[0], rows.counted), after
+
+
+def _length(clock: Clock) -> int:
+    """Rounds in one call. Counts go to the host in parts: their sum needs 64 bits."""
+    return max(1, min(_LENGTH, _TABLE // clock.workers))
+
+
+@functools.partial(jax.jit, static_argnames=("weigh", "length"))
+def _part(
+    clock: Clock, rule: Rule, state: ClockState, wanted: Int[Array, ""], weigh: Weigh, length: int
+) -> tuple[ClockState, _Row]:
+    """At most `length` rounds: as many as wanted, or up to one that never ends; the rest is incomplete and empty."""
+
+    def one(state: ClockState) -> tuple[ClockState, _Row]:
+        counted, after = play_round(clock, rule, state)
+        weight, count = weigh(counted), counted.counts.astype(jnp.float32)
+        variance = jnp.sum(weight**2 * count) / jnp.sum(weight * count) ** 2
+        return after, _Row(counted, exchange_time(clock, counted.counts), variance)
+
+    empty = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one, state)[1])
+
+    def step(carry: tuple[ClockState, Array], number: Array) -> tuple[tuple[ClockState, Array], _Row]:
+        state, going = carry
+        going &= number < wanted
+        after, row = jax.lax.cond(going, one, lambda state: (state, empty), state)
+        going &= row.counted.complete
+        # The state that stays is that at the start of the round that never ends.
+        return (jax.tree.map(lambda new, old: jnp.where(going, new, old), after, state), going), row
+
+    (state, _), rows = jax.lax.scan(step, (state, jnp.ones([], bool)), jnp.arange(length))
+    return state, rows
+
+
+def _summary(rows: _Row, done: int, clock: Clock) -> dict[str, Any]:
+    """Of the first `done` rounds, those that ended."""
+    rows = jax.tree.map(lambda x: x[:done], rows)
+    contributors = (rows.counted.counts > 0).sum(axis=1)
+    return {
+        "collecting": np.asarray(rows.counted.elapsed, np.float64),
+        "communicating": np.asarray(rows.communicating, np.float64),
+        "variance": np.asarray(rows.variance, np.float64),
+        "messages": np.full_like(contributors, clock.workers) if clock.topology == "allreduce" else contributors,
+        "counted": rows.counted.counts.sum(axis=0, dtype=np.int64),
+        "discarded": rows.counted.discarded.sum(axis=0, dtype=np.int64),
+    }
+
+
+def waited_for(clock: Clock, rule: Rule, state: ClockState) -> tuple[int, ...]:
+    """Who keeps a round from ending: workers from 1 that never answer again and have done less than their share.
+
+    Args:
+      clock: on which the round that begins with `state` never ends.
+      rule: of the round.
+      state: when it begins.
+    """
+    silent = _silent(clock)
+    share = getattr(rule, "share", None)
+    enough = np.iinfo(np.int32).max if share is None else int(share)
+    finished = np.zeros(clock.workers, np.int32)
+    since, waiting = state.start, silent
+    while waiting.any():  # what a silent worker still finishes is finite
+        times = times_of(clock, state, jnp.asarray(finished), since, clock.window)
+        new = np.isfinite(jax.device_get(times.high)).sum(axis=1, dtype=np.int32)
+        finished = finished + np.where(waiting, new, 0)
+        since = jax.tree.map(lambda x: x[:, -1], times)
+        waiting = waiting & (new == times.high.shape[1]) & (finished < enough)
+    late = np.flatnonzero(silent & (finished < enough))
+    return tuple(int(i) + 1 for i in late[np.argsort(finished[late], kind="stable")])
+
+
+times_of = functools.partial(jax.jit, static_argnames="window")(finishing_times)
+
+
+def _silent(clock: Clock) -> Bool[np.ndarray, " workers"]:
+    """Workers that from some time on do nothing for ever."""
+    silent = np.zeros(clock.workers, bool)
+    if isinstance(clock.work, FixedWork):
+        silent |= ~np.isfinite(np.asarray(clock.work.mean))
+    if clock.speed is not None:
+        begin, value, period = (np.asarray(x) for x in clock.speed)
+        if np.isinf(period):
+            silent |= value[:, -1] == 0
+        else:
+            silent |= (value * np.diff(begin, axis=1, append=period)).sum(axis=1) == 0
+    return silent

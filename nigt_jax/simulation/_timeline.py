@@ -1,0 +1,238 @@
+"""What every worker does when, in the first rounds of a method: the numbers behind the picture."""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from nigt_jax.clocks import (
+    Clock,
+    Round,
+    Rule,
+    exchange_time,
+    make_clock,
+    to_float,
+)
+from nigt_jax.config import Config
+from nigt_jax.methods import RoundMethod
+from nigt_jax.simulation._arrivals import play_arrivals, tolerated
+from nigt_jax.simulation._compare import MOST_WORKERS, kinds
+from nigt_jax.simulation._figures import NeverEnds
+from nigt_jax.simulation._play import clock_key, play_one, times_of, waited_for
+
+ACTIVITIES = ("counted", "under way", "discarded", "waiting", "communicating", "silent")
+_MOST_SHOWN = 30  # workers
+_MOST_TIMES = 2**24  # of gradients, in memory at once
+_MOST_BARS = 200  # of a worker in a round; more of them would not be told apart
+
+
+class Bar(NamedTuple):
+    """One thing that a worker does.
+
+    Attributes:
+      worker: from 0.
+      activity: one of ACTIVITIES; "counted" and "discarded" are the computing of a gradient that is, "under way" of one
+        whose fate lies after the end, and "silent" of one that a round waits for in vain.
+      start, end: in simulated time.
+    """
+
+    worker: int
+    activity: str
+    start: float
+    end: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Timeline:
+    """The beginning of a run.
+
+    Attributes:
+      method: whose.
+      batch_size: its M; 1 where every arrival is an update.
+      workers: how many there are.
+      shown: those that are drawn, from 0, ascending.
+      bars: of these, in order of time for each.
+      counted: gradients of each in this time.
+      total: of all workers.
+      round_ends: when each round's exchange was over, as far as they ended; empty where there are no rounds.
+      end: of what is drawn.
+      note: what else a person has to know; may be empty.
+    """
+
+    method: str
+    batch_size: int
+    workers: int
+    shown: Int[np.ndarray, " shown"]
+    bars: tuple[Bar, ...]
+    counted: Int[np.ndarray, " shown"]
+    total: int
+    round_ends: tuple[float, ...]
+    end: float
+    note: str
+
+    def share(self, activity: str) -> float:
+        """Part of the time of the workers shown that goes into it."""
+        spent = sum(bar.end - bar.start for bar in self.bars if bar.activity == activity)
+        return spent / (self.end * self.shown.size)
+
+
+def make_timeline(config: Config, *, parameters: int = 1, rounds: int = 3) -> Timeline | None:
+    """The first rounds of the configuration's method; of one without rounds, three gradients a worker on average.
+
+    Args:
+      config: whose method, workers and seed.
+      parameters: of the policy, where times depend on their number.
+      rounds: at most so many: it ends with one that never does.
+
+    Returns:
+      The timeline; None where there are more gradients than can be looked at one by one.
+    """
+    kind = next(kind for kind in kinds() if config.method.name in kind.methods)
+    size = kind.batch_size(config.method.batch_size, config.workers.count)
+    clock = make_clock(config.workers, parameters, config.method.batch_size)  # as in `compare`: the same programs
+    shown = np.unique(np.linspace(0, clock.workers - 1, _MOST_SHOWN).round().astype(int))
+    key = clock_key(config.seed)
+    if kind.in_rounds:
+        parts = _rounds(clock, kind.entry, size, shown, rounds, key)
+    elif clock.workers > MOST_WORKERS:
+        parts = None
+    else:
+        parts = _arrivals(clock, tolerated(kind.entry.tolerates, config.method.max_delay), shown, key)
+    if parts is None:
+        return None
+    return Timeline(method=config.method.name, batch_size=size, workers=clock.workers, shown=shown, **parts)
+
+
+def _rounds(
+    clock: Clock, entry: RoundMethod, batch_size: int, shown: np.ndarray, rounds: int, key: Any
+) -> dict[str, Any] | None:
+    rule = entry.rule(jnp.int32(batch_size), clock.workers)
+    state, bars, ends, note = clock.begin(key), [], [], ""
+    counted, total = np.zeros(shown.size, np.int64), 0
+    for number in range(1, rounds + 1):
+        round, after = play_one(clock, rule, entry.weigh, state)
+        least = int(round.counts.max()) + 1 if round.complete else clock.window
+        window = 1 << (least - 1).bit_length()  # of few sizes, since each is another program
+        if window * clock.workers > _MOST_TIMES:
+            return None
+        times = _absolute(times_of(clock, state, jnp.zeros(clock.workers, jnp.int32), state.start, window))
+        never: tuple[int, ...] = ()
+        if not round.complete:
+            never, round = waited_for(clock, rule, state), _cut(rule, times)
+            note = str(NeverEnds(number, never))
+        one = _RoundBars(clock, round, times, _absolute(state.start), _absolute(after.start), never)
+        now = to_float(state.now)
+        for i in map(int, shown):
+            bars += [Bar(i, what, now + a, now + b) for what, a, b in one.of(i) if b > a]
+        counted, total = counted + round.counts[shown], total + int(round.counts.sum())
+        state = after
+        if not round.complete:
+            break
+        ends.append(to_float(state.now))
+    end = ends[-1] if not note else now + float(round.elapsed)
+    return {
+        "bars": tuple(bars),
+        "counted": counted,
+        "total": total,
+        "round_ends": tuple(ends),
+        "end": end,
+        "note": note,
+    }
+
+
+def _absolute(pair: Any) -> Float[np.ndarray, "*shape"]:
+    return np.asarray(pair.high, np.float64) + np.asarray(pair.low, np.float64)
+
+
+def _cut(rule: Rule, times: Float[np.ndarray, "workers k"]) -> Any:
+    """A round that never ends, up to a little after those who answer have done their part."""
+    share = getattr(rule, "share", None)
+    part = 1 if share is None else min(int(share), times.shape[1])
+    answers = times[np.isfinite(times[:, part - 1]), part - 1]
+    latest = 1.3 * answers.max() if answers.size else 1.0
+    known = times[:, -1][np.isfinite(times[:, -1])]  # beyond the last gradient looked at nothing is known
+    end = min(latest, known.min()) if share is None and known.size else latest
+    counts = (times <= end).sum(axis=1)
+    counts = counts if share is None else np.minimum(counts, int(share))
+    busy = counts < (np.inf if share is None else int(share))
+    return Round(*(np.asarray(x) for x in (counts, end, busy.astype(int), False)))  # type: ignore[arg-type]
+
+
+class _RoundBars:
+    """The bars of one round, in time from its beginning."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        round: Round,
+        times: np.ndarray,
+        start: np.ndarray,
+        left: np.ndarray,
+        silent: tuple[int, ...],
+    ):
+        self._silent = silent
+        self._round, self._times, self._start, self._left = round, times, start, left
+        self._end, self._carry_over = float(round.elapsed), clock.carry_over
+        self._exchange = float(exchange_time(clock, jnp.asarray(round.counts, jnp.int32)))
+        own = np.asarray(clock.exchange, np.float64)
+        if clock.topology == "shared-link":  # one after the other; the order is that of their numbers
+            own = np.where(np.asarray(round.counts) > 0, own, 0)
+            self._sends = np.cumsum(own) - own, np.cumsum(own)
+        else:
+            self._sends = np.zeros_like(own), np.full_like(own, own.max()) if clock.topology == "allreduce" else own
+
+    def of(self, i: int) -> Iterator[tuple[str, float, float]]:
+        """What worker `i` does, in order: (activity, start, end)."""
+        count, begin = int(self._round.counts[i]), min(float(self._start[i]), self._end)
+        yield "discarded", 0.0, begin  # of an earlier round
+        edges = [begin, *self._times[i, :count]]
+        edges = edges if count <= _MOST_BARS else [edges[0], edges[-1]]
+        for a, b in itertools.pairwise(edges):
+            yield "counted", float(a), float(b)
+        busy = bool(self._round.discarded[i]) or begin == self._end
+        if not self._round.complete:
+            yield "silent" if i + 1 in self._silent else "under way" if busy else "waiting", float(edges[-1]), self._end
+        else:
+            yield "discarded" if busy else "waiting", float(edges[-1]), self._end
+            yield from self._afterwards(i, busy)
+
+    def _afterwards(self, i: int, busy: bool) -> Iterator[tuple[str, float, float]]:
+        """During the exchange."""
+        first, last = (self._end + float(x[i]) for x in self._sends)
+        over, at = self._end + self._exchange, self._end
+        if busy and self._carry_over:  # what the processor does is shown, not what its link does meanwhile
+            never_began = float(self._start[i]) >= self._end
+            until = self._start[i] if never_began else self._times[i, int(self._round.counts[i])]
+            at = over if self._left[i] > 0 else min(float(until), over)
+            yield "discarded", self._end, at
+        yield "waiting", at, first
+        yield "communicating", max(at, first), last
+        yield "waiting", max(at, last), over
+
+
+def _arrivals(clock: Clock, max_delay: int, shown: np.ndarray, key: Any) -> dict[str, Any]:
+    played = play_arrivals(clock, max_delay, min(3 * clock.workers, 1000), key)
+    end = float(played.time[-1]) if played.time.size else 1.0
+    bars = []
+    for i in shown:
+        mine = played.worker == i
+        began = 0.0
+        for ready, sending, time, good in zip(*(x[mine] for x in played[1:5]), strict=True):
+            bars.append(Bar(int(i), "counted" if good else "discarded", began, float(ready)))
+            bars.append(Bar(int(i), "waiting", float(ready), float(sending)))
+            bars.append(Bar(int(i), "communicating", float(sending), float(time)))
+            began = float(time)
+        bars.append(Bar(int(i), "under way", began, end))
+    counted = np.bincount(played.worker[played.counted], minlength=clock.workers)
+    return {
+        "bars": tuple(bar for bar in bars if bar.end > bar.start),
+        "counted": counted[shown],
+        "total": int(counted.sum()),
+        "round_ends": (),
+        "end": end,
+        "note": "" if played.time.size else "no worker answers",
+    }

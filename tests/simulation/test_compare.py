@@ -1,0 +1,144 @@
+"""What is reported is what the clock did."""
+
+import io
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from rich.console import Console
+
+from nigt_jax.clocks import exchange_time, make_clock, play_round, to_float
+from nigt_jax.config import check_config
+from nigt_jax.methods import METHODS
+from nigt_jax.simulation import _compare, answer, compare, show, to_json
+from nigt_jax.simulation._arrivals import play_arrivals
+from nigt_jax.simulation._play import clock_key
+
+ROUNDS = 55  # more than one call of the compiled program
+RANDOM = {
+    "seed": 7,
+    "method": {"batch_size": 6},
+    "workers": {"count": 4, "noise": {"family": "exponential"}, "topology": "shared-link", "carry_over": True},
+}
+
+
+@pytest.mark.parametrize("name", ["rennala", "malenia"])
+def test_totals_are_those_of_round_after_round(name):
+    config = check_config(RANDOM)
+    got = compare(config, ROUNDS).figures[name]
+    clock = make_clock(config.workers, 1, 6)
+    rule = METHODS[f"{name}_nigt"].rule(6, 4)
+    step = jax.jit(lambda state: play_round(clock, rule, state))
+    state = clock.begin(clock_key(7))
+    counted, discarded, elapsed, messages = np.zeros(4), np.zeros(4), 0.0, 0
+    for _ in range(ROUNDS):
+        round, state = step(state)
+        counted, discarded = counted + np.asarray(round.counts), discarded + np.asarray(round.discarded)
+        elapsed += float(round.elapsed) + float(exchange_time(clock, round.counts))
+        messages += int((round.counts > 0).sum())
+    assert got.rounds == got.exchanges == ROUNDS
+    assert got.counted == tuple(counted)
+    assert got.discarded == tuple(discarded)
+    assert got.messages == messages
+    assert got.time == pytest.approx(to_float(state.now))
+    assert got.round_time * ROUNDS == pytest.approx(elapsed)
+    assert got.gradients_per_time == pytest.approx(counted.sum() / got.time)
+    assert got.discarded_fraction == pytest.approx(discarded.sum() / (counted + discarded).sum())
+
+
+def test_everything_has_figures_and_shares_add_up():
+    comparison = compare(check_config(RANDOM), 9)
+    assert {m for f in comparison.figures.values() for m in f.methods} == set(METHODS)
+    for figures in comparison.figures.values():
+        assert sum(figures.shares) == pytest.approx(1)
+        assert figures.shortest_round <= figures.round_time <= figures.longest_round
+        assert figures.bounds is None  # theory is of fixed times
+    assert comparison.figures["m_synchronous"].batch_size == 4
+
+
+def test_the_clock_is_that_of_training():
+    from nigt_jax.training._state import stream
+
+    assert jnp.array_equal(jax.random.key_data(stream(3, "clock")), jax.random.key_data(clock_key(3)))
+
+
+SHORT = {"start": 2.5, "factor": 0}
+
+
+def silent(*workers, **more):
+    return check_config(
+        {
+            "method": {"batch_size": 5},
+            "workers": {
+                "count": 3,
+                "compute_time": {"values": [1, 1, 2]},
+                "communication_time": {"scale": 0},
+                "speed": {"changes": [{**SHORT, "workers": list(workers)}], **more},
+            },
+        }
+    )
+
+
+def test_a_round_that_never_ends_names_who_it_waits_for():
+    figures = compare(silent(2, 3), 5).figures
+    # Both stop for ever at 2.5. Until then worker 2 has finished the two gradients of its share; worker 3 has not.
+    assert (figures["synchronous"].never_ends.round, figures["synchronous"].never_ends.waits_for) == (1, (3,))
+    assert figures["synchronous"].rounds == 0
+    assert figures["malenia"].never_ends.waits_for == (2, 3)
+    assert figures["malenia"].rounds == figures["m_synchronous"].rounds == 1
+    assert figures["m_synchronous"].never_ends.waits_for == (2, 3)
+    assert figures["rennala"].never_ends is None
+    assert figures["rennala"].rounds == 5
+    everyone = compare(silent(1, 2, 3), 5).figures
+    assert everyone["rennala"].never_ends.waits_for == (1, 2, 3)
+    assert everyone["afedpg"].rounds == 5  # as many as there were
+
+
+def test_an_outage_that_ends_is_only_waited_for():
+    figures = compare(silent(3, period=10), 5).figures  # every day anew
+    assert all(f.never_ends is None for f in figures.values())
+
+
+def test_ringmaster_discards_what_is_too_old():
+    config = check_config(RANDOM)
+    clock = make_clock(config.workers, 1, 6)
+    played = play_arrivals(clock, 3, 200, clock_key(7))
+    updates, sent = 0, [0] * 4
+    for worker, counted, delay in zip(played.worker, played.counted, played.delay, strict=True):
+        assert delay == updates - sent[worker]
+        assert counted == (delay < 3)
+        updates += int(counted)
+        sent[worker] = updates
+    assert 0 < played.counted.sum() < 200
+    everything = play_arrivals(clock, 10**9, 200, clock_key(7))
+    np.testing.assert_array_equal(everything.time, played.time)  # discarding changes nobody's time
+    assert everything.counted.all()
+    # One message at a time on the link.
+    assert np.all(played.sending[1:] >= played.time[:-1] - 1e-5)
+    assert np.all(played.sending >= played.ready - 1e-5)
+
+
+def test_allreduce_is_not_for_single_arrivals(monkeypatch):
+    some = tuple(kind for kind in _compare.kinds() if kind.name in ("rennala", "afedpg"))
+    monkeypatch.setattr(_compare, "kinds", lambda: some)
+    config = check_config({"method": {"batch_size": 4}, "workers": {"topology": "allreduce", "count": 4}})
+    comparison = compare(config, 2)
+    assert set(comparison.not_available) == {"afedpg"}
+    assert comparison.figures["rennala"].messages == 2 * 4
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_tables(width):
+    comparison, found = answer(silent(2, 3), 5)
+    console = Console(file=io.StringIO(), width=width, markup=False, highlight=False)
+    show(console, comparison, found)
+    text = console.file.getvalue()
+    for word in ("rennala*", "malenia", "ringmaster", "discarded", "worker 3", "<- fastest", "--method.batch_size 5"):
+        assert word in text
+    assert "synchronous_nigt, synchronous_pg: round 1 never ends: it waits for worker 3" in text
+    assert max(map(len, text.splitlines())) <= 120
+    data = json.loads(to_json(comparison, found, None))
+    assert data["clock_of"]["rennala_pg"] == "rennala"
+    assert data["clocks"]["synchronous"]["never_ends"] == {"round": 1, "waits_for": [3]}

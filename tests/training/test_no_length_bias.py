@@ -1,0 +1,59 @@
+"""Whether a trajectory is counted never depends on how it went."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from probes import EndsWhenGood, linear_policy
+
+import nigt_jax
+from nigt_jax.config import check_config
+from nigt_jax.rollout import rollout
+from nigt_jax.training._state import initial_state
+from nigt_jax.training._trainer import Trainer
+
+HORIZON, WORKERS, EACH = 6, 1000, 2
+POLICY = linear_policy()
+
+
+def expected_return():
+    params = POLICY.init(jax.random.key(0))
+    return float(sum(EndsWhenGood.rewards([params["params"]] * HORIZON, HORIZON)))
+
+
+def test_the_counted_are_as_good_as_any():
+    batch_size = 20_000
+    cfg = check_config(
+        {
+            "environment": {"name": "fast", "horizon": HORIZON},
+            "policy": {"normalize_observations": False},
+            "estimator": {"name": "return_to_go"},
+            "method": {"batch_size": batch_size, "learning_rate": 1e-6},
+            "workers": {"count": 50, "noise": {"family": "exponential"}},
+            "training": {"iterations": 1, "chunk": 1, "devices": 2, "platform": "cpu"},
+        }
+    )
+    trainer = Trainer(cfg, EndsWhenGood())
+    trainer._parts = trainer._parts._replace(policy=POLICY)
+    trainer._start = functools.partial(initial_state, trainer._parts)
+    trainer.compile()
+    _, metrics = trainer.run(trainer.initial_state(), 1)
+    error = 0.7 / np.sqrt(batch_size)  # the deviation of a return is below 0.7
+    assert float(metrics.query_return_mean[0]) == pytest.approx(expected_return(), abs=4 * error)
+
+
+def test_a_rule_that_counts_whoever_comes_first_is_caught():
+    """The wrong rule: a gradient takes as long as its episode, so that those that end early are counted more often."""
+    episodes = WORKERS * EACH
+    keys = jax.random.split(jax.random.key(1), episodes)
+    params = POLICY.init(jax.random.key(0))
+    batch = rollout(EndsWhenGood(), POLICY, params, POLICY.init_normalizer(), keys, jnp.ones(episodes, bool), HORIZON)
+    durations = batch.lengths().astype(jnp.float32).reshape(WORKERS, EACH)
+    counts = nigt_jax.rennala_round(durations, episodes // 10).counts
+    counted = np.asarray(jnp.arange(EACH)[None, :] < counts[:, None]).ravel()
+    returns = np.asarray(batch.returns(), np.float64)
+    error = returns.std() / np.sqrt(counted.sum())
+    assert abs(returns.mean() - expected_return()) < 4 * returns.std() / np.sqrt(episodes)
+    assert abs(returns[counted].mean() - expected_return()) > 4 * error
