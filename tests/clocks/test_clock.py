@@ -245,7 +245,7 @@ def test_a_worker_that_never_answers(rule, outage):
 
 
 def test_malenia_is_held_up_by_who_stops_too_early():
-    """One gradient of a worker that then stops leaves exactly nothing for the nine others: they would go on for ever."""
+    """One gradient of a worker that then stops leaves exactly nothing for the nine others, who would go on for ever."""
     speed = Speed(jnp.array([[0.0, 1.5]] * 10), jnp.array([[1.0, 1.0]] * 9 + [[1.0, 0.0]]), jnp.float32(jnp.inf))
     clock = Clock(work=FixedWork(jnp.ones(10)), speed=speed, exchange=jnp.ones(10))
     counted, _ = play_round(clock, malenia_rule(100, 10), clock.begin(jax.random.key(0)))

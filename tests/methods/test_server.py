@@ -11,7 +11,7 @@ CURVATURE = np.array([1.0, 3.0, 10.0])
 
 
 def settings(eta=0.1, alpha=0.05, half_life=np.inf):
-    return StepSettings(*(jnp.asarray(x, jnp.float32) for x in (alpha, half_life, 1 - eta)))
+    return StepSettings(*(jnp.asarray(x, jnp.float32) for x in (alpha, half_life, 1 - eta)), jnp.int32(10))
 
 
 def ascend_in_numpy(start_at, noise, eta, alpha, half_life):
