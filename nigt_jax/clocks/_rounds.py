@@ -137,7 +137,10 @@ def decide(rule: Rule, counts: Int[Array, " workers"], since: Pair, finish: Pair
     number = counts[:, None] + jnp.arange(1, k + 1)[None, :]
     begun = rule.limit(number) == number  # a worker that waits begins nothing more
     finish = pairs.where(begun, finish, widen(jnp.full((workers, k), jnp.inf)))
-    known = pairs.smallest(Pair(finish.high[:, -1], finish.low[:, -1]))  # every arrival up to here is known
+    # Every arrival is known up to the last one of a worker that goes on after it.
+    goes_on = rule.limit(counts + k + 1) == counts + k + 1
+    last_known = jnp.where(goes_on, finish.high[:, -1], jnp.inf), jnp.where(goes_on, finish.low[:, -1], 0)
+    known = pairs.smallest(Pair(*last_known))
     # Sorted by time; the sort is stable and the table is row by row, so ties go to the lower worker.
     flat = (finish.high.ravel(), finish.low.ravel(), jnp.arange(workers * k))
     high, low, place = jax.lax.sort(flat, num_keys=2, is_stable=True)
