@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from nigt_jax.rollout import Policy
+from nigt_jax.rollout import Policy, Trajectories, one_policy, rollout
 
 
 class State(NamedTuple):
@@ -105,3 +105,40 @@ class Breaks:
         """One step, or the end of all sense."""
         obs = jnp.where(action > 0.5, jnp.nan, state.obs)
         return State(obs, jnp.ones(()), state.done)
+
+
+class Dense(NamedTuple):
+    """Episodes side by side, time first; zero after an episode's end. What a reader of arrays wants."""
+
+    observation: jax.Array
+    pre_tanh: jax.Array
+    reward: jax.Array
+    alive: jax.Array
+    returns: jax.Array
+    lengths: jax.Array
+    diverged: jax.Array
+
+
+def dense(batch: Trajectories) -> Dense:
+    """Every episode from its own start, wherever the lanes have played it."""
+    row = jnp.minimum(batch.outcomes.row[None, :] + jnp.arange(batch.horizon)[:, None], batch.reward.shape[0] - 1)
+    lane, alive = jnp.broadcast_to(batch.outcomes.lane[None, :], row.shape), batch.alive()
+    pick = lambda x: jnp.where(alive.reshape(*alive.shape, *[1] * (x.ndim - 2)), x[row, lane], 0)
+    columns = (pick(x) for x in (batch.observation, batch.pre_tanh, batch.reward))
+    return Dense(*columns, alive, batch.returns, batch.lengths, batch.outcomes.diverged)
+
+
+def play(environment, policy, params, normalizer, keys, active, horizon, widths=None, variation=None) -> Trajectories:
+    """Episodes of one policy, by default all of them side by side."""
+    tasks = one_policy(params, normalizer, keys, active, variation)
+    return rollout(environment, policy, tasks, horizon, widths or (keys.shape[0],))
+
+
+def grouped(tree: Any) -> Any:
+    """A single group's, with the axis of groups."""
+    return jax.tree.map(lambda x: jnp.asarray(x)[None], tree)
+
+
+def alone(tree: Any) -> Any:
+    """The other way round."""
+    return jax.tree.map(lambda x: x[0], tree)

@@ -247,6 +247,12 @@ class Training:
         "devices to share a round's episodes; a CPU is split into as many. auto: as many as divide the batch",
         "devices",
     )
+    lanes: Literal["auto"] | Annotated[int, Field(ge=1, le=10_000_000)] = _setting(
+        "auto",
+        "episodes that a device runs side by side; a lane whose episode ends takes the next one. auto: all of them "
+        "where they are few, otherwise measured, once per machine and environment",
+        "lanes",
+    )
     spmd: Literal["pmap", "shard_map"] = _setting("pmap", "how the per-device function is mapped; the same numbers")
     layout: Literal["packed", "masked"] = _setting(
         "packed", "packed plays only what counts; masked also what is discarded, weighted by zero: the literal form"

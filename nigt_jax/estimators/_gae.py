@@ -1,5 +1,6 @@
 """A learned value baseline with generalised advantage estimation."""
 
+import functools
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -8,8 +9,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from nigt_jax.estimators._score import Estimator, EstimatorSettings, return_to_go
-from nigt_jax.rollout import Normalizer, Policy, Trajectories
+from nigt_jax.estimators._score import Estimator, EstimatorSettings, of_episodes, return_to_go
+from nigt_jax.rollout import Normalizer, Policy, Steps, Trajectories
 
 
 class CriticState(NamedTuple):
@@ -23,7 +24,7 @@ class CriticState(NamedTuple):
 
     params: Any
     opt_state: optax.OptState
-    scale: Float[Array, ""]
+    scale: Float[Array, "*groups"]
 
 
 class Critic(nn.Module):
@@ -63,41 +64,69 @@ def gae(policy: Policy, steps: int) -> Estimator:
         params = critic.init(key, jnp.zeros((1, observation_size)), jnp.zeros((1,)))
         return CriticState(params, adam.init(params), jnp.zeros([]))
 
-    def values(params: Any, episodes: Trajectories, normalizer: Normalizer) -> Float[Array, "time lanes"]:
-        horizon, lanes = episodes.reward.shape
-        time = jnp.broadcast_to(jnp.arange(horizon, dtype=jnp.float32)[:, None] / horizon, (horizon, lanes))
-        value = critic.apply(params, policy.standardise(normalizer, episodes.observation), time)
-        return jnp.where(episodes.alive, value, 0)
+    def value(params: Any, statistics: Normalizer, horizon: int, steps: Steps) -> Float[Array, " steps"]:
+        time = steps.time.astype(jnp.float32) / horizon
+        return critic.apply(params, policy.standardise(statistics, steps.observation), time)
 
     def coefficients(
-        state: CriticState, episodes: Trajectories, normalizer: Normalizer, settings: EstimatorSettings, axis_name: Any
-    ) -> Float[Array, "time lanes"]:
+        state: CriticState,
+        trajectories: Trajectories,
+        normalizer: Normalizer,
+        settings: EstimatorSettings,
+        axis_name: Any,
+    ) -> Float[Array, "time episodes"]:
         del axis_name
-        value = state.scale * values(state.params, episodes, normalizer)
-        following = jnp.concatenate([value[1:], jnp.zeros_like(value[:1])])
-        delta = episodes.reward + settings.discount * following - value
-        return return_to_go(delta, settings.discount * settings.gae_lambda)
+        horizon, groups = trajectories.horizon, trajectories.groups
+
+        def note(group: Array, values: Array, steps: Steps) -> Array:
+            own, statistics = jax.tree.map(lambda x: x[group], (state, normalizer))
+            found = own.scale * value(own.params, statistics, horizon, steps)
+            episode = steps.episode - group * values.shape[1]
+            return values.at[steps.time, jnp.where(steps.valid, episode, values.shape[1])].set(found, mode="drop")
+
+        each = trajectories.lengths.size // groups
+        values = trajectories.fold(note, jnp.zeros((groups, horizon, each)))
+        values = jnp.moveaxis(values, 0, 1).reshape(horizon, groups * each)
+        following = jnp.concatenate([values[1:], jnp.zeros_like(values[:1])])
+        discount, decay = (of_episodes(trajectories, x) for x in (settings.discount, settings.gae_lambda))
+        delta = trajectories.rewards() + discount[None, :] * following - values
+        return return_to_go(delta, discount * decay)
 
     def learn(
-        state: CriticState, episodes: Trajectories, normalizer: Normalizer, settings: EstimatorSettings, axis_name: Any
+        state: CriticState,
+        trajectories: Trajectories,
+        normalizer: Normalizer,
+        settings: EstimatorSettings,
+        axis_name: Any,
     ) -> CriticState:
-        target = return_to_go(episodes.reward, settings.discount)
-        alive = episodes.alive.astype(jnp.float32)
+        target = return_to_go(trajectories.rewards(), of_episodes(trajectories, settings.discount))
+        of_groups = lambda x: x.reshape(trajectories.groups, -1).sum(1)
         across = lambda tree: tree if axis_name is None else jax.lax.psum(tree, axis_name)
-        squares, steps_seen = across((jnp.sum(alive * jnp.square(target)), alive.sum()))
-        count = jnp.maximum(steps_seen, 1)
+        squares = of_groups(jnp.where(trajectories.alive(), jnp.square(target), 0).sum(0))
+        squares, seen = across((squares, of_groups(trajectories.lengths.astype(jnp.float32))))
+        count = jnp.maximum(seen, 1)
         unit = jnp.where(state.scale > 0, state.scale, jnp.sqrt(squares / count))
-        scaled = target / jnp.where(unit > 0, unit, 1)
 
-        def loss_sum(params: Any) -> Array:
-            return jnp.sum(alive * jnp.square(values(params, episodes, normalizer) - scaled))
+        def add(params: Any, group: Array, total: Any, steps: Steps) -> Any:
+            own, statistics = jax.tree.map(lambda x: x[group], (params, normalizer))
+            scaled = target[steps.time, steps.episode] / jnp.where(unit > 0, unit, 1)[group]
+
+            def loss(p: Any) -> Array:
+                error = value(p, statistics, trajectories.horizon, steps) - scaled
+                return jnp.sum(jnp.where(steps.valid, jnp.square(error), 0))
+
+            return jax.tree.map(jnp.add, total, jax.grad(loss)(own))
 
         def step(_: Array, carry: tuple) -> tuple:
             params, opt_state = carry
-            mean = jax.tree.map(lambda g: g / count, across(jax.grad(loss_sum)(params)))
+            total = trajectories.fold(functools.partial(add, params), jax.tree.map(jnp.zeros_like, params))
+            return jax.vmap(descend)(params, opt_state, across(total), count, settings.critic_learning_rate)
+
+        def descend(params: Any, opt_state: Any, total: Any, count: Array, learning_rate: Array) -> tuple:
+            mean = jax.tree.map(lambda g: g / count, total)
             with jax.numpy_dtype_promotion("standard"):  # Adam's own code mixes integers and floats
                 updates, opt_state = adam.update(mean, opt_state)
-            moves = jax.tree.map(lambda u: -settings.critic_learning_rate * u, updates)
+            moves = jax.tree.map(lambda u: -learning_rate * u, updates)
             return optax.apply_updates(params, moves), opt_state
 
         params, opt_state = jax.lax.fori_loop(0, steps, step, (state.params, state.opt_state))

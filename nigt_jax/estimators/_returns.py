@@ -6,25 +6,34 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from nigt_jax.estimators._score import Estimator, EstimatorSettings, return_to_go
+from nigt_jax.estimators._score import Estimator, EstimatorSettings, of_episodes, return_to_go
 from nigt_jax.rollout import Normalizer, Trajectories
 
 
 def _discounted_from_start(
-    state: tuple[()], episodes: Trajectories, normalizer: Normalizer, settings: EstimatorSettings, axis_name: str | None
-) -> Float[Array, "time lanes"]:
+    state: tuple[()],
+    trajectories: Trajectories,
+    normalizer: Normalizer,
+    settings: EstimatorSettings,
+    axis_name: str | None,
+) -> Float[Array, "time episodes"]:
     r"""Eq. (3) of the paper: :math:`A_t = \sum_{h \ge t} \gamma^h r_h`, discounted from the start, no baseline.
 
     Unbiased for the gradient of the discounted return :math:`E \sum_t \gamma^t r_t` up to the horizon.
     """
     del state, normalizer, axis_name
-    from_start = settings.discount ** jnp.arange(episodes.reward.shape[0], dtype=jnp.float32)
-    return from_start[:, None] * return_to_go(episodes.reward, settings.discount)
+    discount = of_episodes(trajectories, settings.discount)
+    from_start = discount[None, :] ** jnp.arange(trajectories.horizon, dtype=jnp.float32)[:, None]
+    return from_start * return_to_go(trajectories.rewards(), discount)
 
 
 def _discounted_from_now(
-    state: tuple[()], episodes: Trajectories, normalizer: Normalizer, settings: EstimatorSettings, axis_name: str | None
-) -> Float[Array, "time lanes"]:
+    state: tuple[()],
+    trajectories: Trajectories,
+    normalizer: Normalizer,
+    settings: EstimatorSettings,
+    axis_name: str | None,
+) -> Float[Array, "time episodes"]:
     r""":math:`A_t = \sum_{h \ge t} \gamma^{h-t} r_h`: late steps are not discounted away.
 
     For a discount of 1 unbiased for the gradient of the return. Below 1 it is no gradient of the discounted return:
@@ -32,31 +41,38 @@ def _discounted_from_now(
     return in which the effect of each action is discounted from the time of the action.
     """
     del state, normalizer, axis_name
-    return return_to_go(episodes.reward, settings.discount)
+    return return_to_go(trajectories.rewards(), of_episodes(trajectories, settings.discount))
 
 
 def _leave_one_out(
-    state: tuple[()], episodes: Trajectories, normalizer: Normalizer, settings: EstimatorSettings, axis_name: str | None
-) -> Float[Array, "time lanes"]:
+    state: tuple[()],
+    trajectories: Trajectories,
+    normalizer: Normalizer,
+    settings: EstimatorSettings,
+    axis_name: str | None,
+) -> Float[Array, "time episodes"]:
     r"""Return to go, less the mean of the *other* episodes' at the same time step.
 
     The others are independent of the action that the baseline is subtracted from, so it has the expectation of
     ``return_to_go`` and no other; the mean of all episodes, the own one included, would shrink it by 1 - 1/N. An
     episode that has ended has a return to go of zero, and counts as such. Without others there is no baseline.
     """
-    to_go = _discounted_from_now(state, episodes, normalizer, settings, axis_name)
-    total = to_go.sum(1)
-    number = episodes.alive[0].sum(dtype=jnp.float32)  # an episode that never began is no episode
+    to_go = _discounted_from_now(state, trajectories, normalizer, settings, axis_name)
+    apart = to_go.reshape(trajectories.horizon, trajectories.groups, -1)
+    total = apart.sum(2)
+    began = (trajectories.lengths > 0).reshape(trajectories.groups, -1)  # what never began is no episode
+    number = began.sum(1, dtype=jnp.float32)
     if axis_name is not None:
         total, number = jax.lax.psum((total, number), axis_name)
-    return to_go - (total[:, None] - to_go) / jnp.maximum(number - 1, 1)
+    others = (total[:, :, None] - apart) / jnp.maximum(number - 1, 1)[None, :, None]
+    return (apart - others).reshape(to_go.shape)
 
 
 def _stateless(coefficients: Any) -> Estimator:
     return Estimator(
         init=lambda key, observation_size: (),
         coefficients=coefficients,
-        learn=lambda state, episodes, normalizer, settings, axis_name: state,
+        learn=lambda state, trajectories, normalizer, settings, axis_name: state,
     )
 
 

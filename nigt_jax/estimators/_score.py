@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from nigt_jax.rollout import Normalizer, Policy, Trajectories
+from nigt_jax.rollout import Normalizer, Policy, Steps, Trajectories
 
 
 class EstimatorSettings(NamedTuple):
-    """What an estimator may be tuned by; traced, so that runs with other values share one program.
+    """What an estimator may be tuned by, of each group; traced, so that runs with other values share one program.
 
     Attributes:
       discount: of the objective, per step.
@@ -19,23 +19,27 @@ class EstimatorSettings(NamedTuple):
       critic_learning_rate: Adam step of the value baseline.
     """
 
-    discount: Float[Array, ""]
-    gae_lambda: Float[Array, ""]
-    critic_learning_rate: Float[Array, ""]
+    discount: Float[Array, "*groups"]
+    gae_lambda: Float[Array, "*groups"]
+    critic_learning_rate: Float[Array, "*groups"]
 
 
 class Estimator(NamedTuple):
     """One way to weigh the scores of a batch of episodes.
 
+    Episodes come in groups, each with a policy, statistics and settings of its own, whose leaves have a leading axis of
+    groups. What one group's episodes are weighed with never depends on another group.
+
     Attributes:
-      init: (key, observation size) to the estimator's own state, () where it has none.
-      coefficients: (state, episodes, normalizer, settings, axis_name) to the factor A_t of each score. It may look at
-        all episodes of the axis, but A_t may depend on the step's own action only through what follows it.
-      learn: (state, episodes, normalizer, settings, axis_name) to the next state, for later rounds.
+      init: (key, observation size) to one group's own state, () where it has none.
+      coefficients: (state, trajectories, normalizer, settings, axis_name) to the factor A_t of each score. It may look
+        at all episodes of the group, wherever on the axis they were played, but A_t may depend on the step's own action
+        only through what follows it.
+      learn: (state, trajectories, normalizer, settings, axis_name) to the next state, for later rounds.
     """
 
     init: Callable[[PRNGKeyArray, int], Any]
-    coefficients: Callable[..., Float[Array, "time lanes"]]
+    coefficients: Callable[..., Float[Array, "time episodes"]]
     learn: Callable[..., Any]
 
 
@@ -43,22 +47,36 @@ def policy_gradient_sum(
     policy: Policy,
     params: Any,
     normalizer: Normalizer,
-    episodes: Trajectories,
-    coefficients: Float[Array, "time lanes"],
+    trajectories: Trajectories,
+    coefficients: Float[Array, "time episodes"],
 ) -> Any:
-    r"""Sum over the episodes of :math:`\sum_t A_t \nabla \log \pi_\theta(u_t | s_t)`, a tree like `params`.
+    r"""Sum over each group's episodes of :math:`\sum_t A_t \nabla \log \pi_\theta(u_t | s_t)`, a tree like `params`.
 
-    The density is that of the stored sample u before tanh. Steps after an episode's end count nothing.
+    The density is that of the stored sample u before tanh. Steps after an episode's end count and cost nothing.
+
+    Args:
+      policy: what has acted.
+      params: of each group's policy; leaves have a leading axis of groups, here and in the result.
+      normalizer: likewise.
+      trajectories: what it did.
+      coefficients: the factors A_t.
     """
 
-    def surrogate(p: Any) -> Array:
-        log_density = policy.log_density(p, normalizer, episodes.observation, episodes.pre_tanh)
-        return jnp.sum(jnp.where(episodes.alive, coefficients * log_density, 0))
+    def add(group: Array, total: Any, steps: Steps) -> Any:
+        own, statistics = jax.tree.map(lambda x: x[group], (params, normalizer))
+        factors = jnp.where(steps.valid, coefficients[steps.time, steps.episode], 0)
 
-    return jax.grad(surrogate)(params)
+        def surrogate(p: Any) -> Array:
+            return jnp.sum(factors * policy.log_density(p, statistics, steps.observation, steps.pre_tanh))
+
+        return jax.tree.map(jnp.add, total, jax.grad(surrogate)(own))
+
+    return trajectories.fold(add, jax.tree.map(jnp.zeros_like, params))
 
 
-def return_to_go(reward: Float[Array, "time lanes"], discount: Float[Array, ""]) -> Float[Array, "time lanes"]:
+def return_to_go(
+    reward: Float[Array, "time episodes"], discount: Float[Array, " episodes"]
+) -> Float[Array, "time episodes"]:
     r""":math:`G_t = \sum_{h \ge t} \gamma^{h-t} r_h`."""
 
     def back(following: Array, now: Array) -> tuple[Array, Array]:
@@ -66,3 +84,8 @@ def return_to_go(reward: Float[Array, "time lanes"], discount: Float[Array, ""])
         return total, total
 
     return jax.lax.scan(back, jnp.zeros_like(reward[0]), reward, reverse=True)[1]
+
+
+def of_episodes(trajectories: Trajectories, setting: Float[Array, " groups"]) -> Float[Array, " episodes"]:
+    """Each episode's, of a setting of its group."""
+    return jnp.repeat(setting, trajectories.lengths.size // trajectories.groups)

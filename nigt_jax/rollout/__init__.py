@@ -1,14 +1,20 @@
 """From parameters to trajectories: the policy, its observation statistics, and the episodes."""
 
 from nigt_jax.rollout._brax import make_environment
-from nigt_jax.rollout._policy import GaussianMLP, Normalizer, Policy, observe
-from nigt_jax.rollout._rollout import Trajectories, rollout, rollout_each
+from nigt_jax.rollout._policy import GaussianMLP, Normalizer, Policy
+from nigt_jax.rollout._queue import Outcomes, Tasks
+from nigt_jax.rollout._rollout import Steps, Trajectories, one_policy, play_only, rollout
+from nigt_jax.rollout._statistics import Seen, observe, see
 from nigt_jax.rollout._variation import Variation, Varied, check_variation, of_workers
 
 __all__ = [
     "GaussianMLP",
     "Normalizer",
+    "Outcomes",
     "Policy",
+    "Seen",
+    "Steps",
+    "Tasks",
     "Trajectories",
     "Variation",
     "Varied",
@@ -16,6 +22,8 @@ __all__ = [
     "make_environment",
     "observe",
     "of_workers",
+    "one_policy",
+    "play_only",
     "rollout",
-    "rollout_each",
+    "see",
 ]

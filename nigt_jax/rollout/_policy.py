@@ -85,16 +85,3 @@ class Policy(NamedTuple):
             return observation
         with jax.numpy_rank_promotion("allow"):
             return running_statistics.normalize(observation, normalizer, max_abs_value=10.0)
-
-
-def observe(
-    normalizer: Normalizer,
-    observation: Float[Array, "time lanes obs"],
-    weight: Float[Array, "time lanes"],
-    axis_name: str | None,
-) -> Normalizer:
-    """The statistics after more observations, from all devices of the axis; weight 0 leaves one out."""
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        return running_statistics.update(
-            normalizer, observation, weights=weight, pmap_axis_name=axis_name, validate_shapes=False
-        )

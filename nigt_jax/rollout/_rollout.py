@@ -1,149 +1,160 @@
 """Trajectories: every one a fresh draw from reset, cut at the horizon, and counting nothing after its end."""
 
-import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from nigt_jax.rollout._policy import Normalizer, Policy
-from nigt_jax.rollout._variation import Variation, Varied
+from nigt_jax.rollout._queue import Outcomes, Step, Tasks, most_rows, play
+from nigt_jax.rollout._variation import Variation
+
+_TOGETHER = 2048  # steps that are looked at at once: enough for a matrix product, few enough for a cache
+_Carry = TypeVar("_Carry")
 
 
-class Trajectories(NamedTuple):
-    """Episodes side by side, time first. What lies after an episode's end is zero.
+class Steps(NamedTuple):
+    """Some steps of one group's episodes, one after the other.
 
     Attributes:
       observation: as the environment gave it, before the action.
       pre_tanh: the sample u whose tanh was the action.
-      reward: undiscounted.
-      alive: whether the step was part of the episode.
-      diverged: whether the episode ended because the physics gave a number that is not finite.
+      time: number of the step in its episode, from 0.
+      episode: which, counted over all groups.
+      valid: False for what is no step, and fills up the last piece of a group.
     """
 
-    observation: Float[Array, "time lanes obs"]
-    pre_tanh: Float[Array, "time lanes action"]
-    reward: Float[Array, "time lanes"]
-    alive: Bool[Array, "time lanes"]
-    diverged: Bool[Array, " lanes"]
+    observation: Float[Array, "steps obs"]
+    pre_tanh: Float[Array, "steps action"]
+    time: Int[Array, " steps"]
+    episode: Int[Array, " steps"]
+    valid: Bool[Array, " steps"]
 
-    def returns(self) -> Float[Array, " lanes"]:
-        """Undiscounted return of each episode."""
-        return self.reward.sum(0)
 
-    def only(self, counted: Bool[Array, " lanes"]) -> "Trajectories":
-        """The same without some of them: those are as if they had never begun."""
-        return Trajectories(
-            observation=jnp.where(counted[None, :, None], self.observation, 0),
-            pre_tanh=jnp.where(counted[None, :, None], self.pre_tanh, 0),
-            reward=jnp.where(counted[None, :], self.reward, 0),
-            alive=self.alive & counted[None, :],
-            diverged=self.diverged & counted,
-        )
+class Trajectories(NamedTuple):
+    """Episodes as the lanes played them, in groups of equal size, one after the other.
 
-    def lengths(self) -> Int[Array, " lanes"]:
+    In a lane episodes follow each other without a gap: step t of episode e stands in row ``row[e] + t`` of its lane.
+
+    Attributes:
+      horizon: length at which an episode was cut.
+      groups: how many.
+      outcomes: of each episode; the length of one that was not played, or does not count, is 0.
+      observation: of each row, as the environment gave it, before the action.
+      pre_tanh: the sample u whose tanh was the action.
+      reward: undiscounted.
+    """
+
+    horizon: int
+    groups: int
+    outcomes: Outcomes
+    observation: Float[Array, "rows lanes obs"]
+    pre_tanh: Float[Array, "rows lanes action"]
+    reward: Float[Array, "rows lanes"]
+
+    @property
+    def lengths(self) -> Int[Array, " episodes"]:
         """Steps of each episode."""
-        return self.alive.sum(0, dtype=jnp.int32)
+        return self.outcomes.lengths
+
+    @property
+    def returns(self) -> Float[Array, " episodes"]:
+        """Undiscounted return of each episode."""
+        return self.outcomes.returns
+
+    def only(self, counted: Bool[Array, " episodes"]) -> "Trajectories":
+        """The same without some of them: those are as if they had never begun."""
+        of_each = self.outcomes._replace(computed_steps=())
+        kept = jax.tree.map(lambda x: jnp.where(counted, x, jnp.zeros_like(x)), of_each)
+        return self._replace(outcomes=kept._replace(computed_steps=self.outcomes.computed_steps))
+
+    def alive(self) -> Bool[Array, "time episodes"]:
+        """Whether an episode has such a step; `time` is the horizon."""
+        return jnp.arange(self.horizon)[:, None] < self.lengths[None, :]
+
+    def rewards(self) -> Float[Array, "time episodes"]:
+        """Each episode's rewards from its start; zero after its end."""
+        time, outcomes = jnp.arange(self.horizon)[:, None], self.outcomes
+        row = jnp.minimum(outcomes.row[None, :] + time, self.reward.shape[0] - 1)
+        lane = jnp.broadcast_to(outcomes.lane[None, :], row.shape)
+        return jnp.where(self.alive(), self.reward[row, lane], 0)
+
+    def fold(self, function: Callable[[Int[Array, ""], _Carry, Steps], _Carry], carry: _Carry) -> _Carry:
+        """Goes through all steps that there are, group by group, a piece at a time; nothing else is computed.
+
+        Args:
+          function: (group, what has come of it so far, steps of it) to what comes of it then.
+          carry: what to begin with; leaves have a leading axis of groups.
+
+        Returns:
+          The same after all steps. The order of the steps, and so the rounding, does not depend on the lanes.
+        """
+        each = self.lengths.size // self.groups
+        size = min(_TOGETHER, each * self.horizon)
+        ends = jnp.cumsum(self.lengths.reshape(self.groups, each), axis=1)
+        pieces = jnp.cumsum((ends[:, -1] + size - 1) // size)  # of each group and all before it
+
+        def piece(number: Array, carry: _Carry) -> _Carry:
+            group = jnp.searchsorted(pieces, number, side="right")
+            own = number - jnp.where(group > 0, pieces[group - 1], 0)
+            steps = self._steps(group, ends[group], own * size + jnp.arange(size))
+            new = function(group, jax.tree.map(lambda x: x[group], carry), steps)
+            return jax.tree.map(lambda x, n: x.at[group].set(n), carry, new)
+
+        return jax.lax.fori_loop(0, pieces[-1], piece, carry)
+
+    def _steps(self, group: Int[Array, ""], ends: Int[Array, " each"], number: Int[Array, " steps"]) -> Steps:
+        """A group's steps of these numbers, counted from its first episode's first one."""
+        valid = number < ends[-1]
+        own = jnp.minimum(jnp.searchsorted(ends, number, side="right"), ends.size - 1)
+        time = jnp.where(valid, number - jnp.where(own > 0, ends[own - 1], 0), 0)
+        episode = group * ends.size + own
+        at = self.outcomes.row[episode] + time, self.outcomes.lane[episode]
+        return Steps(self.observation[at], self.pre_tanh[at], time, episode, valid)
 
 
 def rollout(
     environment: Any,
     policy: Policy,
-    params: Any,
-    normalizer: Normalizer,
-    keys: Key[Array, " lanes"],
-    active: Bool[Array, " lanes"],
+    tasks: Tasks,
     horizon: int,
-    variation: Variation | None = None,
+    widths: tuple[int, ...],
 ) -> Trajectories:
-    """Runs one episode a lane, until all have ended.
+    """Plays episodes and keeps every step: see :func:`play`, of which these are the arguments.
 
-    A step whose reward or next observation is not finite ends its episode and earns nothing: to the policy such a
-    state is one that ends the episode, so the gradient stays that of a well-defined problem.
-
-    Args:
-      environment: a Brax environment (reset, step), without wrappers: they would reset to a cached state.
-      policy: what acts.
-      params: its parameters.
-      normalizer: its observation statistics, the same for every step.
-      keys: one a lane; an episode depends on its own key alone, whatever the lanes beside it do.
-      active: lanes that are False have no episode.
-      horizon: length at which an episode is cut, in environment steps.
-      variation: how each lane's environment differs, leaves with a leading axis of lanes; None where none does.
-
-    Returns:
-      The episodes; `time` is the horizon.
+    Memory is that of `horizon` steps for every episode and, where they have to share lanes, for every lane besides.
     """
-    act = jax.vmap(policy.sample, (None, None, 0, 0))
-    sample = lambda obs, keys: act(params, normalizer, obs, keys)
-    return _play(environment, sample, keys, active, horizon, variation)
+    episodes, lanes = tasks.keys.shape[0], widths[0]
+    rows = most_rows(episodes, lanes, horizon)
+    empty = Step(
+        observation=jnp.zeros((rows, lanes, policy.observation_size)),
+        pre_tanh=jnp.zeros((rows, lanes, environment.action_size)),
+        reward=jnp.zeros((rows, lanes)),
+    )
+    outcomes, record = play(environment, policy, tasks, horizon, widths, _write, empty)
+    return Trajectories(horizon, jax.tree.leaves(tasks.params)[0].shape[0], outcomes, *record)
 
 
-def rollout_each(
-    environment: Any,
-    policy: Policy,
+def play_only(environment: Any, policy: Policy, tasks: Tasks, horizon: int, widths: tuple[int, ...]) -> Outcomes:
+    """Plays episodes and keeps no step of them: see :func:`play`."""
+    return play(environment, policy, tasks, horizon, widths, lambda *_: (), ())[0]
+
+
+def one_policy(
     params: Any,
     normalizer: Normalizer,
-    keys: Key[Array, " lanes"],
-    active: Bool[Array, " lanes"],
-    horizon: int,
+    keys: Key[Array, " episodes"],
+    active: Bool[Array, " episodes"],
     variation: Variation | None = None,
-) -> Trajectories:
-    """The same with parameters and statistics of its own for every lane: their leaves have a leading axis of lanes."""
-    act = jax.vmap(policy.sample)
-    sample = lambda obs, keys: act(params, normalizer, obs, keys)
-    return _play(environment, sample, keys, active, horizon, variation)
+) -> Tasks:
+    """Tasks of a single group; `params` and `normalizer` without the axis of groups."""
+    params, normalizer = jax.tree.map(lambda x: x[None], (params, normalizer))
+    return Tasks(keys, active, params, normalizer, variation)
 
 
-def _play(
-    environment: Any,
-    act: Callable[[Float[Array, "lanes obs"], Key[Array, " lanes"]], Float[Array, "lanes action"]],
-    keys: Key[Array, " lanes"],
-    active: Bool[Array, " lanes"],
-    horizon: int,
-    variation: Variation | None,
-) -> Trajectories:
-    """Episodes side by side; `act` gives each lane's sample before tanh."""
-    reset_keys, action_keys = jax.vmap(lambda k: tuple(jax.random.split(k)))(keys)
-    where = lambda v: environment if v is None else Varied(environment, v)
-    start = jax.vmap(_permissive(lambda v, key: where(v).reset(key)))(variation, reset_keys)
-    step = functools.partial(jax.vmap(_permissive(lambda v, s, a: where(v).step(s, a))), variation)
-
-    def advance(carry: tuple) -> tuple:
-        t, state, ended, record = carry
-        observation = jnp.where(ended[:, None], 0, state.obs)
-        pre_tanh = act(observation, jax.vmap(jax.random.fold_in, (0, None))(action_keys, t))
-        after = step(state, jnp.tanh(pre_tanh))
-        finite = jnp.isfinite(after.reward) & jnp.all(jnp.isfinite(after.obs), axis=-1)
-        alive = ~ended
-        record = Trajectories(
-            observation=record.observation.at[t].set(observation),
-            pre_tanh=record.pre_tanh.at[t].set(jnp.where(ended[:, None], 0, pre_tanh)),
-            reward=record.reward.at[t].set(jnp.where(alive & finite, after.reward, 0)),
-            alive=record.alive.at[t].set(alive),
-            diverged=record.diverged | (alive & ~finite),
-        )
-        return t + 1, after, ended | (after.done > 0) | ~finite, record
-
-    lanes, observation_size = start.obs.shape
-    empty = Trajectories(
-        observation=jnp.zeros((horizon, lanes, observation_size)),
-        pre_tanh=jnp.zeros((horizon, lanes, environment.action_size)),
-        reward=jnp.zeros((horizon, lanes)),
-        alive=jnp.zeros((horizon, lanes), bool),
-        diverged=jnp.zeros((lanes,), bool),
-    )
-    carry = (jnp.zeros([], jnp.int32), start, ~active, empty)
-    return jax.lax.while_loop(lambda c: (c[0] < horizon) & ~jnp.all(c[2]), advance, carry)[3]
-
-
-def _permissive(function: Any) -> Any:
-    """An environment's own code is not held to strict promotion of ranks and dtypes; ours around it still is."""
-
-    def call(*args: Any) -> Any:
-        with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-            return function(*args)
-
-    return call
+def _write(record: Step, row: Int[Array, ""], columns: Int[Array, " lanes"] | None, step: Step) -> Step:
+    if columns is None:
+        return jax.tree.map(lambda all, new: all.at[row].set(new), record, step)
+    return jax.tree.map(lambda all, new: all.at[row, columns].set(new, mode="drop"), record, step)

@@ -5,6 +5,7 @@ consecutive arrivals from distinct workers all snapshots were sent before the fi
 once, shared by the devices, and absorbed in order, to the numbers of one by one.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -14,9 +15,9 @@ from jaxtyping import Array, Bool, Float, Int
 from nigt_jax.clocks import SimulatedTime, next_arrival
 from nigt_jax.estimators import policy_gradient_sum
 from nigt_jax.methods import ArrivalMethod, tell
-from nigt_jax.rollout import Trajectories, observe, of_workers, rollout_each
-from nigt_jax.training._round import RoundMetrics
-from nigt_jax.training._spmd import AXIS
+from nigt_jax.rollout import Outcomes, Seen, Tasks, Trajectories, observe, of_workers, rollout, see
+from nigt_jax.training._round import RoundMetrics, flat
+from nigt_jax.training._spmd import place_on
 from nigt_jax.training._state import Parts, Sent, Settings, TrainState
 
 
@@ -40,23 +41,30 @@ class _Block(NamedTuple):
     time: SimulatedTime
 
 
-class _Gradients(NamedTuple):
-    """What workers deliver; a leading axis of places, and of episodes of a gradient where there is one."""
+class _Delivered(NamedTuple):
+    """What workers deliver, in the order of places.
+
+    Attributes:
+      gradient: of each, a tree like the parameters.
+      seen: observations of each.
+      outcomes: of its episodes, leaves [places, trajectories per gradient].
+    """
 
     gradient: Any
-    episodes: Trajectories
+    seen: Seen
+    outcomes: Outcomes
 
 
 def run_arrivals(
     parts: Parts, length: int, state: TrainState, settings: Settings, rounds: Int[Array, ""]
 ) -> tuple[TrainState, RoundMetrics]:
-    """Up to `length` updates in one call; only the first `rounds` are made, a traced number.
+    """Up to `length` updates of each run in one call; only the first `rounds` are made, a traced number.
 
     Args:
       parts: of the run.
       length: rows of the metrics returned.
-      state: replicated.
-      settings: replicated.
+      state: of the runs.
+      settings: of the runs.
       rounds: at most `length`.
 
     Returns:
@@ -65,31 +73,35 @@ def run_arrivals(
     first = state.iteration
 
     def step(carry: tuple) -> tuple:
-        state, metrics, _ = carry
-        block, clock, stuck = _schedule(parts, settings, state, first + rounds)
-        delivered = _deliver(parts, settings, state, block)
-        rows = jnp.where(block.taken, block.number - first, length)  # those of empty places are dropped
-        metrics = _report(metrics, block, delivered.episodes, rows)
-        state, norms = _absorb(parts, settings, state._replace(clock=clock), block, delivered)
-        metrics = metrics._replace(gradient_norm=metrics.gradient_norm.at[rows].add(norms, mode="drop"))
-        return state, metrics, stuck
+        state, metrics, stuck = carry
+        schedule = functools.partial(_schedule, parts)
+        block, clock, waits = jax.vmap(schedule)(settings, state, first + rounds)
+        delivered, episodes = _deliver(parts, settings, state, block)
+        rows = jnp.where(block.taken, block.number - first[:, None], length)  # those of empty places are dropped
+        metrics = jax.vmap(_report)(metrics, block, delivered.outcomes, rows)
+        absorb = functools.partial(_absorb, parts, episodes)
+        state, norms = jax.vmap(absorb)(settings, state._replace(clock=clock), block, delivered)
+        add = jax.vmap(lambda column, row, norm: column.at[row].add(norm, mode="drop"))
+        metrics = metrics._replace(gradient_norm=add(metrics.gradient_norm, rows, norms))
+        return state, metrics, stuck | waits
 
-    more = lambda carry: (carry[0].iteration < first + rounds) & ~carry[2]
-    state, metrics, _ = jax.lax.while_loop(more, step, (state, _nothing(length), jnp.zeros([], bool)))
-    return state, metrics
+    more = lambda carry: jnp.any((carry[0].iteration < first + rounds) & ~carry[2])
+    start = (state, _nothing(first.size, length), jnp.zeros(first.shape, bool))
+    state, metrics, _ = jax.lax.while_loop(more, step, start)
+    return state, jax.tree.map(lambda column: jnp.moveaxis(column, 1, 0), metrics)
 
 
 def _schedule(
     parts: Parts, settings: Settings, state: TrainState, last: Int[Array, ""]
 ) -> tuple[_Block, Any, Bool[Array, ""]]:
-    """The next block: up to the first worker that comes a second time, or to update number `last`.
+    """One run's next block: up to the first worker that comes a second time, or to update number `last`.
 
     Returns:
       The block, the clock after it, and whether nobody will ever deliver again.
     """
     assert isinstance(parts.method, ArrivalMethod)
     tolerated = parts.method.tolerates(settings.step)
-    places = parts.lanes * jax.lax.axis_size(AXIS)
+    places = _places(parts) * place_on(parts.axis)[1]
 
     def place(carry: tuple, _: None) -> tuple[tuple, _Block]:
         clock, seen, number, is_open = carry
@@ -104,63 +116,89 @@ def _schedule(
     nobody = jnp.zeros(settings.clock.workers, bool)
     start = (state.clock, nobody, state.iteration, jnp.ones([], bool))
     (clock, *_), block = jax.lax.scan(place, start, length=places)
-    return block, clock, ~block.taken[0]
+    return block, clock, ~block.taken[0] & (state.iteration < last)
 
 
-def _deliver(parts: Parts, settings: Settings, state: TrainState, block: _Block) -> _Gradients:
-    """The gradients of a block, each device computing its share of them."""
-    me, each = jax.lax.axis_index(AXIS), parts.trajectories_per_gradient
-    mine = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, me * parts.lanes, parts.lanes), block)
-    sent: Sent = jax.tree.map(lambda x: x[mine.worker], state.sent)
-    keys = jax.vmap(lambda n: jax.random.split(jax.random.fold_in(state.key, n), each))(mine.number)
-    lanes = lambda tree: jax.tree.map(lambda x: jnp.repeat(x, each, axis=0), tree)
-    episodes = rollout_each(
-        parts.environment,
-        parts.policy,
-        lanes(sent.params),
-        lanes(sent.normalizer),
-        keys.reshape(-1),
-        lanes(mine.absorbed),
-        parts.horizon,
-        of_workers(settings.variation, jnp.repeat(mine.worker, each)),
+def _places(parts: Parts) -> int:
+    """Gradients that one device computes at once, of each run."""
+    return parts.episodes // parts.trajectories_per_gradient
+
+
+def _deliver(parts: Parts, settings: Settings, state: TrainState, block: _Block) -> tuple[_Delivered, Trajectories]:
+    """The gradients of the runs' blocks, each device computing its share of them, and all the episodes.
+
+    Every gradient is a group of its own, with the parameters that its worker was sent.
+    """
+    (me, _), each, places = place_on(parts.axis), parts.trajectories_per_gradient, _places(parts)
+    mine = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, me * places, places, axis=1), block)
+    sent: Sent = flat(jax.vmap(lambda sent, worker: jax.tree.map(lambda x: x[worker], sent))(state.sent, mine.worker))
+    keys = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)))(state.key, mine.number).reshape(-1)
+    of_each = lambda x: jnp.repeat(x, each, axis=1)
+    tasks = Tasks(
+        keys=jax.vmap(lambda key: jax.random.split(key, each))(keys).reshape(-1),
+        active=of_each(mine.absorbed).reshape(-1),
+        params=sent.params,
+        normalizer=sent.normalizer,
+        variation=flat(jax.vmap(of_workers)(settings.variation, of_each(mine.worker))),
     )
-    episodes = _by_gradient(episodes, each)
-
-    def gradient(sent: Sent, episodes: Trajectories) -> Any:
-        factors = parts.estimator.coefficients(sent.estimator, episodes, sent.normalizer, settings.estimator, None)
-        return policy_gradient_sum(parts.policy, sent.params, sent.normalizer, episodes, factors)
-
-    delivered = _Gradients(jax.vmap(gradient)(sent, episodes), episodes)
-    return jax.tree.map(lambda x: jax.lax.all_gather(x, AXIS, tiled=True), delivered)
-
-
-def _by_gradient(episodes: Trajectories, each: int) -> Trajectories:
-    """Episodes with a leading axis of gradients, before the time, and `each` of them in a gradient."""
-    apart = lambda x: jnp.moveaxis(x.reshape(x.shape[0], -1, each, *x.shape[2:]), 1, 0)
-    return Trajectories(
-        observation=apart(episodes.observation),
-        pre_tanh=apart(episodes.pre_tanh),
-        reward=apart(episodes.reward),
-        alive=apart(episodes.alive),
-        diverged=episodes.diverged.reshape(-1, each),
+    batch = rollout(parts.environment, parts.policy, tasks, parts.horizon, parts.widths)
+    tuned = jax.tree.map(lambda x: jnp.repeat(x, places), settings.estimator)
+    factors = parts.estimator.coefficients(sent.estimator, batch, sent.normalizer, tuned, None)
+    delivered = _Delivered(
+        gradient=policy_gradient_sum(parts.policy, sent.params, sent.normalizer, batch, factors),
+        seen=see(batch, sent.normalizer.mean, None),
+        outcomes=_by_gradient(parts, batch.outcomes),
     )
+    runs = lambda x: x.reshape(-1, places, *x.shape[1:])
+    return _gathered(parts.axis, jax.tree.map(runs, delivered), axis=1), _gathered_record(parts.axis, batch)
+
+
+def _by_gradient(parts: Parts, outcomes: Outcomes) -> Outcomes:
+    """Outcomes with axes of gradients and of the episodes of each; lanes are numbered over all devices."""
+    (me, _), each = place_on(parts.axis), parts.trajectories_per_gradient
+    lane = outcomes.lane + me * parts.widths[0]
+    gradients = outcomes.lengths.size // each
+    share = outcomes.computed_steps * _places(parts) // gradients  # of each run, and in it of its first gradient
+    shared = jnp.zeros(gradients, jnp.int32).at[:: _places(parts)].set(share)
+    apart = jax.tree.map(lambda x: x.reshape(gradients, each), outcomes._replace(lane=lane, computed_steps=()))
+    return apart._replace(computed_steps=shared)
+
+
+def _gathered_record(axis: str | None, batch: Trajectories) -> Trajectories:
+    """The episodes of all devices, lanes side by side; of the outcomes those of this device."""
+    record = (batch.observation, batch.pre_tanh, batch.reward)
+    observation, pre_tanh, reward = _gathered(axis, record, axis=1)
+    return batch._replace(observation=observation, pre_tanh=pre_tanh, reward=reward)
+
+
+def _gathered(name: str | None, tree: Any, axis: int) -> Any:
+    return tree if name is None else jax.tree.map(lambda x: jax.lax.all_gather(x, name, axis=axis, tiled=True), tree)
 
 
 def _absorb(
-    parts: Parts, settings: Settings, state: TrainState, block: _Block, delivered: _Gradients
+    parts: Parts,
+    episodes: Trajectories,
+    settings: Settings,
+    state: TrainState,
+    block: _Block,
+    delivered: _Delivered,
 ) -> tuple[TrainState, Float[Array, " places"]]:
-    """The state after the block, and the norms of its gradients."""
+    """One run's state after the block, and the norms of its gradients."""
+    grouped = lambda tree: jax.tree.map(lambda x: x[None], tree)
 
-    def one(state: TrainState, arrival: tuple[_Block, _Gradients]) -> tuple[TrainState, Array]:
-        (worker, taken, absorbed, *_), (gradient, episodes) = arrival
+    def one(state: TrainState, arrival: tuple[_Block, _Delivered]) -> tuple[TrainState, Array]:
+        (worker, taken, absorbed, *_), (gradient, seen, outcomes) = arrival
         weight = jnp.asarray(parts.trajectories_per_gradient, jnp.float32)
         server, norm = tell(parts.method, state.server, settings.step, gradient, weight, None)
-        seen = observe(state.normalizer, episodes.observation, episodes.alive.astype(jnp.float32), None)
+        normalizer = observe(state.normalizer, seen)
         used = jax.tree.map(lambda x: x[worker], state.sent.normalizer)
-        learnt = parts.estimator.learn(state.estimator, episodes, used, settings.estimator, None)
+        own = episodes._replace(groups=1, outcomes=outcomes)
+        learnt = parts.estimator.learn(grouped(state.estimator), own, grouped(used), grouped(settings.estimator), None)
         known = (state.server, state.normalizer, state.estimator)
         server, normalizer, estimator = jax.tree.map(
-            lambda new, old: _choose(absorbed, new, old), (server, seen, learnt), known
+            lambda new, old: _choose(absorbed, new, old),
+            (server, normalizer, jax.tree.map(lambda x: x[0], learnt)),
+            known,
         )
         iteration = state.iteration + absorbed.astype(jnp.int32)
         news = Sent(server.sent, normalizer, estimator, iteration)
@@ -171,8 +209,8 @@ def _absorb(
     return jax.lax.scan(one, state, (block, delivered))
 
 
-def _report(metrics: RoundMetrics, block: _Block, episodes: Trajectories, rows: Int[Array, " places"]) -> RoundMetrics:
-    """The metrics with a block's, all but the norms; what is discarded stands in the row of the update after it."""
+def _report(metrics: RoundMetrics, block: _Block, outcomes: Outcomes, rows: Int[Array, " places"]) -> RoundMetrics:
+    """A run's metrics with a block's, all but the norms; what is discarded stands in the row of the update after it."""
     add = lambda column, values: column.at[rows].add(values, mode="drop")
     put = lambda column, values: column.at[jnp.where(block.absorbed, rows, column.size)].set(values, mode="drop")
     count = lambda mask: mask.astype(jnp.int32)
@@ -181,27 +219,29 @@ def _report(metrics: RoundMetrics, block: _Block, episodes: Trajectories, rows: 
         discarded=add(metrics.discarded, count(block.taken & ~block.absorbed)),
         communications=add(metrics.communications, count(block.taken)),
         delay=put(metrics.delay, block.delay),
-        env_steps=add(metrics.env_steps, episodes.alive.sum((1, 2), dtype=jnp.int32)),
+        env_steps=add(metrics.env_steps, outcomes.lengths.sum(1, dtype=jnp.int32)),
+        computed_steps=add(metrics.computed_steps, outcomes.computed_steps),
         time=jax.tree.map(put, metrics.time, block.time),
-        query_return_mean=put(metrics.query_return_mean, episodes.reward.sum(1).mean(1)),
-        diverged=add(metrics.diverged, episodes.diverged.sum(1, dtype=jnp.int32)),
+        query_return_mean=put(metrics.query_return_mean, outcomes.returns.mean(1)),
+        diverged=add(metrics.diverged, outcomes.diverged.sum(1, dtype=jnp.int32)),
         complete=put(metrics.complete, block.absorbed),
     )
 
 
-def _nothing(length: int) -> RoundMetrics:
-    whole, real = jnp.zeros(length, jnp.int32), jnp.zeros(length)
+def _nothing(runs: int, length: int) -> RoundMetrics:
+    whole, real = jnp.zeros((runs, length), jnp.int32), jnp.zeros((runs, length))
     return RoundMetrics(
         gradients=whole,
         discarded=whole,
         communications=whole,
         delay=whole,
         env_steps=whole,
+        computed_steps=whole,
         time=SimulatedTime(real, real),
         query_return_mean=real,
         gradient_norm=real,
         diverged=whole,
-        complete=jnp.zeros(length, bool),
+        complete=jnp.zeros((runs, length), bool),
     )
 
 

@@ -4,24 +4,26 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from nigt_jax.methods import Iterate
-from nigt_jax.rollout import Normalizer, Variation, of_workers, rollout
-from nigt_jax.training._spmd import AXIS
+from nigt_jax.rollout import Normalizer, Tasks, Variation, of_workers, play_only
+from nigt_jax.training._round import flat
+from nigt_jax.training._spmd import place_on
 from nigt_jax.training._state import Parts
 
 
 class Episodes(NamedTuple):
-    """What an evaluation saw; rows beyond the number asked for are padding.
+    """What an evaluation saw; columns beyond the number asked for are padding.
 
     Attributes:
       returns: undiscounted return of each episode.
       lengths: steps of each episode.
     """
 
-    returns: Float[Array, " episodes"]
-    lengths: Int[Array, " episodes"]
+    returns: Float[Array, "runs episodes"]
+    lengths: Int[Array, "runs episodes"]
 
 
 def evaluate(
@@ -32,15 +34,17 @@ def evaluate(
     key: PRNGKeyArray,
     variation: Variation | None = None,
 ) -> Episodes:
-    """Plays `episodes` episodes of the iterate with the stochastic policy, shared by the devices of the axis.
+    """Plays `episodes` episodes of each run's iterate with the stochastic policy, shared by the devices of the axis.
 
     Args:
       parts: of the run.
       episodes: how many.
-      model: the iterate. Bare parameters or a query point are refused: evaluating those is the classic mistake.
-      normalizer: observation statistics that belong to it.
+      model: the iterates, leaves with a leading axis of runs. Bare parameters or a query point are refused: evaluating
+        those is the classic mistake.
+      normalizer: observation statistics that belong to them, likewise.
       key: the same in every evaluation, and for every worker, for common random numbers.
-      variation: how workers' environments differ; with one, so many episodes are played in each of them.
+      variation: how workers' environments differ, leaves [runs, workers]; with one, so many episodes are played in each
+        of them.
 
     Returns:
       The episodes in the order of workers and keys, the same on every device.
@@ -50,37 +54,42 @@ def evaluate(
     """
     if not isinstance(model, Iterate):
         raise TypeError(f"only an Iterate is evaluated, got a {type(model).__name__}")
-    workers = 1 if variation is None else variation.gravity.shape[0]
-    lanes = -(-episodes * workers // jax.lax.axis_size(AXIS))
-    place = jax.lax.axis_index(AXIS) * lanes + jnp.arange(lanes)
+    workers = 1 if variation is None else variation.gravity.shape[1]
+    runs = jax.tree.leaves(model.params)[0].shape[0]
+    me, devices = place_on(parts.axis)
+    mine = -(-episodes * workers // devices)
+    place = me * mine + jnp.arange(mine)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, place % episodes)
-    batch = rollout(
-        parts.environment,
-        parts.policy,
-        model.params,
-        normalizer,
-        keys,
-        place < episodes * workers,
-        parts.horizon,
-        of_workers(variation, jnp.minimum(place // episodes, workers - 1)),
+    of_place = lambda v: of_workers(v, jnp.minimum(place // episodes, workers - 1))
+    tasks = Tasks(
+        keys=jnp.tile(keys, runs),
+        active=jnp.tile(place < episodes * workers, runs),
+        params=model.params,
+        normalizer=normalizer,
+        variation=flat(jax.vmap(of_place)(variation)) if variation is not None else None,
     )
-    gather = lambda x: jax.lax.all_gather(x, AXIS, tiled=True)
-    return Episodes(gather(batch.returns()), gather(batch.lengths()))
+    lanes = min(parts.widths[0], runs * mine)
+    played = play_only(parts.environment, parts.policy, tasks, parts.horizon, (lanes,))
+    gather = lambda x: x if parts.axis is None else jax.lax.all_gather(x, parts.axis, axis=1, tiled=True)
+    of_runs = lambda x: gather(x.reshape(runs, mine))
+    return Episodes(of_runs(played.returns), of_runs(played.lengths))
 
 
-def summarise(episodes: Episodes, number: int, workers: int) -> dict[str, Any]:
+def summarise(
+    returns: Float[np.ndarray, " episodes"], lengths: Int[np.ndarray, " episodes"], number: int, workers: int
+) -> dict[str, Any]:
     """Mean, deviation between episodes and mean length, as they stand in a record.
 
     Args:
-      episodes: as played.
+      returns: of one run's episodes, on the host.
+      lengths: likewise.
       number: of episodes in each environment.
       workers: that have an environment of their own; with more than one, the record has each one's mean too.
     """
-    returns = jax.device_get(episodes.returns)[: number * workers].astype("float64").reshape(workers, number)
-    lengths = jax.device_get(episodes.lengths)[: number * workers].astype("float64")
+    returns = returns[: number * workers].astype("float64").reshape(workers, number)
     record = {
         "return_mean": float(returns.mean()),
         "return_std": float(returns.std()),
-        "episode_length_mean": float(lengths.mean()),
+        "episode_length_mean": float(lengths[: number * workers].astype("float64").mean()),
     }
     return record | ({"return_by_worker": returns.mean(axis=1).tolist()} if workers > 1 else {})

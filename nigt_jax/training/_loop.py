@@ -28,12 +28,14 @@ class Totals:
     Attributes:
       gradients: counted.
       env_steps: of counted episodes.
+      computed_steps: that the lanes made for them, idle ones included.
       communications: exchanges of the size of the parameters, one a round, or one an arrival.
       wall_time: seconds in rounds; compilation, evaluation and checkpoints not included.
     """
 
     gradients: int = 0
     env_steps: int = 0
+    computed_steps: int = 0
     communications: int = 0
     wall_time: float = 0.0
 
@@ -173,13 +175,13 @@ class _Run:
             compile_seconds=self._trainer.compile_seconds,
             training_seconds=self._training_seconds,
             evaluation_seconds=self._evaluation_seconds,
-            simulated_time=to_float(self._state.clock.now),
+            simulated_time=to_float(jax.tree.map(lambda x: x[0], self._state.clock.now)),
         )
 
     def _begin(self) -> None:
         """The record of iteration 0: nothing counted yet, and the return of the untrained policy."""
-        counters = {"gradients": 0, "env_steps": 0, "communications": 0, "simulated_time": 0.0, "wall_time": 0.0}
-        self._first = self._evaluated({"iteration": 0, **counters})
+        counters = dict.fromkeys(("gradients", "env_steps", "computed_steps", "communications"), 0)
+        self._first = self._evaluated({"iteration": 0, **counters, "simulated_time": 0.0, "wall_time": 0.0})
         self._log.append([self._first])
         self._show(self._first, steps=0, seconds=0.0)
 
@@ -189,6 +191,7 @@ class _Run:
         started = time.perf_counter()
         self._state, metrics = self._trainer.run(self._state, rounds)
         seconds = time.perf_counter() - started
+        metrics = jax.tree.map(lambda m: m[:, 0], metrics)  # of the only run
         self._training_seconds += seconds
         records = self._records(metrics, seconds)
         self.iteration += rounds
@@ -224,6 +227,7 @@ class _Run:
         for k in range(rounds):
             totals.gradients += int(metrics.gradients[k])
             totals.env_steps += int(metrics.env_steps[k])
+            totals.computed_steps += int(metrics.computed_steps[k])
             totals.communications += int(metrics.communications[k])
             totals.wall_time += seconds / rounds
             records.append(
@@ -231,6 +235,7 @@ class _Run:
                     "iteration": self.iteration + k + 1,
                     "gradients": totals.gradients,
                     "env_steps": totals.env_steps,
+                    "computed_steps": totals.computed_steps,
                     "communications": totals.communications,
                     "simulated_time": float(metrics.time.high[k]) + float(metrics.time.low[k]),
                     "wall_time": round(totals.wall_time, 6),
@@ -245,7 +250,7 @@ class _Run:
 
     def _evaluated(self, record: Record) -> Record:
         started = time.perf_counter()
-        self._last = record | self._trainer.evaluate(self._state)
+        self._last = record | self._trainer.evaluate(self._state)[0]
         self._evaluation_seconds += time.perf_counter() - started
         if not np.isfinite(self._last["return_mean"]):
             raise RunError(f"the return at iteration {record['iteration']} is not finite; {self._saved()}")

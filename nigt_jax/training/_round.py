@@ -1,7 +1,9 @@
-"""One round on one device, and many of them in a compiled chunk.
+"""One round on one device, and many of them in a compiled chunk; of one run, or of many side by side.
 
 Logical workers are not devices. The clock decides how many gradients of each worker count; their episodes are packed
 evenly over the devices whatever worker they belong to, and what the clock discards is never computed.
+
+State, settings and metrics have a leading axis of runs. Runs know nothing of each other: they share lanes and programs.
 """
 
 from typing import Any, NamedTuple
@@ -13,9 +15,9 @@ from jaxtyping import Array, Bool, Float, Int
 from nigt_jax.clocks import Round, SimulatedTime, play_round
 from nigt_jax.estimators import policy_gradient_sum
 from nigt_jax.methods import ask, tell
-from nigt_jax.rollout import Normalizer, Trajectories, observe, of_workers, rollout
+from nigt_jax.rollout import Normalizer, Tasks, Trajectories, observe, of_workers, rollout, see
 from nigt_jax.training._layout import LAYOUTS
-from nigt_jax.training._spmd import AXIS
+from nigt_jax.training._spmd import place_on, sum_over
 from nigt_jax.training._state import Parts, Settings, TrainState
 
 
@@ -30,6 +32,8 @@ class RoundMetrics(NamedTuple):
       communications: exchanges of the size of the parameters.
       delay: updates made since the query point of the gradient; 0 where there are rounds.
       env_steps: of the counted episodes, up to their ends.
+      computed_steps: that the lanes of all devices made for this round, idle ones included; a run's share of them where
+        several share the lanes.
       time: simulated, at the end of the round.
       query_return_mean: mean undiscounted return of the round's episodes, played at the query point.
       gradient_norm: of the aggregated gradient.
@@ -37,43 +41,50 @@ class RoundMetrics(NamedTuple):
       complete: whether the clock could decide the round; the rest means nothing where it could not.
     """
 
-    gradients: Int[Array, ""]
-    discarded: Int[Array, ""]
-    communications: Int[Array, ""]
-    delay: Int[Array, ""]
-    env_steps: Int[Array, ""]
+    gradients: Int[Array, " runs"]
+    discarded: Int[Array, " runs"]
+    communications: Int[Array, " runs"]
+    delay: Int[Array, " runs"]
+    env_steps: Int[Array, " runs"]
+    computed_steps: Int[Array, " runs"]
     time: SimulatedTime
-    query_return_mean: Float[Array, ""]
-    gradient_norm: Float[Array, ""]
-    diverged: Int[Array, ""]
-    complete: Bool[Array, ""]
+    query_return_mean: Float[Array, " runs"]
+    gradient_norm: Float[Array, " runs"]
+    diverged: Int[Array, " runs"]
+    complete: Bool[Array, " runs"]
 
 
 class _Sums(NamedTuple):
-    """What a round adds up on this device, block of episodes by block."""
+    """What a round adds up on this device, block of episodes by block; leaves have a leading axis of runs."""
 
     gradient: Any  # like the parameters
-    weight: Float[Array, ""]
-    episodes: Int[Array, ""]
-    env_steps: Int[Array, ""]
-    returns: Float[Array, ""]
-    diverged: Int[Array, ""]
+    weight: Float[Array, " runs"]
+    episodes: Int[Array, " runs"]
+    env_steps: Int[Array, " runs"]
+    computed_steps: Int[Array, " runs"]
+    returns: Float[Array, " runs"]
+    diverged: Int[Array, " runs"]
 
 
 def run_round(parts: Parts, settings: Settings, state: TrainState) -> tuple[TrainState, RoundMetrics]:
-    """One round: clock, episodes, gradient, aggregation, update. Runs under the axis ``devices``."""
-    batch_size = jnp.where(state.iteration == 0, settings.initial_batch_size, settings.batch_size)
-    counted, clock = play_round(settings.clock, parts.method.rule(batch_size, settings.clock.workers), state.clock)
+    """One round: clock, episodes, gradient, aggregation, update. Runs under the axis ``parts.axis``."""
 
+    def count(settings: Settings, iteration: Array, clock: Any) -> tuple[Round, Any]:
+        batch_size = jnp.where(iteration == 0, settings.initial_batch_size, settings.batch_size)
+        return play_round(settings.clock, parts.method.rule(batch_size, settings.clock.workers), clock)
+
+    counted, clock = jax.vmap(count)(settings, state.iteration, state.clock)
     sums, normalizer, estimator = _collect(parts, settings, state, counted)
-    server, gradient_norm = tell(parts.method, state.server, settings.step, sums.gradient, sums.weight, AXIS)
-    total = jax.lax.psum(sums._replace(gradient=()), AXIS)
+    absorb = lambda server, step, gradient, weight: tell(parts.method, server, step, gradient, weight, parts.axis)
+    server, gradient_norm = jax.vmap(absorb)(state.server, settings.step, sums.gradient, sums.weight)
+    total = sum_over(parts.axis, sums._replace(gradient=()))
     metrics = RoundMetrics(
-        gradients=counted.counts.sum(dtype=jnp.int32),
-        discarded=counted.discarded.sum(dtype=jnp.int32),
-        communications=jnp.ones([], jnp.int32),
-        delay=jnp.zeros([], jnp.int32),
+        gradients=counted.counts.sum(1, dtype=jnp.int32),
+        discarded=counted.discarded.sum(1, dtype=jnp.int32),
+        communications=jnp.ones_like(state.iteration),
+        delay=jnp.zeros_like(state.iteration),
         env_steps=total.env_steps,
+        computed_steps=total.computed_steps,
         time=clock.now,
         query_return_mean=total.returns / total.episodes.astype(jnp.float32),
         gradient_norm=gradient_norm,
@@ -91,8 +102,8 @@ def run_chunk(
     Args:
       parts: of the run.
       length: rows of the metrics returned.
-      state: replicated.
-      settings: replicated.
+      state: of the runs.
+      settings: of the runs.
       rounds: at most `length`.
 
     Returns:
@@ -109,7 +120,7 @@ def run_chunk(
 
 
 def _collect(parts: Parts, settings: Settings, state: TrainState, counted: Round) -> tuple[_Sums, Normalizer, Any]:
-    """The device's own share of the round's episodes, in blocks of `lanes`: sums, and what the next round will know.
+    """The device's own share of the round's episodes, in blocks: sums, and what the next round will know.
 
     The number of blocks is traced, so that rounds of other sizes use the same program. Statistics and value baseline
     that the round itself uses stay as they were; what it teaches them is for the next one.
@@ -117,47 +128,54 @@ def _collect(parts: Parts, settings: Settings, state: TrainState, counted: Round
     A gradient is the mean of its episodes, so every episode of a worker's has the same weight as its gradients, up to a
     factor common to all that the weighted mean divides out.
     """
-    query = ask(state.server)
-    devices, me = jax.lax.axis_size(AXIS), jax.lax.axis_index(AXIS)
+    query = jax.vmap(ask)(state.server)
+    (me, devices), each = place_on(parts.axis), parts.trajectories_per_gradient
     lay_out, size = LAYOUTS[parts.layout]
-    weights = parts.method.weigh(counted)
-    across = parts.lanes * devices
-    round_key = jax.random.fold_in(state.key, state.iteration)
+    weights = jax.vmap(parts.method.weigh)(counted)
+    round_key = jax.vmap(jax.random.fold_in)(state.key, state.iteration)
 
     def block(number: Array, carry: tuple) -> tuple:
         sums, normalizer, estimator = carry
-        place = number * across + me * parts.lanes + jnp.arange(parts.lanes)
-        episode, worker, played, counts = lay_out(counted, parts.trajectories_per_gradient, place)
-        batch = rollout(
-            parts.environment,
-            parts.policy,
-            query.params,
-            state.normalizer,
-            jax.vmap(jax.random.fold_in, (None, 0))(round_key, episode),
-            played,
-            parts.horizon,
-            of_workers(settings.variation, worker),
-        ).only(counts)
-        context = (batch, state.normalizer, settings.estimator, AXIS)
+        place = (number * devices + me) * parts.episodes + jnp.arange(parts.episodes)
+        episode, worker, played, counts = jax.vmap(lay_out, (0, None, None))(counted, each, place)
+        tasks = Tasks(
+            keys=jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)))(round_key, episode).reshape(-1),
+            active=played.reshape(-1),
+            params=query.params,
+            normalizer=state.normalizer,
+            variation=flat(jax.vmap(of_workers)(settings.variation, worker)),
+        )
+        batch = rollout(parts.environment, parts.policy, tasks, parts.horizon, parts.widths).only(counts.reshape(-1))
+        context = (batch, state.normalizer, settings.estimator, parts.axis)
         factors = parts.estimator.coefficients(state.estimator, *context)
-        weight = jnp.where(counts, weights[worker], 0)
-        gradient = policy_gradient_sum(parts.policy, query.params, state.normalizer, batch, factors * weight[None, :])
+        weight = jnp.where(counts, jnp.take_along_axis(weights, worker, axis=1), 0)
+        factors = factors * weight.reshape(1, -1)
+        gradient = policy_gradient_sum(parts.policy, query.params, state.normalizer, batch, factors)
         sums = jax.tree.map(jnp.add, sums, _sums_of(gradient, weight, batch))
-        seen = observe(normalizer, batch.observation, batch.alive.astype(jnp.float32), AXIS)
-        return sums, seen, parts.estimator.learn(estimator, *context)
+        normalizer = jax.vmap(observe)(normalizer, see(batch, normalizer.mean, parts.axis))
+        return sums, normalizer, parts.estimator.learn(estimator, *context)
 
-    zero = jnp.zeros([], jnp.int32)
-    nothing = _Sums(jax.tree.map(jnp.zeros_like, query.params), jnp.zeros([]), zero, zero, jnp.zeros([]), zero)
-    blocks = (size(counted, parts.trajectories_per_gradient) + across - 1) // across
+    zero, real = jnp.zeros_like(state.iteration), jnp.zeros(state.iteration.shape)
+    nothing = _Sums(jax.tree.map(jnp.zeros_like, query.params), real, zero, zero, zero, real, zero)
+    across = parts.episodes * devices
+    blocks = (jax.vmap(size, (0, None))(counted, each).max() + across - 1) // across
     return jax.lax.fori_loop(0, blocks, block, (nothing, state.normalizer, state.estimator))
 
 
-def _sums_of(gradient: Any, weight: Float[Array, " lanes"], batch: Trajectories) -> _Sums:
+def flat(tree: Any) -> Any:
+    """Leaves with one axis of episodes, from leaves with one of runs and one of each run's episodes."""
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
+
+
+def _sums_of(gradient: Any, weight: Float[Array, "runs each"], batch: Trajectories) -> _Sums:
+    of_runs = lambda x: x.reshape(weight.shape).sum(1, dtype=x.dtype if x.dtype == jnp.float32 else jnp.int32)
+    runs = weight.shape[0]
     return _Sums(
         gradient=gradient,
-        weight=weight.sum(),
-        episodes=batch.alive[0].sum(dtype=jnp.int32),
-        env_steps=batch.lengths().sum(dtype=jnp.int32),
-        returns=batch.returns().sum(),
-        diverged=batch.diverged.sum(dtype=jnp.int32),
+        weight=weight.sum(1),
+        episodes=of_runs(batch.lengths > 0),
+        env_steps=of_runs(batch.lengths),
+        computed_steps=jnp.broadcast_to(batch.outcomes.computed_steps // runs, (runs,)),
+        returns=of_runs(batch.returns),
+        diverged=of_runs(batch.outcomes.diverged),
     )

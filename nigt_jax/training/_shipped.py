@@ -11,7 +11,7 @@ from nigt_jax.errors import UserError
 from nigt_jax.methods import Iterate, iterate
 from nigt_jax.records import Checkpoints, open_run
 from nigt_jax.rollout import Normalizer, Policy, make_environment
-from nigt_jax.training._state import initial_state, make_parts, make_settings
+from nigt_jax.training._state import initial_state, make_parts, stacked_settings
 
 
 class TrainedPolicy(NamedTuple):
@@ -58,7 +58,8 @@ def load_policy(run: str | Path, environment: Any = None) -> TrainedPolicy:
         raise UserError(f"{run}: has no checkpoint yet")
     named = config.environment
     parts = make_parts(config, environment or make_environment(named.name, named.backend), devices=1)
-    like = jax.jit(lambda: initial_state(parts, make_settings(config, parts.policy), config.seed))()
-    state = checkpoints.state(like)
+    settings, seeds = stacked_settings([config], parts.policy), jnp.asarray([config.seed], jnp.uint32)
+    state = checkpoints.state(jax.jit(lambda: initial_state(parts, settings, seeds))())
     checkpoints.close()
+    state = jax.tree.map(lambda x: x[0], state)  # of the only run
     return TrainedPolicy(parts.policy, iterate(parts.method, state.server), state.normalizer, int(state.iteration))

@@ -17,14 +17,15 @@ from nigt_jax.errors import UserError
 AXIS = "devices"
 
 
-def claim_devices(config: Config) -> list[jax.Device]:
-    """The devices that share a round's episodes.
+def claim_devices(config: Config, runs: int | None = None) -> list[jax.Device]:
+    """The devices that share a round's episodes, or many runs.
 
     A CPU is split into as many virtual devices as asked for, or as it has cores: one of XLA's CPU devices hardly uses
     more than one core on small physics. Has to run before anything else has made JAX look for devices.
 
     Args:
       config: names the platform and the number; "auto" is the largest number available that divides the batch.
+      runs: number of runs where it is these that the devices share, and "auto" has to divide it instead; else None.
 
     Returns:
       The devices.
@@ -44,13 +45,24 @@ def claim_devices(config: Config) -> list[jax.Device]:
         found = jax.devices(None if platform == "auto" else platform)
     except RuntimeError:
         raise UserError(f"training.platform: got {platform}, but JAX finds only: {here}") from None
+    splits = config.splits if runs is None else lambda k: runs % k == 0
     if wanted == "auto":
-        count = max(k for k in range(1, len(found) + 1) if config.splits(k))
+        count = max(k for k in range(1, len(found) + 1) if splits(k))
     elif wanted > len(found):
         raise UserError(f"training.devices: got {wanted}, but there are {len(found)} {found[0].platform} devices")
     else:
         count = wanted
     return found[:count]
+
+
+def place_on(axis: str | None) -> tuple[Any, int]:
+    """The device's index on the axis, and how many there are; None is an axis of this device alone."""
+    return (0, 1) if axis is None else (jax.lax.axis_index(axis), jax.lax.axis_size(axis))
+
+
+def sum_over(axis: str | None, tree: Any) -> Any:
+    """The sum over the devices of the axis, on each of them."""
+    return tree if axis is None else jax.lax.psum(tree, axis)
 
 
 def with_devices(config: Config, count: int) -> Config:
@@ -78,35 +90,77 @@ def keep_compiled_programs() -> None:
 class Spmd:
     """Maps per-device functions over the axis ``devices``, by pmap or by shard_map, to the same numbers.
 
-    Every argument and result is replicated: a device finds its own share by its index on the axis, and what devices
-    find out apart they have to reduce themselves.
+    Devices either share one run: every argument and result is replicated, a device finds its own share of the work by
+    its index on the axis, and what devices find out apart they have to reduce themselves. Or they have runs of their
+    own: what has an axis of runs is split, and devices have nothing to tell each other.
+
+    Attributes:
+      kind: pmap or shard_map.
+      devices: of the axis.
+      apart: whether devices have runs of their own.
     """
 
-    def __init__(self, kind: str, devices: list[jax.Device]):
+    def __init__(self, kind: str, devices: list[jax.Device], apart: bool = False):
         self.kind = kind
         self.devices = devices
+        self.apart = apart
         self._mesh = Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
 
     def replicate(self, tree: Any) -> Any:
         """The tree on every device, in arrays that a mapped function takes and may overwrite."""
         return jax.device_put(tree, NamedSharding(self._mesh, PartitionSpec()))
 
-    def lower(self, function: Callable, *arguments: Any, donate_first: bool = False) -> "Lowered":
-        """Traces `function` for arguments like these; ``.compile()`` makes it a program that never compiles again."""
+    def place(self, tree: Any) -> Any:
+        """A tree with a leading axis of runs where a mapped function expects it."""
+        if not self.apart:
+            return self.replicate(tree)
+        split = jax.tree.map(lambda x: x.reshape(len(self.devices), -1, *x.shape[1:]), tree)
+        return jax.device_put(split, NamedSharding(self._mesh, PartitionSpec(AXIS)))
+
+    def collect(self, tree: Any, axis: int = 0) -> Any:
+        """What a mapped function gave, on the host; `axis` is where each device has its runs."""
+        tree = jax.device_get(tree)
+        if not self.apart:
+            return tree
+        return jax.tree.map(lambda x: np.concatenate(list(x), axis), tree)
+
+    def lower(self, function: Callable, of_runs: tuple, shared: tuple, donate_first: bool = False) -> "Lowered":
+        """Traces ``function(*of_runs, *shared)``; ``.compile()`` makes it a program that never compiles again.
+
+        Args:
+          function: of one device.
+          of_runs: arguments with an axis of runs, as `place` gives them; so is the result.
+          shared: arguments that every device has.
+          donate_first: whether the first argument is used up.
+        """
         donate = (1,) if donate_first else ()
         # pmap wants something that is split: each device's number, which nobody reads.
         numbers = jax.device_put(np.arange(len(self.devices)), NamedSharding(self._mesh, PartitionSpec(AXIS)))
-        numbered = lambda number, *args: function(*args)
         if self.kind == "pmap":
-            axes = (0, *(None for _ in arguments))
-            mapped = jax.pmap(numbered, AXIS, in_axes=axes, out_axes=None, donate_argnums=donate, devices=self.devices)
+            mine = 0 if self.apart else None
+            axes = (0, *(mine for _ in of_runs), *(None for _ in shared))
+            mapped = jax.pmap(
+                lambda number, *args: function(*args), AXIS, in_axes=axes, out_axes=mine, donate_argnums=donate,
+                devices=self.devices,
+            )  # fmt: skip
         else:
-            specs = (PartitionSpec(AXIS), *(PartitionSpec() for _ in arguments))
+            mine, all_alike = PartitionSpec(AXIS) if self.apart else PartitionSpec(), PartitionSpec()
+            specs = (PartitionSpec(AXIS), *(mine for _ in of_runs), *(all_alike for _ in shared))
             mapped = jax.jit(
-                jax.shard_map(numbered, mesh=self._mesh, in_specs=specs, out_specs=PartitionSpec(), check_vma=False),
+                jax.shard_map(
+                    lambda number, *args: self._without_device_axis(function, len(of_runs), args),
+                    mesh=self._mesh, in_specs=specs, out_specs=mine, check_vma=False,
+                ),
                 donate_argnums=donate,
-            )
-        return Lowered(mapped.lower(numbers, *arguments), numbers)
+            )  # fmt: skip
+        return Lowered(mapped.lower(numbers, *of_runs, *shared), numbers)
+
+    def _without_device_axis(self, function: Callable, number: int, arguments: tuple) -> Any:
+        """shard_map leaves an axis of length one where pmap takes it away."""
+        if not self.apart:
+            return function(*arguments)
+        own = jax.tree.map(lambda x: x[0], arguments[:number])
+        return jax.tree.map(lambda x: x[None], function(*own, *arguments[number:]))
 
 
 class Lowered:
@@ -117,6 +171,6 @@ class Lowered:
         self._numbers = numbers
 
     def compile(self) -> Callable:
-        """The program, for replicated arguments of the same shapes."""
+        """The program, for arguments of the same shapes in the same places."""
         compiled = self._lowered.compile()
         return lambda *arguments: compiled(self._numbers, *arguments)

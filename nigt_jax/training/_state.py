@@ -1,7 +1,7 @@
 """What a run is made of: the parts that never change, and the state that every round replaces."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,12 +14,16 @@ from nigt_jax.config import Config, EnvironmentChange, Workers
 from nigt_jax.estimators import Estimator, EstimatorSettings, make_estimator
 from nigt_jax.methods import METHODS, ArrivalMethod, ServerState, StepSettings, start
 from nigt_jax.rollout import GaussianMLP, Normalizer, Policy, Variation, Varied, check_variation
+from nigt_jax.training._spmd import AXIS
 
 _BLOCK = 16  # gradients that are computed at once, where they arrive one at a time
+_MEMORY = 2**28  # bytes of the steps that a device keeps at once, or a little more
 
 
 class Settings(NamedTuple):
     """Every hyperparameter that does not decide a shape: traced arguments, never constants of the program.
+
+    Of one run; those of many have a leading axis of runs.
 
     Attributes:
       step: of the update.
@@ -39,7 +43,7 @@ class Settings(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """Everything that a round changes and a checkpoint keeps.
+    """Everything that a round changes and a checkpoint keeps; all leaves have a leading axis of runs.
 
     Attributes:
       iteration: rounds done.
@@ -86,7 +90,9 @@ class Parts(NamedTuple):
       method: who is counted, and the update; a Method.
       horizon: length at which an episode is cut, in steps.
       layout: a key of LAYOUTS, which episodes are played where.
-      lanes: episodes that one device runs side by side; of a method without rounds, gradients.
+      axis: of the devices that share a round's episodes; None where every device has runs of its own.
+      episodes: that one device plays in a block, of each run; the steps of so many are in memory at once.
+      widths: numbers of lanes that one device runs side by side, see :func:`nigt_jax.rollout.play`.
       trajectories_per_gradient: episodes averaged into one gradient.
     """
 
@@ -96,15 +102,31 @@ class Parts(NamedTuple):
     method: Any
     horizon: int
     layout: str
-    lanes: int
+    axis: str | None
+    episodes: int
+    widths: tuple[int, ...]
     trajectories_per_gradient: int
 
 
-def make_parts(config: Config, environment: Any, devices: int) -> Parts:
-    """The parts that the configuration names, for so many devices."""
+def make_parts(
+    config: Config, environment: Any, devices: int, *, axis: str | None = AXIS, runs: int = 1, lanes: int | None = None
+) -> Parts:
+    """The parts that the configuration names.
+
+    Args:
+      config: of the run, or the first of many that differ in traced settings only.
+      environment: a Brax environment.
+      devices: that share the episodes of a round.
+      axis: on which they are; None where every device has runs of its own.
+      runs: that a device has.
+      lanes: of a device; None for as many as there are episodes.
+    """
     shown = jax.eval_shape(_first_environment(config, environment).reset, jax.random.key(0)).obs
     network = GaussianMLP(environment.action_size, config.policy.hidden_sizes, config.policy.min_std)
     policy = Policy(network, shown.shape[-1], config.policy.normalize_observations)
+    numbers = 4 * (policy.observation_size + environment.action_size + 1) * config.environment.horizon
+    episodes = _episodes(config, devices, most=_MEMORY // (numbers * runs))
+    lanes = min(lanes or runs * episodes, runs * episodes)
     return Parts(
         environment=environment,
         policy=policy,
@@ -112,7 +134,9 @@ def make_parts(config: Config, environment: Any, devices: int) -> Parts:
         method=METHODS[config.method.name],
         horizon=config.environment.horizon,
         layout=config.training.layout,
-        lanes=_lanes(config, devices),
+        axis=axis,
+        episodes=episodes,
+        widths=(lanes, lanes // 2) if lanes < runs * episodes and lanes > 1 else (lanes,),
         trajectories_per_gradient=config.method.trajectories_per_gradient,
     )
 
@@ -126,17 +150,25 @@ def _first_environment(config: Config, environment: Any) -> Any:
     return Varied(environment, jax.tree.map(lambda x: x[0], variation))
 
 
-def _lanes(config: Config, devices: int) -> int:
+def _episodes(config: Config, devices: int, most: int) -> int:
+    """Episodes of a block on one device: its share of a round, or an even part of that where memory has an end."""
     if config.one_at_a_time:  # a block has at most one gradient of each worker, and more than a few are seldom found
-        return -(-min(config.workers.count, _BLOCK) // devices)
-    return config.episodes_per_round // devices
+        return -(-min(config.workers.count, _BLOCK) // devices) * config.method.trajectories_per_gradient
+    share = -(-config.episodes_per_round // devices)
+    blocks = -(-share // max(most, 2))
+    return -(-share // blocks)
 
 
-def make_settings(config: Config, policy: Policy) -> Settings:
-    """The configuration's hyperparameters as arrays; times may depend on the number of the policy's parameters."""
+def make_settings(config: Config, policy: Policy, largest: int) -> Settings:
+    """The configuration's hyperparameters as arrays.
+
+    Args:
+      config: of one run.
+      policy: times may depend on the number of its parameters.
+      largest: number of gradients in a round of any run that is to share the program.
+    """
     method, estimator, workers = config.method, config.estimator, config.workers
     parameters = sum(x.size for x in jax.tree.leaves(jax.eval_shape(policy.init, jax.random.key(0))))
-    largest = max(method.batch_size, method.initial_batch_size or 0)
     real = lambda x: jnp.asarray(x, jnp.float32)
     return Settings(
         step=StepSettings(
@@ -181,8 +213,18 @@ def make_variation(workers: Workers) -> Variation | None:
     )
 
 
-def initial_state(parts: Parts, settings: Settings, seed: int | UInt[Array, ""]) -> TrainState:
-    """The state before the first round."""
+def stacked_settings(runs: Sequence[Config], policy: Policy) -> Settings:
+    """The settings of runs that share a program, with a leading axis of runs."""
+    largest = max(max(c.method.batch_size, c.method.initial_batch_size or 0) for c in runs)
+    return jax.tree.map(lambda *x: jnp.stack(x), *(make_settings(c, policy, largest) for c in runs))
+
+
+def initial_state(parts: Parts, settings: Settings, seeds: UInt[Array, " runs"]) -> TrainState:
+    """The state of every run before its first round."""
+    return jax.vmap(functools.partial(_initial_state, parts))(settings, seeds)
+
+
+def _initial_state(parts: Parts, settings: Settings, seed: UInt[Array, ""]) -> TrainState:
     policy_key, estimator_key, key = jax.random.split(stream(seed, "training"), 3)
     params, normalizer = parts.policy.init(policy_key), parts.policy.init_normalizer()
     estimator = parts.estimator.init(estimator_key, parts.policy.observation_size)

@@ -1,12 +1,14 @@
-"""The compiled programs of a run: a chunk of rounds, and an evaluation."""
+"""The compiled programs of a run, or of many at once: a chunk of rounds, and an evaluation."""
 
 import concurrent.futures
 import functools
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from nigt_jax.config import Config
 from nigt_jax.methods import ArrivalMethod, iterate
@@ -15,31 +17,42 @@ from nigt_jax.training._arrivals import run_arrivals
 from nigt_jax.training._evaluate import evaluate, summarise
 from nigt_jax.training._round import RoundMetrics, run_chunk
 from nigt_jax.training._spmd import Spmd, claim_devices, keep_compiled_programs
-from nigt_jax.training._state import Settings, TrainState, initial_state, make_parts, make_settings, stream
+from nigt_jax.training._state import Settings, TrainState, initial_state, make_parts, stacked_settings, stream
 
 
 class Trainer:
-    """A run's two programs. After :meth:`compile` every call only runs them.
+    """Two programs. After :meth:`compile` every call only runs them.
+
+    State, metrics and evaluations have an axis of runs, also where there is only one.
 
     Args:
-      config: of the run.
+      config: of the run. Its devices share the episodes of every round.
       environment: a Brax environment without wrappers, instead of the one that the configuration names.
+      runs: instead of a single run, many that differ from `config` in traced settings only: seed, step sizes, times,
+        and so on. Every device has its share of them, and the runs of a device share its lanes.
 
     Attributes:
       devices: those that share the work.
       compile_seconds: what tracing and compiling took.
     """
 
-    def __init__(self, config: Config, environment: Any = None):
+    def __init__(self, config: Config, environment: Any = None, runs: Sequence[Config] | None = None):
         self.config = config
         if config.training.compilation_cache:
             keep_compiled_programs()
-        self.devices = claim_devices(config)
+        self._runs = [config] if runs is None else list(runs)
+        self.devices = claim_devices(config, None if runs is None else len(self._runs))
         self.compile_seconds = 0.0
         env = config.environment
-        self._parts = make_parts(config, environment or make_environment(env.name, env.backend), len(self.devices))
-        self._spmd = Spmd(config.training.spmd, self.devices)
-        self._settings = self._spmd.replicate(make_settings(config, self._parts.policy))
+        environment = environment or make_environment(env.name, env.backend)
+        lanes = 64 if config.training.lanes == "auto" else config.training.lanes
+        if runs is None:
+            self._parts = make_parts(config, environment, len(self.devices), lanes=lanes)
+        else:
+            each = len(self._runs) // len(self.devices)
+            self._parts = make_parts(config, environment, 1, axis=None, runs=each, lanes=lanes)
+        self._spmd = Spmd(config.training.spmd, self.devices, apart=runs is not None)
+        self._settings = stacked_settings(self._runs, self._parts.policy)
         self._evaluation_key = self._spmd.replicate(stream(config.evaluation.seed, "evaluation"))
         self._start = jax.jit(functools.partial(initial_state, self._parts))
         self._chunk: Any = None
@@ -47,22 +60,24 @@ class Trainer:
 
     def initial_state(self) -> TrainState:
         """The state before the first round."""
-        return self.place(self._start(self._settings, jnp.asarray(self.config.seed, jnp.uint32)))
+        seeds = jnp.asarray([run.seed for run in self._runs], jnp.uint32)
+        return self.place(self._start(self._settings, seeds))
 
     def place(self, state: TrainState) -> TrainState:
         """A state, from wherever it comes, where the programs expect it."""
-        return self._spmd.replicate(state)
+        return self._spmd.place(state)
 
     def compile(self) -> None:
         """Compiles both programs, side by side: XLA leaves Python alone while it works."""
         started = time.perf_counter()
+        self._placed = self._spmd.place(self._settings)
         with jax.default_matmul_precision("highest"):  # TF32 would not reproduce a CPU's numbers
             state, rounds = self.initial_state(), self._spmd.replicate(jnp.asarray(0, jnp.int32))
             run = run_arrivals if isinstance(self._parts.method, ArrivalMethod) else run_chunk
             chunk = functools.partial(run, self._parts, self.config.training.chunk)
             lowered = (
-                self._spmd.lower(chunk, state, self._settings, rounds, donate_first=True),
-                self._spmd.lower(self._play, state, self._settings, self._evaluation_key),
+                self._spmd.lower(chunk, (state, self._placed), (rounds,), donate_first=True),
+                self._spmd.lower(self._play, (state, self._placed), (self._evaluation_key,)),
             )
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             self._chunk, self._evaluation = pool.map(lambda program: program.compile(), lowered)
@@ -72,19 +87,21 @@ class Trainer:
         """Runs `rounds` rounds, at most ``training.chunk``. The state given is used up.
 
         Returns:
-          The state after, and the metrics of each round (leading axis `rounds`) on the host. It waits for both.
+          The state after, and the metrics of each round (leading axes `rounds`, `runs`) on the host. It waits for both.
         """
         number = self._spmd.replicate(jnp.asarray(rounds, jnp.int32))
-        state, metrics = self._chunk(state, self._settings, number)
-        return state, jax.tree.map(lambda m: m[:rounds], jax.device_get(metrics))
+        state, metrics = self._chunk(state, self._placed, number)
+        return state, jax.tree.map(lambda m: m[:rounds], self._spmd.collect(metrics, axis=1))
 
-    def evaluate(self, state: TrainState) -> dict[str, float]:
-        """Return of the iterate, as a record has it: ``return_mean``, ``return_std``, ``episode_length_mean``."""
-        played = self._evaluation(state, self._settings, self._evaluation_key)
+    def evaluate(self, state: TrainState) -> list[dict[str, Any]]:
+        """What records say of each run's iterate: ``return_mean``, ``return_std``, ``episode_length_mean``."""
+        played = self._spmd.collect(self._evaluation(state, self._placed, self._evaluation_key))
         workers = self.config.workers.count if self.config.workers.environments else 1
-        return summarise(played, self.config.evaluation.episodes, workers)
+        number = self.config.evaluation.episodes
+        rows = zip(np.asarray(played.returns), np.asarray(played.lengths), strict=True)
+        return [summarise(returns, lengths, number, workers) for returns, lengths in rows]
 
     def _play(self, state: TrainState, settings: Settings, key: Any) -> Any:
-        model = iterate(self._parts.method, state.server)
+        model = jax.vmap(functools.partial(iterate, self._parts.method))(state.server)
         episodes = self.config.evaluation.episodes
         return evaluate(self._parts, episodes, model, state.normalizer, key, settings.variation)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from probes import EndsWhenGood, Quadratic, linear_policy
+from probes import EndsWhenGood, Quadratic, alone, grouped, linear_policy, play
 
 from nigt_jax.estimators import (
     EstimatorSettings,
@@ -14,7 +14,6 @@ from nigt_jax.estimators import (
     policy_gradient_sum,
     return_to_go_gradient,
 )
-from nigt_jax.rollout import rollout
 
 HORIZON, EPISODES, BATCHES = 3, 4, 6000
 POLICY = linear_policy()
@@ -23,7 +22,7 @@ NORMALIZER = POLICY.init_normalizer()
 
 
 def settings(discount, gae_lambda=1.0):
-    return EstimatorSettings(*(jnp.asarray(x, jnp.float32) for x in (discount, gae_lambda, 1e-3)))
+    return EstimatorSettings(*(jnp.asarray([x], jnp.float32) for x in (discount, gae_lambda, 1e-3)))
 
 
 def true_gradient(environment, discount, from_start):
@@ -40,13 +39,13 @@ def true_gradient(environment, discount, from_start):
 
 def estimates(environment, estimator, setting, seed=0):
     """Gradient estimates of many small batches, [batch, parameter]."""
-    state = estimator.init(jax.random.key(7), 1)
+    state = grouped(estimator.init(jax.random.key(7), 1))
 
     def one(key):
         keys = jax.random.split(key, EPISODES)
-        episodes = rollout(environment, POLICY, PARAMS, NORMALIZER, keys, jnp.ones(EPISODES, bool), HORIZON)
-        factors = estimator.coefficients(state, episodes, NORMALIZER, setting, None)
-        total = policy_gradient_sum(POLICY, PARAMS, NORMALIZER, episodes, factors)
+        episodes = play(environment, POLICY, PARAMS, NORMALIZER, keys, jnp.ones(EPISODES, bool), HORIZON, (2,))
+        factors = estimator.coefficients(state, episodes, grouped(NORMALIZER), setting, None)
+        total = alone(policy_gradient_sum(POLICY, grouped(PARAMS), grouped(NORMALIZER), episodes, factors))
         return jnp.stack([total["params"][name] / EPISODES for name in "bcw"])
 
     return np.asarray(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(seed), BATCHES)), np.float64)
@@ -90,8 +89,10 @@ class CountsAfterTheEnd:
     init = staticmethod(policy_gradient.init)
 
     def coefficients(self, state, episodes, normalizer, setting, axis):
-        reward = jnp.where(episodes.alive, episodes.reward, 0.3)
-        return policy_gradient.coefficients(state, episodes._replace(reward=reward), normalizer, setting, axis)
+        missed = jnp.where(episodes.alive(), 0, 0.3)
+        late = setting.discount[:, None] ** jnp.arange(HORIZON, dtype=jnp.float32)[:, None]
+        right = policy_gradient.coefficients(state, episodes, normalizer, setting, axis)
+        return right + jnp.sum(late * missed, axis=0, keepdims=True)
 
 
 @pytest.mark.parametrize("environment", [Quadratic(), EndsWhenGood()], ids=lambda e: type(e).__name__)
@@ -133,11 +134,11 @@ def test_leave_one_out_reduces_variance():
 def test_same_over_devices(estimator):
     """Eight shards of an axis find what one finds: baselines are of all episodes, wherever they ran."""
     keys, active = jax.random.split(jax.random.key(1), 16), jnp.arange(16) < 13
-    state, setting = estimator.init(jax.random.key(7), 1), settings(0.9, 0.9)
+    state, setting = grouped(estimator.init(jax.random.key(7), 1)), settings(0.9, 0.9)
 
     def share(keys, active, axis):
-        episodes = rollout(Quadratic(), POLICY, PARAMS, NORMALIZER, keys, active, HORIZON)
-        context = (state, episodes, NORMALIZER, setting, axis)
+        episodes = play(Quadratic(), POLICY, PARAMS, NORMALIZER, keys, active, HORIZON)
+        context = (state, episodes, grouped(NORMALIZER), setting, axis)
         return estimator.coefficients(*context), jax.tree.leaves(estimator.learn(*context))
 
     whole, learnt = share(keys, active, None)
@@ -150,15 +151,14 @@ def test_same_over_devices(estimator):
 
 
 def test_critic_learns_the_return_to_go():
-    estimator, setting = gae(POLICY, steps=400), settings(0.9)._replace(critic_learning_rate=jnp.float32(1e-2))
-    episodes = rollout(
-        Quadratic(), POLICY, PARAMS, NORMALIZER, jax.random.split(jax.random.key(0), 256), jnp.ones(256, bool), HORIZON
-    )
-    state = estimator.init(jax.random.key(7), 1)
-    raw = estimator.coefficients(state, episodes, NORMALIZER, setting, None)  # a critic of zero subtracts nothing
+    estimator, setting = gae(POLICY, steps=400), settings(0.9)._replace(critic_learning_rate=jnp.full(1, 1e-2))
+    keys, normalizer = jax.random.split(jax.random.key(0), 256), grouped(NORMALIZER)
+    episodes = play(Quadratic(), POLICY, PARAMS, NORMALIZER, keys, jnp.ones(256, bool), HORIZON, (40,))
+    state = grouped(estimator.init(jax.random.key(7), 1))
+    raw = estimator.coefficients(state, episodes, normalizer, setting, None)  # a critic of zero subtracts nothing
     np.testing.assert_allclose(
-        raw, return_to_go_gradient.coefficients((), episodes, NORMALIZER, setting, None), rtol=1e-6
+        raw, return_to_go_gradient.coefficients((), episodes, normalizer, setting, None), rtol=1e-6
     )
-    learnt = estimator.learn(state, episodes, NORMALIZER, setting, None)
-    left = estimator.coefficients(learnt, episodes, NORMALIZER, setting, None)
+    learnt = estimator.learn(state, episodes, normalizer, setting, None)
+    left = estimator.coefficients(learnt, episodes, normalizer, setting, None)
     assert jnp.var(left) + jnp.mean(left) ** 2 < 0.75 * (jnp.var(raw) + jnp.mean(raw) ** 2)

@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from probes import Breaks, EndsWhenGood, Quadratic, linear_policy
+import probes
+from probes import Breaks, EndsWhenGood, Quadratic, dense, linear_policy
 
-from nigt_jax.rollout import make_environment, observe, rollout
+from nigt_jax.rollout import make_environment
 
 POLICY = linear_policy()
 PARAMS = POLICY.init(jax.random.key(0))
@@ -15,8 +16,7 @@ NORMALIZER = POLICY.init_normalizer()
 def play(environment, lanes=64, horizon=6, seed=0, active=None, policy=POLICY, params=PARAMS, normalizer=NORMALIZER):
     keys = jax.random.split(jax.random.key(seed), lanes)
     active = jnp.ones(lanes, bool) if active is None else active
-    run = jax.jit(lambda k: rollout(environment, policy, params, normalizer, k, active, horizon))
-    return run(keys)
+    return jax.jit(lambda k: dense(probes.play(environment, policy, params, normalizer, k, active, horizon)))(keys)
 
 
 def test_equals_a_plain_loop_one_episode_at_a_time():
@@ -39,7 +39,7 @@ def test_equals_a_plain_loop_one_episode_at_a_time():
 
 def test_nothing_after_the_end():
     batch = play(EndsWhenGood())
-    lengths = batch.lengths()
+    lengths = batch.lengths
     assert 1 in lengths
     assert (lengths == 6).any()
     assert not batch.reward[~batch.alive].any()
@@ -61,13 +61,13 @@ def test_every_episode_starts_from_its_own_reset():
 
 def test_an_episode_depends_on_its_own_key_alone():
     many, few = play(Quadratic(), lanes=64), jax.random.split(jax.random.key(0), 64)[5:7]
-    alone = rollout(Quadratic(), POLICY, PARAMS, NORMALIZER, few, jnp.ones(2, bool), 6)
-    np.testing.assert_allclose(alone.reward, many.reward[:, 5:7], rtol=1e-6)
+    lonely = dense(probes.play(Quadratic(), POLICY, PARAMS, NORMALIZER, few, jnp.ones(2, bool), 6))
+    np.testing.assert_allclose(lonely.reward, many.reward[:, 5:7], rtol=1e-6)
 
 
 def test_inactive_lanes_have_no_episode():
     batch = play(Quadratic(), lanes=8, active=jnp.arange(8) < 3)
-    assert batch.lengths().tolist() == [6, 6, 6, 0, 0, 0, 0, 0]
+    assert batch.lengths.tolist() == [6, 6, 6, 0, 0, 0, 0, 0]
     assert not batch.reward[:, 3:].any()
 
 
@@ -76,20 +76,9 @@ def test_a_number_that_is_not_finite_ends_the_episode():
     assert batch.diverged.any()
     assert not batch.diverged.all()
     assert all(np.isfinite(leaf).all() for leaf in batch)
-    lengths, returns = np.asarray(batch.lengths()), np.asarray(batch.returns())
+    lengths, returns = np.asarray(batch.lengths), np.asarray(batch.returns)
     np.testing.assert_array_equal(returns, lengths - np.asarray(batch.diverged))  # the step that broke earns nothing
     assert (lengths[~batch.diverged] == 6).all()
-
-
-def test_statistics_are_those_of_the_counted_steps():
-    batch = play(EndsWhenGood(), lanes=8)
-    seen = np.random.default_rng(0).normal(2.0, 3.0, (6, 8, 1)).astype(np.float32)
-    weight = jnp.asarray(batch.alive, jnp.float32)
-    once = observe(NORMALIZER, jnp.asarray(seen), weight, None)
-    np.testing.assert_allclose(once.mean, seen[batch.alive].mean(0), rtol=1e-5)
-    np.testing.assert_allclose(once.std, seen[batch.alive].std(0), rtol=1e-5)
-    first = observe(NORMALIZER, jnp.asarray(seen[:, :3]), weight[:, :3], None)
-    np.testing.assert_allclose(observe(first, jnp.asarray(seen[:, 3:]), weight[:, 3:], None).std, once.std, rtol=1e-5)
 
 
 def test_normalisation_is_what_the_network_sees_and_raw_is_what_is_stored():
@@ -121,5 +110,6 @@ def test_a_brax_environment_with_strict_promotion_around_it():
     environment = make_environment("fast", "spring")
     keys = jax.random.split(jax.random.key(0), 3)
     policy = linear_policy()._replace(observation_size=2)
-    batch = rollout(environment, policy, policy.init(keys[0]), policy.init_normalizer(), keys, jnp.ones(3, bool), 5)
+    params, normalizer = policy.init(keys[0]), policy.init_normalizer()
+    batch = dense(probes.play(environment, policy, params, normalizer, keys, jnp.ones(3, bool), 5))
     assert batch.observation.shape == (5, 3, 2)

@@ -50,7 +50,7 @@ def config(method, batch_size, workers=WORKERS, **training):
             "estimator": {"name": "policy_gradient", "discount": 1.0},
             "method": {"name": method, "batch_size": batch_size, "learning_rate": 1.0},
             "workers": workers,
-            "training": {"iterations": 1, "chunk": 1, "devices": 2, "platform": "cpu", **training},
+            "training": {"iterations": 1, "chunk": 1, "devices": 2, "platform": "cpu", "lanes": 4000, **training},
             "evaluation": {"episodes": 6},
         }
     )
@@ -68,7 +68,7 @@ def first_gradient(method, batch_size):
     start = trainer.initial_state()
     before = jax.device_get(start.server.sent)
     after, metrics = trainer.run(start, 1)
-    return jax.tree.map(lambda b, a: float(a - b), before, jax.device_get(after.server.sent)), metrics
+    return jax.tree.map(lambda b, a: float(a[0] - b[0]), before, jax.device_get(after.server.sent)), metrics
 
 
 def gradient_of_the_probe():
@@ -98,7 +98,7 @@ def test_the_disagreement_is_large_enough_to_be_seen():
 def test_every_workers_return_is_reported():
     trainer = Trainer(config("malenia_nigt", 6), Weighed())
     trainer.compile()
-    record = trainer.evaluate(trainer.initial_state())
+    (record,) = trainer.evaluate(trainer.initial_state())
     by_worker = np.array(record["return_by_worker"])
     np.testing.assert_allclose(by_worker, by_worker[0] * WEIGHTS, rtol=1e-5)  # the same keys in every environment
     assert record["return_mean"] == pytest.approx(by_worker.mean())

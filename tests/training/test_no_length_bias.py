@@ -6,11 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from probes import EndsWhenGood, linear_policy
+from probes import EndsWhenGood, linear_policy, play
 
 import nigt_jax
 from nigt_jax.config import check_config
-from nigt_jax.rollout import rollout
 from nigt_jax.training._state import initial_state
 from nigt_jax.training._trainer import Trainer
 
@@ -32,7 +31,7 @@ def test_the_counted_are_as_good_as_any():
             "estimator": {"name": "return_to_go"},
             "method": {"batch_size": batch_size, "learning_rate": 1e-6},
             "workers": {"count": 50, "noise": {"family": "exponential"}},
-            "training": {"iterations": 1, "chunk": 1, "devices": 2, "platform": "cpu"},
+            "training": {"iterations": 1, "chunk": 1, "devices": 2, "platform": "cpu", "lanes": 500},
         }
     )
     trainer = Trainer(cfg, EndsWhenGood())
@@ -41,7 +40,7 @@ def test_the_counted_are_as_good_as_any():
     trainer.compile()
     _, metrics = trainer.run(trainer.initial_state(), 1)
     error = 0.7 / np.sqrt(batch_size)  # the deviation of a return is below 0.7
-    assert float(metrics.query_return_mean[0]) == pytest.approx(expected_return(), abs=4 * error)
+    assert float(metrics.query_return_mean[0, 0]) == pytest.approx(expected_return(), abs=4 * error)
 
 
 def test_a_rule_that_counts_whoever_comes_first_is_caught():
@@ -49,11 +48,11 @@ def test_a_rule_that_counts_whoever_comes_first_is_caught():
     episodes = WORKERS * EACH
     keys = jax.random.split(jax.random.key(1), episodes)
     params = POLICY.init(jax.random.key(0))
-    batch = rollout(EndsWhenGood(), POLICY, params, POLICY.init_normalizer(), keys, jnp.ones(episodes, bool), HORIZON)
-    durations = batch.lengths().astype(jnp.float32).reshape(WORKERS, EACH)
+    batch = play(EndsWhenGood(), POLICY, params, POLICY.init_normalizer(), keys, jnp.ones(episodes, bool), HORIZON)
+    durations = batch.lengths.astype(jnp.float32).reshape(WORKERS, EACH)
     counts = nigt_jax.rennala_round(durations, episodes // 10).counts
     counted = np.asarray(jnp.arange(EACH)[None, :] < counts[:, None]).ravel()
-    returns = np.asarray(batch.returns(), np.float64)
+    returns = np.asarray(batch.returns, np.float64)
     error = returns.std() / np.sqrt(counted.sum())
     assert abs(returns.mean() - expected_return()) < 4 * returns.std() / np.sqrt(episodes)
     assert abs(returns[counted].mean() - expected_return()) > 4 * error

@@ -6,27 +6,33 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from probes import EndsWhenGood, Quadratic
+from probes import EndsWhenGood, Quadratic, alone, dense, grouped, play
 
 from nigt_jax.clocks import FixedWork, play_round
 from nigt_jax.config import Noise, Workers, check_config
 from nigt_jax.estimators import policy_gradient, policy_gradient_sum
 from nigt_jax.methods import METHODS, QueryPoint, iterate
-from nigt_jax.rollout import rollout
 from nigt_jax.training._evaluate import evaluate
 from nigt_jax.training._state import make_parts, stream
 from nigt_jax.training._trainer import Trainer
 from nigt_jax.transforms import tree_norm
 
 
-def config(devices=1, spmd="pmap", estimator="leave_one_out", iterations=6, **method):
+def config(devices=1, spmd="pmap", estimator="leave_one_out", iterations=6, lanes=3, **method):
     return check_config(
         {
             "environment": {"name": "fast", "horizon": 4},
             "policy": {"hidden_sizes": [8]},
             "estimator": {"name": estimator, "discount": 0.9},
             "method": {"batch_size": 8, "momentum": 0.75, "learning_rate": 0.1, **method},
-            "training": {"iterations": iterations, "chunk": 3, "devices": devices, "spmd": spmd, "platform": "cpu"},
+            "training": {
+                "iterations": iterations,
+                "chunk": 3,
+                "devices": devices,
+                "spmd": spmd,
+                "lanes": lanes,
+                "platform": "cpu",
+            },
             "evaluation": {"episodes": 5},
         }
     )
@@ -38,12 +44,16 @@ def run(cfg, environment, rounds=6):
     state, rows = trainer.initial_state(), []
     for n in [cfg.training.chunk] * (rounds // cfg.training.chunk) + [rounds % cfg.training.chunk]:
         state, metrics = trainer.run(state, n)
-        rows.append(metrics)
+        rows.append(of_the_run(metrics))
     return trainer, state, jax.tree.map(lambda *m: np.concatenate(m), *rows)
 
 
+def of_the_run(metrics):
+    return jax.tree.map(lambda m: m[:, 0], metrics)
+
+
 def leaves(state):
-    is_key = lambda x: jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+    is_key = lambda x: jax.dtypes.issubdtype(np.result_type(x) if np.isscalar(x) else x.dtype, jax.dtypes.prng_key)
     return [np.asarray(jax.random.key_data(x) if is_key(x) else x) for x in jax.tree.leaves(state)]
 
 
@@ -52,9 +62,9 @@ def test_one_device_and_eight_agree(estimator):
     runs = [run(config(devices=d, estimator=estimator), EndsWhenGood()) for d in (1, 8)]
     for a, b in zip(leaves(runs[0][1]), leaves(runs[1][1]), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
-    for a, b in zip(jax.tree.leaves(runs[0][2]), jax.tree.leaves(runs[1][2]), strict=True):
+    for a, b in zip(*(jax.tree.leaves(m._replace(computed_steps=0)) for _, _, m in runs), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
-    evaluations = [trainer.evaluate(state) for trainer, state, _ in runs]
+    evaluations = [trainer.evaluate(state)[0] for trainer, state, _ in runs]
     assert evaluations[0] == pytest.approx(evaluations[1], rel=1e-4)
 
 
@@ -76,7 +86,7 @@ def test_rounds_equal_a_plain_loop(initial, per_gradient):
     environment, eta, alpha = Quadratic(), 0.25, 0.1
     trainer, state, metrics = run(cfg, environment)
     parts, settings = trainer._parts, trainer._settings
-    at = trainer.initial_state()
+    at = alone(trainer.initial_state())
     params, restore = jax.flatten_util.ravel_pytree(at.server.sent)
     theta = previous = np.asarray(params, np.float64)
     direction, normalizer, steps, seen = None, at.normalizer, 0, np.zeros(0)
@@ -84,20 +94,20 @@ def test_rounds_equal_a_plain_loop(initial, per_gradient):
         query = restore(jnp.asarray(theta + (1 - eta) / eta * (theta - previous), jnp.float32))
         episodes = (initial if t == 0 else 8) * per_gradient
         keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(at.key, t), jnp.arange(episodes))
-        batch = rollout(environment, parts.policy, query, normalizer, keys, jnp.ones(episodes, bool), 4)
-        factors = policy_gradient.coefficients((), batch, normalizer, settings.estimator, None)
-        total = policy_gradient_sum(parts.policy, query, normalizer, batch, factors)
+        batch = play(environment, parts.policy, query, normalizer, keys, jnp.ones(episodes, bool), 4)
+        factors = policy_gradient.coefficients((), batch, grouped(normalizer), settings.estimator, None)
+        total = alone(policy_gradient_sum(parts.policy, grouped(query), grouped(normalizer), batch, factors))
         gradient = np.asarray(jax.flatten_util.ravel_pytree(total)[0], np.float64) / episodes
         direction = gradient if direction is None else (1 - eta) * direction + eta * gradient
         previous, theta = theta, theta + alpha * direction / np.linalg.norm(direction)
-        seen = np.append(seen, np.asarray(batch.observation, np.float64))
+        seen = np.append(seen, np.asarray(dense(batch).observation, np.float64))
         mean, std = (jnp.asarray([x], jnp.float32) for x in (seen.mean(), seen.std()))
         normalizer = normalizer.replace(mean=mean, std=std)
-        steps += batch.lengths().sum()
+        steps += batch.lengths.sum()
         np.testing.assert_allclose(metrics.gradient_norm[t], np.linalg.norm(gradient), rtol=1e-3)
-        np.testing.assert_allclose(metrics.query_return_mean[t], batch.returns().mean(), rtol=1e-3)
+        np.testing.assert_allclose(metrics.query_return_mean[t], batch.returns.mean(), rtol=1e-3)
         assert metrics.gradients[t] == episodes // per_gradient
-    got = jax.flatten_util.ravel_pytree(iterate(METHODS["rennala_nigt"], state.server).params)[0]
+    got = jax.flatten_util.ravel_pytree(iterate(METHODS["rennala_nigt"], alone(state.server)).params)[0]
     np.testing.assert_allclose(got, theta, rtol=2e-3, atol=2e-4)
     assert metrics.env_steps.sum() == steps
 
@@ -105,11 +115,11 @@ def test_rounds_equal_a_plain_loop(initial, per_gradient):
 def test_the_statistics_of_a_round_are_frozen():
     """What a round sees teaches the next one: its own episodes are played with the old statistics."""
     trainer, state, _ = run(config(), Quadratic(), rounds=1)
-    fresh = trainer.initial_state()
+    fresh, state = alone(trainer.initial_state()), alone(state)
     assert float(state.normalizer.std[0]) != 1.0
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(fresh.key, 0), jnp.arange(8))
-    batch = rollout(Quadratic(), trainer._parts.policy, fresh.server.sent, fresh.normalizer, keys, jnp.ones(8, bool), 4)
-    np.testing.assert_allclose(state.normalizer.mean[0], batch.observation.mean(), rtol=1e-4)
+    batch = play(Quadratic(), trainer._parts.policy, fresh.server.sent, fresh.normalizer, keys, jnp.ones(8, bool), 4)
+    np.testing.assert_allclose(state.normalizer.mean[0], dense(batch).observation.mean(), rtol=1e-4)
 
 
 def test_simulated_time_and_counts():
@@ -119,7 +129,7 @@ def test_simulated_time_and_counts():
     expected = np.cumsum([finish[19], *[finish[7]] * 5] + h[-1])
     np.testing.assert_allclose(metrics.time.high + metrics.time.low, expected, rtol=1e-6)
     assert metrics.gradients.tolist() == [20, 8, 8, 8, 8, 8]
-    assert int(state.iteration) == 6
+    assert state.iteration.tolist() == [6]
 
 
 def test_nothing_compiles_after_the_first_chunk(caplog):
@@ -145,25 +155,26 @@ def test_the_state_is_donated():
 
 def test_only_an_iterate_is_evaluated():
     parts = make_parts(config(), Quadratic(), 1)
-    params, key = parts.policy.init(jax.random.key(0)), jax.random.key(1)
+    params, key = grouped(parts.policy.init(jax.random.key(0))), jax.random.key(1)
     for model in (params, QueryPoint(params)):
         with pytest.raises(TypeError):
-            evaluate(parts, 2, model, parts.policy.init_normalizer(), key)
+            evaluate(parts, 2, model, grouped(parts.policy.init_normalizer()), key)
 
 
 def test_evaluation_plays_the_iterate_from_the_same_keys():
     trainer, state, _ = run(config(devices=2, momentum=0.99), Quadratic())
-    parts, model = trainer._parts, iterate(METHODS["rennala_nigt"], state.server)
+    own = alone(state)
+    parts, model = trainer._parts, iterate(METHODS["rennala_nigt"], own.server)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(stream(1, "evaluation"), jnp.arange(5))
-    play = lambda params: rollout(Quadratic(), parts.policy, params, state.normalizer, keys, jnp.ones(5, bool), 4)
-    got = trainer.evaluate(state)
-    assert got["return_mean"] == pytest.approx(float(play(model.params).returns().mean()), rel=1e-4)
-    assert got["return_mean"] != pytest.approx(float(play(state.server.sent).returns().mean()), rel=1e-2)
-    assert trainer.evaluate(state) == got
+    of = lambda params: play(Quadratic(), parts.policy, params, own.normalizer, keys, jnp.ones(5, bool), 4).returns
+    (got,) = trainer.evaluate(state)
+    assert got["return_mean"] == pytest.approx(float(of(model.params).mean()), rel=1e-4)
+    assert got["return_mean"] != pytest.approx(float(of(own.server.sent).mean()), rel=1e-2)
+    assert trainer.evaluate(state) == [got]
 
 
 def test_equal_seeds_of_training_and_evaluation_share_no_key():
-    state = Trainer(config(), Quadratic()).initial_state()
+    state = alone(Trainer(config(), Quadratic()).initial_state())
     bits = lambda key: tuple(np.asarray(jax.random.key_data(key)).tolist())
     below = lambda key, n: [jax.random.fold_in(key, i) for i in range(n)]
     training = [*below(jax.random.key(1), 3), stream(1, "training"), *below(stream(1, "training"), 3)]
@@ -179,26 +190,26 @@ def test_weights_are_the_workers():
     parts = trainer._parts = trainer._parts._replace(method=only_first)
     trainer.compile()
     start = trainer.initial_state()
-    params, key = jax.device_get(start.server.sent), jax.random.fold_in(start.key, 0)
+    params, key = jax.device_get(alone(start.server.sent)), jax.random.fold_in(start.key[0], 0)
     _, metrics = trainer.run(start, 1)
-    clock = trainer._settings.clock
+    clock = alone(trainer._settings.clock)
     mine = int(play_round(clock, only_first.rule(8, 10), clock.begin(jax.random.key(0)))[0].counts[0])
     assert 1 < mine < 8
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(mine))
     fresh = parts.policy.init_normalizer()
-    batch = rollout(Quadratic(), parts.policy, params, fresh, keys, jnp.ones(mine, bool), 4)
-    factors = policy_gradient.coefficients((), batch, fresh, trainer._settings.estimator, None)
-    total = policy_gradient_sum(parts.policy, params, fresh, batch, factors)
-    np.testing.assert_allclose(metrics.gradient_norm[0], tree_norm(total) / mine, rtol=1e-4)
+    batch = play(Quadratic(), parts.policy, params, fresh, keys, jnp.ones(mine, bool), 4)
+    factors = policy_gradient.coefficients((), batch, grouped(fresh), trainer._settings.estimator, None)
+    total = alone(policy_gradient_sum(parts.policy, grouped(params), grouped(fresh), batch, factors))
+    np.testing.assert_allclose(metrics.gradient_norm[0, 0], tree_norm(total) / mine, rtol=1e-4)
 
 
 def test_a_round_that_the_clock_cannot_decide_is_reported():
     trainer = Trainer(config(), Quadratic())
-    never = dataclasses.replace(trainer._settings.clock, work=FixedWork(jnp.full(10, jnp.inf)))
+    never = dataclasses.replace(trainer._settings.clock, work=FixedWork(jnp.full((1, 10), jnp.inf)))
     trainer._settings = trainer._settings._replace(clock=never)
     trainer.compile()
     _, metrics = trainer.run(trainer.initial_state(), 1)
-    assert not metrics.complete[0]
+    assert not metrics.complete[0, 0]
 
 
 @pytest.mark.parametrize("method", ["malenia_nigt", "synchronous_nigt", "m_synchronous_nigt"])
@@ -208,7 +219,7 @@ def test_every_rule_on_one_device_and_on_four(method):
     cfg = [config(devices=d, name=method, batch_size=batch_size) for d in (1, 4)]
     cfg = [dataclasses.replace(c, workers=Workers(count=5, noise=Noise(family="exponential"))) for c in cfg]
     (_, a, first), (_, b, second) = (run(c, EndsWhenGood(), rounds=4) for c in cfg)
-    for x, y in zip(leaves((a, first)), leaves((b, second)), strict=True):
+    for x, y in zip(*(leaves((s, m._replace(computed_steps=0))) for s, m in ((a, first), (b, second))), strict=True):
         np.testing.assert_allclose(x, y, rtol=2e-4, atol=2e-5)
     assert first.complete.all()
     each = {"malenia_nigt": None, "synchronous_nigt": 10, "synchronous_pg": 10}.get(method, batch_size)
@@ -221,6 +232,7 @@ def test_masking_is_packing_with_more_to_compute():
     for layout in ("packed", "masked"):
         cfg = config(devices=2, estimator="return_to_go", name="malenia_nigt", trajectories_per_gradient=2)
         cfg = dataclasses.replace(cfg, training=dataclasses.replace(cfg.training, layout=layout))
-        both.append(run(cfg, EndsWhenGood(), rounds=3)[1:])
+        _, state, metrics = run(cfg, EndsWhenGood(), rounds=3)
+        both.append((state, metrics._replace(computed_steps=0)))
     for a, b in zip(leaves(both[0]), leaves(both[1]), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)

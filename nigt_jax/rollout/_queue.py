@@ -1,0 +1,256 @@
+"""The trajectory queue: a fixed number of lanes, and a lane whose episode ends takes the next one that waits.
+
+A masked scan over the horizon computes what comes after an episode's end, too; early in training that is most of it.
+Here lanes stay busy until nobody waits any more. The whole set of episodes is played to its end, and an episode depends
+on its own key alone, so neither the lanes nor the order decide which episodes there are, or how they go.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from nigt_jax.rollout._policy import Policy
+from nigt_jax.rollout._variation import Variation, Varied
+
+
+class Tasks(NamedTuple):
+    """Episodes to play, and by what. They come in groups of equal size, and every group has its own policy.
+
+    Attributes:
+      keys: one an episode; it decides the episode's start and its actions.
+      active: those that are False are not played.
+      params: of the policy of each group; leaves have a leading axis of groups.
+      normalizer: its observation statistics, likewise.
+      variation: how each episode's environment differs, leaves [episodes]; None where none does.
+    """
+
+    keys: Key[Array, " episodes"]
+    active: Bool[Array, " episodes"]
+    params: Any
+    normalizer: Any
+    variation: Variation | None
+
+
+class Outcomes(NamedTuple):
+    """How the episodes went; zero for those that were not played.
+
+    Attributes:
+      returns: undiscounted.
+      lengths: in steps.
+      diverged: whether the physics ended it with a number that is not finite.
+      row: when it began, in steps of its lane.
+      lane: where it was played.
+      computed_steps: that the lanes made until all was over, idle ones included; a scalar.
+    """
+
+    returns: Float[Array, " episodes"]
+    lengths: Int[Array, " episodes"]
+    diverged: Bool[Array, " episodes"]
+    row: Int[Array, " episodes"]
+    lane: Int[Array, " episodes"]
+    computed_steps: Int[Array, ""]
+
+
+class Step(NamedTuple):
+    """What happened in every lane in one step; zeros where a lane is idle."""
+
+    observation: Float[Array, "lanes obs"]
+    pre_tanh: Float[Array, "lanes action"]
+    reward: Float[Array, " lanes"]
+
+
+class _Lanes(NamedTuple):
+    """What every lane is doing; all leaves have a leading axis of lanes.
+
+    Attributes:
+      column: its number, whatever lanes are left beside it.
+      busy: whether it has an episode.
+      episode: which.
+      time: steps of it that are done.
+      earned: its return so far.
+      key: of its actions.
+      state: of the environment.
+      variation: of the environment; None where none differs.
+      policy: (params, normalizer) of its group; () where there is only one group.
+    """
+
+    column: Int[Array, " lanes"]
+    busy: Bool[Array, " lanes"]
+    episode: Int[Array, " lanes"]
+    time: Int[Array, " lanes"]
+    earned: Float[Array, " lanes"]
+    key: Key[Array, " lanes"]
+    state: Any
+    variation: Any
+    policy: Any
+
+
+class _Play(NamedTuple):
+    """A set of episodes under way: rows and steps done, episodes taken so far, lanes, what is over, and the record."""
+
+    row: Int[Array, ""]
+    computed: Int[Array, ""]
+    taken: Int[Array, ""]
+    lanes: _Lanes
+    outcomes: Outcomes
+    record: Any
+
+
+Write = Callable[[Any, Int[Array, ""], Int[Array, " lanes"] | None, Step], Any]
+"""(record, row, columns, step) to the record with the step in it; the columns are None where a step has all of them."""
+
+
+def most_rows(episodes: int, lanes: int, horizon: int) -> int:
+    """A bound on the rows: whoever begins last has seen all lanes busy with the other episodes until then."""
+    return horizon + (episodes - 1) * horizon // lanes
+
+
+def play(
+    environment: Any, policy: Policy, tasks: Tasks, horizon: int, widths: tuple[int, ...], write: Write, record: Any
+) -> tuple[Outcomes, Any]:
+    """Plays all active episodes, each until it ends or has `horizon` steps.
+
+    A step whose reward or next observation is not finite ends its episode and earns nothing: to the policy such a
+    state is one that ends the episode, so the gradient stays that of a well-defined problem.
+
+    Args:
+      environment: a Brax environment (reset, step), without wrappers: they would reset to a cached state.
+      policy: what acts.
+      tasks: the episodes.
+      horizon: length at which an episode is cut, in environment steps.
+      widths: numbers of lanes, descending. The first is that of the queue; once nobody waits and no more lanes are
+        busy than the next width, the last episodes are played in as many.
+      write: called with every step.
+      record: what it starts with.
+
+    Returns:
+      How the episodes went, and the record.
+    """
+    reset_keys, action_keys = jax.vmap(lambda k: tuple(jax.random.split(k)))(tasks.keys)
+    where = lambda v: environment if v is None else Varied(environment, v)
+    pool = jax.vmap(permissive(lambda v, key: where(v).reset(key)))(tasks.variation, reset_keys)
+    step = jax.vmap(permissive(lambda v, s, a: where(v).step(s, a)))
+    act = _actor(policy, tasks)
+    order, number = jnp.argsort(~tasks.active, stable=True), tasks.active.sum(dtype=jnp.int32)
+    episodes_of_a_group = tasks.keys.shape[0] // _groups(tasks)
+
+    def begin(column: Array, place: Int[Array, " lanes"]) -> _Lanes:
+        """Lanes at the start of the episodes in these places of the order."""
+        episode = order[jnp.minimum(place, order.size - 1)]
+        at = lambda tree, index: jax.tree.map(lambda x: x[index], tree)
+        shared = _groups(tasks) == 1
+        group = () if shared else at((tasks.params, tasks.normalizer), episode // episodes_of_a_group)
+        return _Lanes(
+            column=column,
+            busy=place < number,
+            episode=episode,
+            time=jnp.zeros_like(episode),
+            earned=jnp.zeros(episode.shape),
+            key=action_keys[episode],
+            state=at(pool, episode),
+            variation=at(tasks.variation, episode),
+            policy=group,
+        )
+
+    def advance(now: _Play, columns: Int[Array, " lanes"] | None) -> tuple[_Play, Bool[Array, " lanes"]]:
+        """One step of every lane, and which episodes it has ended."""
+        lanes = now.lanes
+        observation = jnp.where(lanes.busy[:, None], lanes.state.obs, 0)
+        pre_tanh = act(lanes.policy, observation, jax.vmap(jax.random.fold_in)(lanes.key, lanes.time))
+        state = step(lanes.variation, lanes.state, jnp.tanh(pre_tanh))
+        finite = jnp.isfinite(state.reward) & jnp.all(jnp.isfinite(state.obs), axis=-1)
+        reward = jnp.where(lanes.busy & finite, state.reward, 0)
+        time = lanes.time + 1
+        ended = lanes.busy & ((state.done > 0) | ~finite | (time == horizon))
+        made = Step(observation, jnp.where(lanes.busy[:, None], pre_tanh, 0), reward)
+        record = write(now.record, now.row, columns, made)
+        lanes = lanes._replace(state=state, time=time, earned=lanes.earned + reward)
+        over = lambda outcomes: _note(outcomes, lanes, ended, ended & ~finite, now.row)
+        outcomes = jax.lax.cond(jnp.any(ended), over, lambda outcomes: outcomes, now.outcomes)
+        return _Play(now.row + 1, now.computed + lanes.busy.size, now.taken, lanes, outcomes, record), ended
+
+    def refill(now: _Play, ended: Bool[Array, " lanes"]) -> _Play:
+        """The next episodes for the lanes whose episodes have ended."""
+        place = jnp.where(ended, now.taken + jnp.cumsum(ended) - 1, number)
+        fresh = begin(now.lanes.column, place)
+        lanes = jax.tree.map(lambda new, old: _where(fresh.busy, new, old), fresh, now.lanes)
+        lanes = lanes._replace(busy=fresh.busy | (now.lanes.busy & ~ended))
+        return now._replace(lanes=lanes, taken=now.taken + fresh.busy.sum(dtype=jnp.int32))
+
+    def queue(now: _Play) -> _Play:
+        now, ended = advance(now, None)
+        return jax.lax.cond(jnp.any(ended), refill, lambda now, ended: now, now, ended)
+
+    def finish(now: _Play) -> _Play:
+        now, ended = advance(now, now.lanes.column)
+        return now._replace(lanes=now.lanes._replace(busy=now.lanes.busy & ~ended))
+
+    first, *narrower = widths
+    lanes = begin(jnp.arange(first), jnp.arange(first))
+    zero = jnp.zeros([], jnp.int32)
+    now = _Play(zero, zero, lanes.busy.sum(dtype=jnp.int32), lanes, _nothing(order.size), record)
+    for body, width in zip([queue, *[finish] * len(narrower)], [*narrower, 0], strict=True):
+        few = lambda now, width=width: (now.taken >= number) & (now.lanes.busy.sum() <= width)
+        now = jax.lax.while_loop(lambda now, few=few: ~few(now), body, now)
+        now = now._replace(lanes=_only_busy(now.lanes, width)) if width else now
+    return now.outcomes._replace(computed_steps=now.computed), now.record
+
+
+def permissive(function: Any) -> Any:
+    """An environment's own code is not held to strict promotion of ranks and dtypes; ours around it still is."""
+
+    def call(*args: Any) -> Any:
+        with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+            return function(*args)
+
+    return call
+
+
+def _groups(tasks: Tasks) -> int:
+    return jax.tree.leaves(tasks.params)[0].shape[0]
+
+
+def _actor(policy: Policy, tasks: Tasks) -> Callable[..., Float[Array, "lanes action"]]:
+    """(policies of the lanes, observations, keys) to samples before tanh; one policy for all is applied at once."""
+    if _groups(tasks) == 1:
+        params, normalizer = jax.tree.map(lambda x: x[0], (tasks.params, tasks.normalizer))
+        together = jax.vmap(policy.sample, (None, None, 0, 0))
+        return lambda _, observation, keys: together(params, normalizer, observation, keys)
+    apart = jax.vmap(policy.sample)
+    return lambda own, observation, keys: apart(*own, observation, keys)
+
+
+def _note(
+    outcomes: Outcomes, lanes: _Lanes, ended: Bool[Array, " lanes"], diverged: Bool[Array, " lanes"], row: Array
+) -> Outcomes:
+    """The outcomes with those of the episodes that end in this row."""
+    episode = jnp.where(ended, lanes.episode, outcomes.returns.size)
+    put = lambda column, values: column.at[episode].set(values, mode="drop")
+    return Outcomes(
+        returns=put(outcomes.returns, lanes.earned),
+        lengths=put(outcomes.lengths, lanes.time),
+        diverged=put(outcomes.diverged, diverged),
+        row=put(outcomes.row, row + 1 - lanes.time),
+        lane=put(outcomes.lane, lanes.column),
+        computed_steps=outcomes.computed_steps,
+    )
+
+
+def _nothing(episodes: int) -> Outcomes:
+    whole = jnp.zeros(episodes, jnp.int32)
+    return Outcomes(jnp.zeros(episodes), whole, jnp.zeros(episodes, bool), whole, whole, jnp.zeros([], jnp.int32))
+
+
+def _only_busy(lanes: _Lanes, width: int) -> _Lanes:
+    """The busy lanes, `width` of them at most, and idle ones that are written nowhere to make up the number."""
+    index = jnp.nonzero(lanes.busy, size=width, fill_value=0)[0]
+    there = jnp.arange(width) < lanes.busy.sum()
+    kept = jax.tree.map(lambda x: x[index], lanes)
+    return kept._replace(busy=there, column=jnp.where(there, kept.column, lanes.busy.size))
+
+
+def _where(condition: Bool[Array, " lanes"], new: Array, old: Array) -> Array:
+    return jnp.where(condition.reshape(-1, *[1] * (new.ndim - 1)), new, old)
