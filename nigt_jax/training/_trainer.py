@@ -12,6 +12,7 @@ from nigt_jax.config import Config
 from nigt_jax.methods import ArrivalMethod, iterate
 from nigt_jax.rollout import make_environment
 from nigt_jax.training._arrivals import run_arrivals
+from nigt_jax.training._endless import what_never_ends
 from nigt_jax.training._evaluate import evaluate, summarise
 from nigt_jax.training._round import RoundMetrics, run_chunk
 from nigt_jax.training._spmd import Spmd, claim_devices, keep_compiled_programs
@@ -77,6 +78,16 @@ class Trainer:
         number = self._spmd.replicate(jnp.asarray(rounds, jnp.int32))
         state, metrics = self._chunk(state, self._settings, number)
         return state, jax.tree.map(lambda m: m[:rounds], jax.device_get(metrics))
+
+    def what_never_ends(self, clock: Any, iteration: int, ended: int) -> str:
+        """One clause on the round that never ends, and the workers it waits for.
+
+        Args:
+          clock: that of the state at `iteration`, on the host.
+          iteration: rounds done by then.
+          ended: rounds that ended after it.
+        """
+        return what_never_ends(self._parts.method, self._settings, clock, iteration, ended)
 
     def evaluate(self, state: TrainState) -> dict[str, float]:
         """Return of the iterate, as a record has it: ``return_mean``, ``return_std``, ``episode_length_mean``."""
