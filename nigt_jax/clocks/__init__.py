@@ -3,6 +3,7 @@
 from nigt_jax.clocks._arrivals import ArrivalState, begin_arrivals, next_arrival
 from nigt_jax.clocks._build import make_clock, power_law
 from nigt_jax.clocks._clock import Clock, ClockState, exchange_time, finishing_times, play_round
+from nigt_jax.clocks._endless import NeverEnds, never_comes, never_ends
 from nigt_jax.clocks._rounds import Round, malenia_round, rennala_round, synchronous_round
 from nigt_jax.clocks._rules import Rule, m_synchronous_rule, malenia_rule, rennala_rule, synchronous_rule
 from nigt_jax.clocks._speed import Speed
@@ -14,6 +15,7 @@ __all__ = [
     "Clock",
     "ClockState",
     "FixedWork",
+    "NeverEnds",
     "Round",
     "Rule",
     "SimulatedTime",
@@ -26,6 +28,8 @@ __all__ = [
     "make_clock",
     "malenia_round",
     "malenia_rule",
+    "never_comes",
+    "never_ends",
     "next_arrival",
     "play_round",
     "power_law",

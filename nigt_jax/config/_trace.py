@@ -7,13 +7,15 @@ from typing import Any
 
 from nigt_jax.errors import UserError
 
+_COLUMNS = ("worker", "duration")
+
 
 def read_trace(path: str, workers: int) -> list[list[float]]:
     """The times of each worker's consecutive gradients, in the order of the file.
 
     Args:
-      path: a CSV file with a header, or a Parquet file (needs pyarrow): columns ``worker`` (1, 2, ...) and ``duration``
-        (above 0, in time units), a row for every gradient; other columns are not read.
+      path: a CSV file with a header, or a Parquet file (``*.parquet``, needs pyarrow): columns ``worker`` (1, 2, ...)
+        and ``duration`` (above 0, in time units), a row for every gradient; other columns are not read.
       workers: how many there are; each needs at least one row.
 
     Returns:
@@ -26,14 +28,14 @@ def read_trace(path: str, workers: int) -> list[list[float]]:
     rows: list[list[float]] = [[] for _ in range(workers)]
     for number, (worker, duration) in enumerate(_columns(path, where), 1):
         try:
-            index, time = int(worker), float(duration)
+            index, time = float(worker), float(duration)
         except (TypeError, ValueError):
             raise UserError(f"{where}: row {number}: got {worker!r}, {duration!r}, allowed: two numbers") from None
-        if not 1 <= index <= workers:
-            raise UserError(f"{where}: row {number}: got worker {index}, allowed: 1 to {workers}")
+        if not (1 <= index <= workers and index.is_integer()):
+            raise UserError(f"{where}: row {number}: got worker {worker}, allowed: 1 to {workers}")
         if not (1e-37 < time < 1e37 and math.isfinite(time)):
             raise UserError(f"{where}: row {number}: got duration {time}, allowed: above 0 and finite")
-        rows[index - 1].append(time)
+        rows[int(index) - 1].append(time)
     silent = [i + 1 for i, row in enumerate(rows) if not row]
     if silent:
         raise UserError(f"{where}: has no row of worker {silent[0]}, allowed: at least one for each of {workers}")
@@ -44,17 +46,19 @@ def _columns(path: str, where: str) -> list[tuple[Any, Any]]:
     try:
         table = _parquet(path) if path.endswith(".parquet") else _csv(path)
     except ModuleNotFoundError:
-        raise UserError(f"{where}: reading Parquet needs pyarrow, which is not installed; or give a CSV file") from None
+        raise UserError(
+            f"{where}: Parquet needs pyarrow, which is not there; pip install 'nigt_jax[parquet]', or give a CSV file"
+        ) from None
     except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
         raise UserError(f"{where}: cannot be read: {reason}") from None
-    if not {"worker", "duration"} <= table.keys():
+    if not table.keys() >= set(_COLUMNS):
         raise UserError(f"{where}: got columns {', '.join(table) or 'none'}, allowed: worker and duration among them")
-    return list(zip(table["worker"], table["duration"], strict=True))
+    return list(zip(*(table[name] for name in _COLUMNS), strict=True))
 
 
 def _csv(path: str) -> dict[str, list[Any]]:
-    with Path(path).open(newline="", encoding="utf-8") as file:
+    with Path(path).open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a mark at the beginning
         reader = csv.DictReader(file)
         rows = list(reader)
     return {name: [row[name] for row in rows] for name in reader.fieldnames or ()}
@@ -63,5 +67,8 @@ def _csv(path: str) -> dict[str, list[Any]]:
 def _parquet(path: str) -> dict[str, list[Any]]:
     from pyarrow import parquet
 
-    wanted = {"worker", "duration"}
-    return parquet.read_table(path, columns=[c for c in parquet.read_schema(path).names if c in wanted]).to_pydict()
+    with Path(path).open("rb") as source:
+        file = parquet.ParquetFile(source)
+        names = file.schema_arrow.names
+        wanted = file.read([name for name in names if name in _COLUMNS]).to_pydict()
+    return {name: wanted.get(name, []) for name in names}

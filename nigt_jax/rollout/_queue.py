@@ -5,6 +5,7 @@ Here lanes stay busy until nobody waits any more. The whole set of episodes is p
 on its own key alone, so neither the lanes nor the order decide which episodes there are, or how they go.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -43,7 +44,6 @@ class Outcomes(NamedTuple):
       diverged: whether the physics ended it with a number that is not finite.
       row: when it began, in steps of its lane.
       lane: where it was played.
-      computed_steps: that the lanes made until all was over, idle ones included; a scalar.
     """
 
     returns: Float[Array, " episodes"]
@@ -51,7 +51,6 @@ class Outcomes(NamedTuple):
     diverged: Bool[Array, " episodes"]
     row: Int[Array, " episodes"]
     lane: Int[Array, " episodes"]
-    computed_steps: Int[Array, ""]
 
 
 class Step(NamedTuple):
@@ -110,7 +109,7 @@ def most_rows(episodes: int, lanes: int, horizon: int) -> int:
 
 def play(
     environment: Any, policy: Policy, tasks: Tasks, horizon: int, widths: tuple[int, ...], write: Write, record: Any
-) -> tuple[Outcomes, Any]:
+) -> tuple[Outcomes, Int[Array, ""], Any]:
     """Plays all active episodes, each until it ends or has `horizon` steps.
 
     A step whose reward or next observation is not finite ends its episode and earns nothing: to the policy such a
@@ -127,7 +126,7 @@ def play(
       record: what it starts with.
 
     Returns:
-      How the episodes went, and the record.
+      How the episodes went; the steps that all lanes have made, idle ones included; and the record.
     """
     reset_keys, action_keys = jax.vmap(lambda k: tuple(jax.random.split(k)))(tasks.keys)
     where = lambda v: environment if v is None else Varied(environment, v)
@@ -193,10 +192,9 @@ def play(
     zero = jnp.zeros([], jnp.int32)
     now = _Play(zero, zero, lanes.busy.sum(dtype=jnp.int32), lanes, _nothing(order.size), record)
     for body, width in zip([queue, *[finish] * len(narrower)], [*narrower, 0], strict=True):
-        few = lambda now, width=width: (now.taken >= number) & (now.lanes.busy.sum() <= width)
-        now = jax.lax.while_loop(lambda now, few=few: ~few(now), body, now)
+        now = jax.lax.while_loop(functools.partial(_many, number, width), body, now)
         now = now._replace(lanes=_only_busy(now.lanes, width)) if width else now
-    return now.outcomes._replace(computed_steps=now.computed), now.record
+    return now.outcomes, now.computed, now.record
 
 
 def permissive(function: Any) -> Any:
@@ -215,12 +213,12 @@ def _groups(tasks: Tasks) -> int:
 
 def _actor(policy: Policy, tasks: Tasks) -> Callable[..., Float[Array, "lanes action"]]:
     """(policies of the lanes, observations, keys) to samples before tanh; one policy for all is applied at once."""
-    if _groups(tasks) == 1:
-        params, normalizer = jax.tree.map(lambda x: x[0], (tasks.params, tasks.normalizer))
-        together = jax.vmap(policy.sample, (None, None, 0, 0))
-        return lambda _, observation, keys: together(params, normalizer, observation, keys)
-    apart = jax.vmap(policy.sample)
-    return lambda own, observation, keys: apart(*own, observation, keys)
+    if _groups(tasks) > 1:
+        apart = jax.vmap(policy.sample)
+        return lambda own, observation, keys: apart(*own, observation, keys)
+    params, normalizer = jax.tree.map(lambda x: x[0], (tasks.params, tasks.normalizer))
+    together = jax.vmap(policy.sample, (None, None, 0, 0))
+    return lambda own, observation, keys: together(params, normalizer, observation, keys)
 
 
 def _note(
@@ -235,13 +233,12 @@ def _note(
         diverged=put(outcomes.diverged, diverged),
         row=put(outcomes.row, row + 1 - lanes.time),
         lane=put(outcomes.lane, lanes.column),
-        computed_steps=outcomes.computed_steps,
     )
 
 
 def _nothing(episodes: int) -> Outcomes:
     whole = jnp.zeros(episodes, jnp.int32)
-    return Outcomes(jnp.zeros(episodes), whole, jnp.zeros(episodes, bool), whole, whole, jnp.zeros([], jnp.int32))
+    return Outcomes(jnp.zeros(episodes), whole, jnp.zeros(episodes, bool), whole, whole)
 
 
 def _only_busy(lanes: _Lanes, width: int) -> _Lanes:
@@ -250,6 +247,11 @@ def _only_busy(lanes: _Lanes, width: int) -> _Lanes:
     there = jnp.arange(width) < lanes.busy.sum()
     kept = jax.tree.map(lambda x: x[index], lanes)
     return kept._replace(busy=there, column=jnp.where(there, kept.column, lanes.busy.size))
+
+
+def _many(number: Int[Array, ""], width: int, now: _Play) -> Bool[Array, ""]:
+    """Whether somebody still waits, or more than `width` lanes are busy."""
+    return (now.taken < number) | (now.lanes.busy.sum() > width)
 
 
 def _where(condition: Bool[Array, " lanes"], new: Array, old: Array) -> Array:

@@ -42,6 +42,7 @@ class Trajectories(NamedTuple):
       horizon: length at which an episode was cut.
       groups: how many.
       outcomes: of each episode; the length of one that was not played, or does not count, is 0.
+      computed_steps: that all lanes have made, idle ones included.
       observation: of each row, as the environment gave it, before the action.
       pre_tanh: the sample u whose tanh was the action.
       reward: undiscounted.
@@ -50,6 +51,7 @@ class Trajectories(NamedTuple):
     horizon: int
     groups: int
     outcomes: Outcomes
+    computed_steps: Int[Array, ""]
     observation: Float[Array, "rows lanes obs"]
     pre_tanh: Float[Array, "rows lanes action"]
     reward: Float[Array, "rows lanes"]
@@ -66,9 +68,8 @@ class Trajectories(NamedTuple):
 
     def only(self, counted: Bool[Array, " episodes"]) -> "Trajectories":
         """The same without some of them: those are as if they had never begun."""
-        of_each = self.outcomes._replace(computed_steps=())
-        kept = jax.tree.map(lambda x: jnp.where(counted, x, jnp.zeros_like(x)), of_each)
-        return self._replace(outcomes=kept._replace(computed_steps=self.outcomes.computed_steps))
+        kept = jax.tree.map(lambda x: jnp.where(counted, x, jnp.zeros_like(x)), self.outcomes)
+        return self._replace(outcomes=kept)
 
     def alive(self) -> Bool[Array, "time episodes"]:
         """Whether an episode has such a step; `time` is the horizon."""
@@ -133,13 +134,15 @@ def rollout(
         pre_tanh=jnp.zeros((rows, lanes, environment.action_size)),
         reward=jnp.zeros((rows, lanes)),
     )
-    outcomes, record = play(environment, policy, tasks, horizon, widths, _write, empty)
-    return Trajectories(horizon, jax.tree.leaves(tasks.params)[0].shape[0], outcomes, *record)
+    outcomes, computed_steps, record = play(environment, policy, tasks, horizon, widths, _write, empty)
+    return Trajectories(horizon, jax.tree.leaves(tasks.params)[0].shape[0], outcomes, computed_steps, *record)
 
 
-def play_only(environment: Any, policy: Policy, tasks: Tasks, horizon: int, widths: tuple[int, ...]) -> Outcomes:
-    """Plays episodes and keeps no step of them: see :func:`play`."""
-    return play(environment, policy, tasks, horizon, widths, lambda *_: (), ())[0]
+def play_only(
+    environment: Any, policy: Policy, tasks: Tasks, horizon: int, widths: tuple[int, ...]
+) -> tuple[Outcomes, Int[Array, ""]]:
+    """Plays episodes and keeps no step of them: how they went, and the steps that all lanes have made."""
+    return play(environment, policy, tasks, horizon, widths, lambda *_: (), ())[:2]
 
 
 def one_policy(

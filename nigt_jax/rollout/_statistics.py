@@ -20,7 +20,7 @@ class Seen(NamedTuple):
       deviation: likewise; of the population.
     """
 
-    count: Int[Array, "*groups"]
+    count: Int[Array, "*groups"]  # type: ignore[assignment]  # shadows tuple.count
     mean: Float[Array, "*groups obs"]
     deviation: Float[Array, "*groups obs"]
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from nigt_jax.simulation._noise import batch_needed, direction_noise, newest_weight
 
 if TYPE_CHECKING:
+    from nigt_jax.clocks import NeverEnds
     from nigt_jax.simulation._answer import Answer, Choice, answer
     from nigt_jax.simulation._arrivals import play_arrivals
     from nigt_jax.simulation._compare import Comparison, compare
-    from nigt_jax.simulation._figures import Figures, NeverEnds
+    from nigt_jax.simulation._figures import Figures
     from nigt_jax.simulation._picture import draw
     from nigt_jax.simulation._platform import use_cpu
     from nigt_jax.simulation._save import to_json

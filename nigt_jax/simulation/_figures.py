@@ -2,29 +2,8 @@
 
 import dataclasses
 
+from nigt_jax.clocks import NeverEnds
 from nigt_jax.simulation._theory import Bounds
-
-
-@dataclasses.dataclass(frozen=True)
-class NeverEnds:
-    """A round that waits for ever.
-
-    Attributes:
-      round: its number, from 1.
-      waits_for: workers, numbered from 1, that never answer again; the one that has done least comes first. Empty where
-        the round only takes longer than a float32 can say.
-    """
-
-    round: int
-    waits_for: tuple[int, ...]
-
-    def __str__(self) -> str:
-        """One clause."""
-        if not self.waits_for:
-            return f"round {self.round} never ends: no float32 holds its time"
-        some, more = ", ".join(map(str, self.waits_for[:3])), len(self.waits_for) - 3
-        who = f"{'workers' if len(self.waits_for) > 1 else 'worker'} {some}" + (f" and {more} more" if more > 0 else "")
-        return f"round {self.round} never ends: it waits for {who}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

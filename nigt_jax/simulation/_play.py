@@ -8,20 +8,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from nigt_jax.clocks import (
     Clock,
     ClockState,
-    FixedWork,
+    NeverEnds,
     Round,
     Rule,
     exchange_time,
-    finishing_times,
+    never_ends,
     play_round,
     to_float,
 )
-from nigt_jax.simulation._figures import NeverEnds
 
 _LENGTH, _TABLE = 50, 2**22  # rounds in one call; counts that are in memory at once
 
@@ -85,7 +84,7 @@ def play(clock: Clock, rule: Rule, weigh: Weigh, rounds: int, key: PRNGKeyArray)
         parts.append(_summary(rows, done, clock))
         left -= done
         if done < wanted:
-            never = NeverEnds(rounds - left + 1, waited_for(clock, rule, state))
+            never = never_ends(clock, rule, state, rounds - left + 1)
     join = lambda name: np.concatenate([part[name] for part in parts])
     total = lambda name: np.sum([part[name] for part in parts], axis=0)
     return Played(
@@ -149,43 +148,3 @@ def _summary(rows: _Row, done: int, clock: Clock) -> dict[str, Any]:
         "counted": rows.counted.counts.sum(axis=0, dtype=np.int64),
         "discarded": rows.counted.discarded.sum(axis=0, dtype=np.int64),
     }
-
-
-def waited_for(clock: Clock, rule: Rule, state: ClockState) -> tuple[int, ...]:
-    """Who keeps a round from ending: workers from 1 that never answer again and have done less than their share.
-
-    Args:
-      clock: on which the round that begins with `state` never ends.
-      rule: of the round.
-      state: when it begins.
-    """
-    silent = _silent(clock)
-    share = getattr(rule, "share", None)
-    enough = np.iinfo(np.int32).max if share is None else int(share)
-    finished = np.zeros(clock.workers, np.int32)
-    since, waiting = state.start, silent
-    while waiting.any():  # what a silent worker still finishes is finite
-        times = times_of(clock, state, jnp.asarray(finished), since, clock.window)
-        new = np.isfinite(jax.device_get(times.high)).sum(axis=1, dtype=np.int32)
-        finished = finished + np.where(waiting, new, 0)
-        since = jax.tree.map(lambda x: x[:, -1], times)
-        waiting = waiting & (new == times.high.shape[1]) & (finished < enough)
-    late = np.flatnonzero(silent & (finished < enough))
-    return tuple(int(i) + 1 for i in late[np.argsort(finished[late], kind="stable")])
-
-
-times_of = functools.partial(jax.jit, static_argnames="window")(finishing_times)
-
-
-def _silent(clock: Clock) -> Bool[np.ndarray, " workers"]:
-    """Workers that from some time on do nothing for ever."""
-    silent = np.zeros(clock.workers, bool)
-    if isinstance(clock.work, FixedWork):
-        silent |= ~np.isfinite(np.asarray(clock.work.mean))
-    if clock.speed is not None:
-        begin, value, period = (np.asarray(x) for x in clock.speed)
-        if np.isinf(period):
-            silent |= value[:, -1] == 0
-        else:
-            silent |= (value * np.diff(begin, axis=1, append=period)).sum(axis=1) == 0
-    return silent

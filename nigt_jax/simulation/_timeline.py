@@ -1,10 +1,12 @@
 """What every worker does when, in the first rounds of a method: the numbers behind the picture."""
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
@@ -14,15 +16,16 @@ from nigt_jax.clocks import (
     Round,
     Rule,
     exchange_time,
+    finishing_times,
     make_clock,
+    never_ends,
     to_float,
 )
 from nigt_jax.config import Config
 from nigt_jax.methods import RoundMethod
 from nigt_jax.simulation._arrivals import play_arrivals, tolerated
 from nigt_jax.simulation._compare import MOST_WORKERS, kinds
-from nigt_jax.simulation._figures import NeverEnds
-from nigt_jax.simulation._play import clock_key, play_one, times_of, waited_for
+from nigt_jax.simulation._play import clock_key, play_one
 
 ACTIVITIES = ("counted", "under way", "discarded", "waiting", "communicating", "silent")
 _MOST_SHOWN = 30  # workers
@@ -119,11 +122,11 @@ def _rounds(
         window = 1 << (least - 1).bit_length()  # of few sizes, since each is another program
         if window * clock.workers > _MOST_TIMES:
             return None
-        times = _absolute(times_of(clock, state, jnp.zeros(clock.workers, jnp.int32), state.start, window))
+        times = _absolute(_times_of(clock, state, jnp.zeros(clock.workers, jnp.int32), state.start, window))
         never: tuple[int, ...] = ()
         if not round.complete:
-            never, round = waited_for(clock, rule, state), _cut(rule, times)
-            note = str(NeverEnds(number, never))
+            endless, round = never_ends(clock, rule, state, number), _cut(rule, times)
+            never, note = endless.waits_for, str(endless)
         one = _RoundBars(clock, round, times, _absolute(state.start), _absolute(after.start), never)
         now = to_float(state.now)
         for i in map(int, shown):
@@ -142,6 +145,9 @@ def _rounds(
         "end": end,
         "note": note,
     }
+
+
+_times_of = functools.partial(jax.jit, static_argnames="window")(finishing_times)
 
 
 def _absolute(pair: Any) -> Float[np.ndarray, "*shape"]:

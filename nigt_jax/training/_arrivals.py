@@ -48,11 +48,13 @@ class _Delivered(NamedTuple):
       gradient: of each, a tree like the parameters.
       seen: observations of each.
       outcomes: of its episodes, leaves [places, trajectories per gradient].
+      computed_steps: that the lanes made for all of them, noted with the first one of each device.
     """
 
     gradient: Any
     seen: Seen
     outcomes: Outcomes
+    computed_steps: Int[Array, " places"]
 
 
 def run_arrivals(
@@ -78,7 +80,7 @@ def run_arrivals(
         block, clock, waits = jax.vmap(schedule)(settings, state, first + rounds)
         delivered, episodes = _deliver(parts, settings, state, block)
         rows = jnp.where(block.taken, block.number - first[:, None], length)  # those of empty places are dropped
-        metrics = jax.vmap(_report)(metrics, block, delivered.outcomes, rows)
+        metrics = jax.vmap(_report)(metrics, block, delivered, rows)
         absorb = functools.partial(_absorb, parts, episodes)
         state, norms = jax.vmap(absorb)(settings, state._replace(clock=clock), block, delivered)
         add = jax.vmap(lambda column, row, norm: column.at[row].add(norm, mode="drop"))
@@ -144,24 +146,16 @@ def _deliver(parts: Parts, settings: Settings, state: TrainState, block: _Block)
     batch = rollout(parts.environment, parts.policy, tasks, parts.horizon, parts.widths)
     tuned = jax.tree.map(lambda x: jnp.repeat(x, places), settings.estimator)
     factors = parts.estimator.coefficients(sent.estimator, batch, sent.normalizer, tuned, None)
+    lane = batch.outcomes.lane + me * parts.widths[0]  # numbered over all devices
+    runs = settings.batch_size.size
     delivered = _Delivered(
         gradient=policy_gradient_sum(parts.policy, sent.params, sent.normalizer, batch, factors),
         seen=see(batch, sent.normalizer.mean, None),
-        outcomes=_by_gradient(parts, batch.outcomes),
+        outcomes=jax.tree.map(lambda x: x.reshape(-1, each), batch.outcomes._replace(lane=lane)),
+        computed_steps=jnp.zeros(runs * places, jnp.int32).at[::places].set(batch.computed_steps // runs),
     )
-    runs = lambda x: x.reshape(-1, places, *x.shape[1:])
-    return _gathered(parts.axis, jax.tree.map(runs, delivered), axis=1), _gathered_record(parts.axis, batch)
-
-
-def _by_gradient(parts: Parts, outcomes: Outcomes) -> Outcomes:
-    """Outcomes with axes of gradients and of the episodes of each; lanes are numbered over all devices."""
-    (me, _), each = place_on(parts.axis), parts.trajectories_per_gradient
-    lane = outcomes.lane + me * parts.widths[0]
-    gradients = outcomes.lengths.size // each
-    share = outcomes.computed_steps * _places(parts) // gradients  # of each run, and in it of its first gradient
-    shared = jnp.zeros(gradients, jnp.int32).at[:: _places(parts)].set(share)
-    apart = jax.tree.map(lambda x: x.reshape(gradients, each), outcomes._replace(lane=lane, computed_steps=()))
-    return apart._replace(computed_steps=shared)
+    of_runs = lambda x: x.reshape(runs, places, *x.shape[1:])
+    return _gathered(parts.axis, jax.tree.map(of_runs, delivered), axis=1), _gathered_record(parts.axis, batch)
 
 
 def _gathered_record(axis: str | None, batch: Trajectories) -> Trajectories:
@@ -187,7 +181,7 @@ def _absorb(
     grouped = lambda tree: jax.tree.map(lambda x: x[None], tree)
 
     def one(state: TrainState, arrival: tuple[_Block, _Delivered]) -> tuple[TrainState, Array]:
-        (worker, taken, absorbed, *_), (gradient, seen, outcomes) = arrival
+        (worker, taken, absorbed, *_), (gradient, seen, outcomes, _) = arrival
         weight = jnp.asarray(parts.trajectories_per_gradient, jnp.float32)
         server, norm = tell(parts.method, state.server, settings.step, gradient, weight, None)
         normalizer = observe(state.normalizer, seen)
@@ -209,18 +203,18 @@ def _absorb(
     return jax.lax.scan(one, state, (block, delivered))
 
 
-def _report(metrics: RoundMetrics, block: _Block, outcomes: Outcomes, rows: Int[Array, " places"]) -> RoundMetrics:
+def _report(metrics: RoundMetrics, block: _Block, delivered: _Delivered, rows: Int[Array, " places"]) -> RoundMetrics:
     """A run's metrics with a block's, all but the norms; what is discarded stands in the row of the update after it."""
     add = lambda column, values: column.at[rows].add(values, mode="drop")
     put = lambda column, values: column.at[jnp.where(block.absorbed, rows, column.size)].set(values, mode="drop")
-    count = lambda mask: mask.astype(jnp.int32)
+    count, outcomes = lambda mask: mask.astype(jnp.int32), delivered.outcomes
     return metrics._replace(
         gradients=add(metrics.gradients, count(block.absorbed)),
         discarded=add(metrics.discarded, count(block.taken & ~block.absorbed)),
         communications=add(metrics.communications, count(block.taken)),
         delay=put(metrics.delay, block.delay),
         env_steps=add(metrics.env_steps, outcomes.lengths.sum(1, dtype=jnp.int32)),
-        computed_steps=add(metrics.computed_steps, outcomes.computed_steps),
+        computed_steps=add(metrics.computed_steps, delivered.computed_steps),
         time=jax.tree.map(put, metrics.time, block.time),
         query_return_mean=put(metrics.query_return_mean, outcomes.returns.mean(1)),
         diverged=add(metrics.diverged, outcomes.diverged.sum(1, dtype=jnp.int32)),

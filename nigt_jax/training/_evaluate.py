@@ -69,7 +69,7 @@ def evaluate(
         variation=flat(jax.vmap(of_place)(variation)) if variation is not None else None,
     )
     lanes = min(parts.widths[0], runs * mine)
-    played = play_only(parts.environment, parts.policy, tasks, parts.horizon, (lanes,))
+    played, _ = play_only(parts.environment, parts.policy, tasks, parts.horizon, (lanes,))
     gather = lambda x: x if parts.axis is None else jax.lax.all_gather(x, parts.axis, axis=1, tiled=True)
     of_runs = lambda x: gather(x.reshape(runs, mine))
     return Episodes(of_runs(played.returns), of_runs(played.lengths))

@@ -98,7 +98,7 @@ def train(
     Raises:
       UserError: the folder belongs to another run or to another process, or is damaged; the devices asked for are not
         there.
-      RunError: a number is not finite, or the disk does not take what was computed.
+      RunError: a round never ends, a number is not finite, or the disk does not take what was computed.
     """
     where = RunFolder(folder)
     with contextlib.ExitStack() as stack:
@@ -188,14 +188,15 @@ class _Run:
     def _advance(self) -> None:
         """One chunk, to the next round at which something is due; its records, and what is due."""
         rounds = self._rounds_until_due()
+        clock = jax.device_get(self._state.clock)  # the state itself is used up
         started = time.perf_counter()
         self._state, metrics = self._trainer.run(self._state, rounds)
         seconds = time.perf_counter() - started
         metrics = jax.tree.map(lambda m: m[:, 0], metrics)  # of the only run
         self._training_seconds += seconds
         records = self._records(metrics, seconds)
+        self._refuse_nonsense(metrics, records, clock)
         self.iteration += rounds
-        self._refuse_nonsense(metrics, records)
         if self._due(self._config.evaluation.every):
             records[-1] = self._evaluated(records[-1])
         self._log.append(records)
@@ -256,15 +257,17 @@ class _Run:
             raise RunError(f"the return at iteration {record['iteration']} is not finite; {self._saved()}")
         return self._last
 
-    def _refuse_nonsense(self, metrics: RoundMetrics, records: list[Record]) -> None:
-        """Stops at the first round that cannot be right; what came before it is recorded."""
+    def _refuse_nonsense(self, metrics: RoundMetrics, records: list[Record], clock: Any) -> None:
+        """Stops at the first round that never ends or cannot be right; what came before it is recorded."""
         finite = np.isfinite(metrics.gradient_norm) & np.isfinite(metrics.query_return_mean)
         wrong = np.flatnonzero(~(finite & metrics.complete))
         if wrong.size:
             first = int(wrong[0])
             self._log.append(records[:first])
-            what = "the gradient or the return" if not finite[first] else "the time"
-            raise RunError(f"{what} of iteration {records[first]['iteration']} is not finite; {self._saved()}")
+            what = f"the gradient or the return of iteration {records[first]['iteration']} is not finite"
+            if not metrics.complete[first]:
+                what = self._trainer.what_never_ends(clock, self.iteration, first)
+            raise RunError(f"{what}; {self._saved()}")
 
     def _saved(self) -> str:
         latest = self.checkpoints.latest

@@ -175,7 +175,7 @@ def _sums_of(gradient: Any, weight: Float[Array, "runs each"], batch: Trajectori
         weight=weight.sum(1),
         episodes=of_runs(batch.lengths > 0),
         env_steps=of_runs(batch.lengths),
-        computed_steps=jnp.broadcast_to(batch.outcomes.computed_steps // runs, (runs,)),
+        computed_steps=jnp.broadcast_to(batch.computed_steps // runs, (runs,)),
         returns=of_runs(batch.returns),
         diverged=of_runs(batch.outcomes.diverged),
     )

@@ -133,34 +133,38 @@ class Spmd:
           shared: arguments that every device has.
           donate_first: whether the first argument is used up.
         """
-        donate = (1,) if donate_first else ()
         # pmap wants something that is split: each device's number, which nobody reads.
         numbers = jax.device_put(np.arange(len(self.devices)), NamedSharding(self._mesh, PartitionSpec(AXIS)))
-        if self.kind == "pmap":
-            mine = 0 if self.apart else None
-            axes = (0, *(mine for _ in of_runs), *(None for _ in shared))
-            mapped = jax.pmap(
-                lambda number, *args: function(*args), AXIS, in_axes=axes, out_axes=mine, donate_argnums=donate,
-                devices=self.devices,
-            )  # fmt: skip
-        else:
-            mine, all_alike = PartitionSpec(AXIS) if self.apart else PartitionSpec(), PartitionSpec()
-            specs = (PartitionSpec(AXIS), *(mine for _ in of_runs), *(all_alike for _ in shared))
-            mapped = jax.jit(
-                jax.shard_map(
-                    lambda number, *args: self._without_device_axis(function, len(of_runs), args),
-                    mesh=self._mesh, in_specs=specs, out_specs=mine, check_vma=False,
-                ),
-                donate_argnums=donate,
-            )  # fmt: skip
+        mapped = (self._pmapped if self.kind == "pmap" else self._shard_mapped)(
+            function, len(of_runs), len(shared), (1,) if donate_first else ()
+        )
         return Lowered(mapped.lower(numbers, *of_runs, *shared), numbers)
 
-    def _without_device_axis(self, function: Callable, number: int, arguments: tuple) -> Any:
-        """shard_map leaves an axis of length one where pmap takes it away."""
-        if not self.apart:
-            return function(*arguments)
-        own = jax.tree.map(lambda x: x[0], arguments[:number])
-        return jax.tree.map(lambda x: x[None], function(*own, *arguments[number:]))
+    def _pmapped(self, function: Callable, of_runs: int, shared: int, donate: tuple[int, ...]) -> Any:
+        mine = 0 if self.apart else None
+        return jax.pmap(
+            lambda number, *args: function(*args),
+            AXIS,
+            in_axes=(0, *[mine] * of_runs, *[None] * shared),
+            out_axes=mine,  # type: ignore[arg-type]
+            donate_argnums=donate,
+            devices=self.devices,
+        )
+
+    def _shard_mapped(self, function: Callable, of_runs: int, shared: int, donate: tuple[int, ...]) -> Any:
+        split, whole = PartitionSpec(AXIS), PartitionSpec()
+        mine = split if self.apart else whole
+
+        def call(number: Any, *arguments: Any) -> Any:
+            if not self.apart:
+                return function(*arguments)
+            # An axis of length one is left where pmap takes it away.
+            own = jax.tree.map(lambda x: x[0], arguments[:of_runs])
+            return jax.tree.map(lambda x: x[None], function(*own, *arguments[of_runs:]))
+
+        specs = (split, *[mine] * of_runs, *[whole] * shared)
+        mapped = jax.shard_map(call, mesh=self._mesh, in_specs=specs, out_specs=mine, check_vma=False)
+        return jax.jit(mapped, donate_argnums=donate)
 
 
 class Lowered:

@@ -14,6 +14,7 @@ from nigt_jax.config import Config
 from nigt_jax.methods import ArrivalMethod, iterate
 from nigt_jax.rollout import make_environment
 from nigt_jax.training._arrivals import run_arrivals
+from nigt_jax.training._endless import what_never_ends
 from nigt_jax.training._evaluate import evaluate, summarise
 from nigt_jax.training._round import RoundMetrics, run_chunk
 from nigt_jax.training._spmd import Spmd, claim_devices, keep_compiled_programs
@@ -92,6 +93,17 @@ class Trainer:
         number = self._spmd.replicate(jnp.asarray(rounds, jnp.int32))
         state, metrics = self._chunk(state, self._placed, number)
         return state, jax.tree.map(lambda m: m[:rounds], self._spmd.collect(metrics, axis=1))
+
+    def what_never_ends(self, clock: Any, iteration: int, ended: int) -> str:
+        """One clause on the round of the first run that never ends, and the workers it waits for.
+
+        Args:
+          clock: that of the state at `iteration`, on the host.
+          iteration: rounds done by then.
+          ended: rounds that ended after it.
+        """
+        settings, clock = jax.tree.map(lambda x: x[0], (self._settings, clock))
+        return what_never_ends(self._parts.method, settings, clock, iteration, ended)
 
     def evaluate(self, state: TrainState) -> list[dict[str, Any]]:
         """What records say of each run's iterate: ``return_mean``, ``return_std``, ``episode_length_mean``."""
