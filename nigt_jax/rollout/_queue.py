@@ -215,7 +215,7 @@ def _actor(policy: Policy, tasks: Tasks) -> Callable[..., Float[Array, "lanes ac
     """(policies of the lanes, observations, keys) to samples before tanh; one policy for all is applied at once."""
     if _groups(tasks) > 1:
         apart = jax.vmap(policy.sample)
-        return lambda own, observation, keys: apart(*own, observation, keys)
+        return lambda own, observation, keys: apart(own[0], own[1], observation, keys)
     params, normalizer = jax.tree.map(lambda x: x[0], (tasks.params, tasks.normalizer))
     together = jax.vmap(policy.sample, (None, None, 0, 0))
     return lambda own, observation, keys: together(params, normalizer, observation, keys)

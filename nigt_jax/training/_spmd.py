@@ -146,7 +146,7 @@ class Spmd:
             lambda number, *args: function(*args),
             AXIS,
             in_axes=(0, *[mine] * of_runs, *[None] * shared),
-            out_axes=mine,  # type: ignore[arg-type]
+            out_axes=mine,
             donate_argnums=donate,
             devices=self.devices,
         )
@@ -156,6 +156,7 @@ class Spmd:
         mine = split if self.apart else whole
 
         def call(number: Any, *arguments: Any) -> Any:
+            del number
             if not self.apart:
                 return function(*arguments)
             # An axis of length one is left where pmap takes it away.
