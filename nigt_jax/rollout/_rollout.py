@@ -11,7 +11,6 @@ from nigt_jax.rollout._policy import Normalizer, Policy
 from nigt_jax.rollout._queue import Outcomes, Step, Tasks, most_rows, play
 from nigt_jax.rollout._variation import Variation
 
-_TOGETHER = 2048  # steps that are looked at at once: enough for a matrix product, few enough for a cache
 _Carry = TypeVar("_Carry")
 
 
@@ -40,6 +39,7 @@ class Trajectories(NamedTuple):
 
     Attributes:
       horizon: length at which an episode was cut.
+      piece: steps that are looked at at once.
       groups: how many.
       outcomes: of each episode; the length of one that was not played, or does not count, is 0.
       computed_steps: that all lanes have made, idle ones included.
@@ -49,6 +49,7 @@ class Trajectories(NamedTuple):
     """
 
     horizon: int
+    piece: int
     groups: int
     outcomes: Outcomes
     computed_steps: Int[Array, ""]
@@ -93,7 +94,7 @@ class Trajectories(NamedTuple):
           The same after all steps. The order of the steps, and so the rounding, does not depend on the lanes.
         """
         each = self.lengths.size // self.groups
-        size = min(_TOGETHER, each * self.horizon)
+        size = min(self.piece, each * self.horizon)
         ends = jnp.cumsum(self.lengths.reshape(self.groups, each), axis=1)
         pieces = jnp.cumsum((ends[:, -1] + size - 1) // size)  # of each group and all before it
 
@@ -122,10 +123,23 @@ def rollout(
     tasks: Tasks,
     horizon: int,
     widths: tuple[int, ...],
+    piece: int = 2**11,
 ) -> Trajectories:
-    """Plays episodes and keeps every step: see :func:`play`, of which these are the arguments.
+    """Plays all active episodes, each until it ends or has `horizon` steps, and keeps every step.
 
     Memory is that of `horizon` steps for every episode and, where they have to share lanes, for every lane besides.
+
+    Args:
+      environment: a Brax environment (reset, step), without wrappers: they would reset to a cached state.
+      policy: what acts.
+      tasks: the episodes.
+      horizon: length at which an episode is cut, in environment steps.
+      widths: numbers of lanes, descending. The first is that of the queue; once nobody waits and no more lanes are
+        busy than the next width, the last episodes are played in as many.
+      piece: steps that are looked at at once when there is something to be computed of all of them.
+
+    Returns:
+      The episodes. They do not depend on the lanes, but for the rounding of matrix products of other widths.
     """
     episodes, lanes = tasks.keys.shape[0], widths[0]
     rows = most_rows(episodes, lanes, horizon)
@@ -135,7 +149,7 @@ def rollout(
         reward=jnp.zeros((rows, lanes)),
     )
     outcomes, computed_steps, record = play(environment, policy, tasks, horizon, widths, _write, empty)
-    return Trajectories(horizon, jax.tree.leaves(tasks.params)[0].shape[0], outcomes, computed_steps, *record)
+    return Trajectories(horizon, piece, jax.tree.leaves(tasks.params)[0].shape[0], outcomes, computed_steps, *record)
 
 
 def play_only(

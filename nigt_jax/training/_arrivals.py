@@ -143,7 +143,7 @@ def _deliver(parts: Parts, settings: Settings, state: TrainState, block: _Block)
         normalizer=sent.normalizer,
         variation=flat(jax.vmap(of_workers)(settings.variation, of_each(mine.worker))),
     )
-    batch = rollout(parts.environment, parts.policy, tasks, parts.horizon, parts.widths)
+    batch = rollout(parts.environment, parts.policy, tasks, parts.horizon, parts.widths, parts.piece)
     tuned = jax.tree.map(lambda x: jnp.repeat(x, places), settings.estimator)
     factors = parts.estimator.coefficients(sent.estimator, batch, sent.normalizer, tuned, None)
     lane = batch.outcomes.lane + me * parts.widths[0]  # numbered over all devices

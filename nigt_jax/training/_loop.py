@@ -17,7 +17,6 @@ from nigt_jax.errors import RunError, UserError
 from nigt_jax.interrupts import interruptions
 from nigt_jax.records import Checkpoints, MetricsLog, Record, RunFolder, read_metrics
 from nigt_jax.training._round import RoundMetrics
-from nigt_jax.training._spmd import claim_devices, with_devices
 from nigt_jax.training._trainer import Trainer
 
 
@@ -132,7 +131,8 @@ class _Run:
         if not resume and (folder.metrics.exists() or folder.checkpoints.exists()):
             raise UserError(f"{folder.path}: holds a run already; continue it with resume, or take another folder")
         # First of all: whatever else makes JAX look for devices would keep the CPU from being split.
-        config = with_devices(config, len(claim_devices(config)))
+        self._trainer = Trainer(config, environment)
+        config = self._trainer.config
         self._progress = progress
         self.checkpoints = Checkpoints(folder.checkpoints, config.checkpoint.keep)
         latest = self.checkpoints.latest
@@ -141,7 +141,6 @@ class _Run:
             _refuse_changes(notes["config"], config, folder)
         folder.write_config(config)
         self._config = config
-        self._trainer = Trainer(config, environment)
         self._state, self._totals = self._trainer.initial_state(), Totals()
         if notes is not None:
             self._state = self._trainer.place(self.checkpoints.state(self._state))
@@ -284,7 +283,7 @@ class _Run:
 def _refuse_changes(began_with: dict[str, Any], config: Config, folder: RunFolder) -> None:
     """UserError where config.yaml differs from what the checkpoint was made with, but for how long and how often."""
     before, now = _flat(began_with), _flat(to_dict(config))
-    may_change = ("training.iterations", "training.devices", "checkpoint.every", "checkpoint.keep")
+    may_change = ("training.iterations", "training.devices", "training.lanes", "checkpoint.every", "checkpoint.keep")
     for key in sorted(before.keys() | now.keys()):
         if key not in may_change and before.get(key) != now.get(key):
             raise UserError(

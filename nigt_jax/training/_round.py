@@ -145,7 +145,9 @@ def _collect(parts: Parts, settings: Settings, state: TrainState, counted: Round
             normalizer=state.normalizer,
             variation=flat(jax.vmap(of_workers)(settings.variation, worker)),
         )
-        batch = rollout(parts.environment, parts.policy, tasks, parts.horizon, parts.widths).only(counts.reshape(-1))
+        batch = rollout(parts.environment, parts.policy, tasks, parts.horizon, parts.widths, parts.piece).only(
+            counts.reshape(-1)
+        )
         context = (batch, state.normalizer, settings.estimator, parts.axis)
         factors = parts.estimator.coefficients(state.estimator, *context)
         weight = jnp.where(counts, jnp.take_along_axis(weights, worker, axis=1), 0)

@@ -1,7 +1,6 @@
 """One program on many devices: a per-device function over a named axis, replicated state in and out."""
 
 import contextlib
-import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -65,11 +64,6 @@ def sum_over(axis: str | None, tree: Any) -> Any:
     return tree if axis is None else jax.lax.psum(tree, axis)
 
 
-def with_devices(config: Config, count: int) -> Config:
-    """The configuration with its number of devices resolved, so that a run resumed elsewhere is the same program."""
-    return dataclasses.replace(config, training=dataclasses.replace(config.training, devices=count))
-
-
 def _split_cpu(parts: int) -> None:
     """Asks for at least so many virtual CPU devices, where it is not too late and nobody else has said how many."""
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
@@ -83,8 +77,12 @@ def keep_compiled_programs() -> None:
     Programs are found again by their content, JAX's version and the device, so the folder can be deleted at any time.
     """
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        jax.config.update("jax_compilation_cache_dir", str(Path(home) / "nigt_jax" / "xla"))
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
+
+
+def cache_folder() -> Path:
+    """What can be had again at any time is kept there from one start to the next."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nigt_jax"
 
 
 class Spmd:
@@ -174,6 +172,10 @@ class Lowered:
     def __init__(self, lowered: Any, numbers: jax.Array):
         self._lowered = lowered
         self._numbers = numbers
+
+    def text(self) -> str:
+        """The compiled program, in XLA's own language."""
+        return self._lowered.compile().as_text()
 
     def compile(self) -> Callable:
         """The program, for arguments of the same shapes in the same places."""

@@ -17,6 +17,7 @@ from nigt_jax.rollout import GaussianMLP, Normalizer, Policy, Variation, Varied,
 from nigt_jax.training._spmd import AXIS
 
 _BLOCK = 16  # gradients that are computed at once, where they arrive one at a time
+_PIECE, _PIECE_ELSEWHERE = {"cpu": 2**11}, 2**16  # steps: of a CPU as many as its caches hold
 _MEMORY = 2**28  # bytes of the steps that a device keeps at once, or a little more
 
 
@@ -92,7 +93,8 @@ class Parts(NamedTuple):
       layout: a key of LAYOUTS, which episodes are played where.
       axis: of the devices that share a round's episodes; None where every device has runs of its own.
       episodes: that one device plays in a block, of each run; the steps of so many are in memory at once.
-      widths: numbers of lanes that one device runs side by side, see :func:`nigt_jax.rollout.play`.
+      widths: numbers of lanes that one device runs side by side, see :func:`nigt_jax.rollout.rollout`.
+      piece: steps that are looked at at once when there is something to be computed of all of them.
       trajectories_per_gradient: episodes averaged into one gradient.
     """
 
@@ -105,13 +107,14 @@ class Parts(NamedTuple):
     axis: str | None
     episodes: int
     widths: tuple[int, ...]
+    piece: int
     trajectories_per_gradient: int
 
 
 def make_parts(
-    config: Config, environment: Any, devices: int, *, axis: str | None = AXIS, runs: int = 1, lanes: int | None = None
+    config: Config, environment: Any, devices: int, *, axis: str | None = AXIS, runs: int = 1, platform: str = "cpu"
 ) -> Parts:
-    """The parts that the configuration names.
+    """The parts that the configuration names, with as many lanes as there are episodes.
 
     Args:
       config: of the run, or the first of many that differ in traced settings only.
@@ -119,14 +122,13 @@ def make_parts(
       devices: that share the episodes of a round.
       axis: on which they are; None where every device has runs of its own.
       runs: that a device has.
-      lanes: of a device; None for as many as there are episodes.
+      platform: of the devices.
     """
     shown = jax.eval_shape(_first_environment(config, environment).reset, jax.random.key(0)).obs
     network = GaussianMLP(environment.action_size, config.policy.hidden_sizes, config.policy.min_std)
     policy = Policy(network, shown.shape[-1], config.policy.normalize_observations)
     numbers = 4 * (policy.observation_size + environment.action_size + 1) * config.environment.horizon
     episodes = _episodes(config, devices, most=_MEMORY // (numbers * runs))
-    lanes = min(lanes or runs * episodes, runs * episodes)
     return Parts(
         environment=environment,
         policy=policy,
@@ -136,9 +138,20 @@ def make_parts(
         layout=config.training.layout,
         axis=axis,
         episodes=episodes,
-        widths=(lanes, lanes // 2) if lanes < runs * episodes and lanes > 1 else (lanes,),
+        widths=(runs * episodes,),
+        piece=_PIECE.get(platform, _PIECE_ELSEWHERE),
         trajectories_per_gradient=config.method.trajectories_per_gradient,
     )
+
+
+def with_lanes(parts: Parts, lanes: int, platform: str) -> Parts:
+    """The parts with so many lanes on a device, or as many as there are episodes if those are fewer.
+
+    Where lanes cost time, the last episodes, for which nobody waits any more, are played in half as many.
+    """
+    (episodes,) = parts.widths
+    narrows = platform == "cpu" and 1 < lanes < episodes
+    return parts._replace(widths=(lanes, lanes // 2) if narrows else (min(lanes, episodes),))
 
 
 def _first_environment(config: Config, environment: Any) -> Any:

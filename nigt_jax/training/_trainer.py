@@ -1,6 +1,7 @@
 """The compiled programs of a run, or of many at once: a chunk of rounds, and an evaluation."""
 
 import concurrent.futures
+import dataclasses
 import functools
 import time
 from collections.abc import Sequence
@@ -16,9 +17,19 @@ from nigt_jax.rollout import make_environment
 from nigt_jax.training._arrivals import run_arrivals
 from nigt_jax.training._endless import what_never_ends
 from nigt_jax.training._evaluate import evaluate, summarise
+from nigt_jax.training._lanes import choose_lanes
 from nigt_jax.training._round import RoundMetrics, run_chunk
-from nigt_jax.training._spmd import Spmd, claim_devices, keep_compiled_programs
-from nigt_jax.training._state import Settings, TrainState, initial_state, make_parts, stacked_settings, stream
+from nigt_jax.training._spmd import AXIS, Lowered, Spmd, claim_devices, keep_compiled_programs
+from nigt_jax.training._state import (
+    Parts,
+    Settings,
+    TrainState,
+    initial_state,
+    make_parts,
+    stacked_settings,
+    stream,
+    with_lanes,
+)
 
 
 class Trainer:
@@ -33,31 +44,45 @@ class Trainer:
         and so on. Every device has its share of them, and the runs of a device share its lanes.
 
     Attributes:
+      config: the same, with the numbers of devices and lanes that "auto" has come to.
       devices: those that share the work.
       compile_seconds: what tracing and compiling took.
     """
 
     def __init__(self, config: Config, environment: Any = None, runs: Sequence[Config] | None = None):
-        self.config = config
         if config.training.compilation_cache:
             keep_compiled_programs()
         self._runs = [config] if runs is None else list(runs)
         self.devices = claim_devices(config, None if runs is None else len(self._runs))
         self.compile_seconds = 0.0
-        env = config.environment
-        environment = environment or make_environment(env.name, env.backend)
-        lanes = 64 if config.training.lanes == "auto" else config.training.lanes
-        if runs is None:
-            self._parts = make_parts(config, environment, len(self.devices), lanes=lanes)
-        else:
-            each = len(self._runs) // len(self.devices)
-            self._parts = make_parts(config, environment, 1, axis=None, runs=each, lanes=lanes)
+        self._parts, self.config = self._resolved(config, environment, apart=runs is not None)
         self._spmd = Spmd(config.training.spmd, self.devices, apart=runs is not None)
         self._settings = stacked_settings(self._runs, self._parts.policy)
+        self._placed = self._spmd.place(self._settings)
         self._evaluation_key = self._spmd.replicate(stream(config.evaluation.seed, "evaluation"))
         self._start = jax.jit(functools.partial(initial_state, self._parts))
         self._chunk: Any = None
         self._evaluation: Any = None
+
+    def _resolved(self, config: Config, environment: Any, apart: bool) -> tuple[Parts, Config]:
+        """The parts, and the configuration with what was left to us."""
+        device, count, named = self.devices[0], len(self.devices), config.environment
+        made = environment or make_environment(named.name, named.backend)
+        parts = make_parts(
+            config,
+            made,
+            devices=1 if apart else count,
+            axis=None if apart else AXIS,
+            runs=len(self._runs) // count if apart else 1,
+            platform=device.platform,
+        )
+        lanes: Any = config.training.lanes
+        if lanes == "auto":
+            lanes = choose_lanes(config, parts, device, keep=environment is None)
+        training = dataclasses.replace(config.training, lanes=lanes)
+        if not apart:
+            training = dataclasses.replace(training, devices=count)
+        return with_lanes(parts, lanes, device.platform), dataclasses.replace(config, training=training)
 
     def initial_state(self) -> TrainState:
         """The state before the first round."""
@@ -71,18 +96,26 @@ class Trainer:
     def compile(self) -> None:
         """Compiles both programs, side by side: XLA leaves Python alone while it works."""
         started = time.perf_counter()
-        self._placed = self._spmd.place(self._settings)
-        with jax.default_matmul_precision("highest"):  # TF32 would not reproduce a CPU's numbers
-            state, rounds = self.initial_state(), self._spmd.replicate(jnp.asarray(0, jnp.int32))
-            run = run_arrivals if isinstance(self._parts.method, ArrivalMethod) else run_chunk
-            chunk = functools.partial(run, self._parts, self.config.training.chunk)
-            lowered = (
-                self._spmd.lower(chunk, (state, self._placed), (rounds,), donate_first=True),
-                self._spmd.lower(self._play, (state, self._placed), (self._evaluation_key,)),
-            )
+        lowered = self._lower_chunk(), self._lower_evaluation()
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             self._chunk, self._evaluation = pool.map(lambda program: program.compile(), lowered)
         self.compile_seconds = time.perf_counter() - started
+
+    def compiled_text(self) -> str:
+        """The compiled program of a chunk of rounds, in XLA's own language."""
+        return self._lower_chunk().text()
+
+    def _lower_chunk(self) -> Lowered:
+        run = run_arrivals if isinstance(self._parts.method, ArrivalMethod) else run_chunk
+        chunk = functools.partial(run, self._parts, self.config.training.chunk)
+        number = self._spmd.replicate(jnp.asarray(0, jnp.int32))
+        with jax.default_matmul_precision("highest"):  # TF32 would not reproduce a CPU's numbers
+            return self._spmd.lower(chunk, (self.initial_state(), self._placed), (number,), donate_first=True)
+
+    def _lower_evaluation(self) -> Lowered:
+        with jax.default_matmul_precision("highest"):
+            state = self.initial_state()
+            return self._spmd.lower(self._play, (state, self._placed), (self._evaluation_key,))
 
     def run(self, state: TrainState, rounds: int) -> tuple[TrainState, RoundMetrics]:
         """Runs `rounds` rounds, at most ``training.chunk``. The state given is used up.

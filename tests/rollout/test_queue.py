@@ -135,12 +135,11 @@ def test_groups_have_policies_of_their_own_and_share_the_lanes():
             np.testing.assert_allclose(part, wanted, rtol=1e-5, atol=1e-6)
 
 
-def test_a_fold_sees_every_step_once(monkeypatch):
-    monkeypatch.setattr("nigt_jax.rollout._rollout._TOGETHER", 7)  # so that there are many pieces
+def test_a_fold_sees_every_step_once():
     keys = jax.random.split(jax.random.key(2), 12)
     params, normalizer = (jax.tree.map(lambda x: jnp.stack([x] * 3), t) for t in (PARAMS, NORMALIZER))
     batch = rollout(
-        EndsWhenGood(), POLICY, Tasks(keys, jnp.arange(12) % 5 > 0, params, normalizer, None), HORIZON, (5, 2)
+        EndsWhenGood(), POLICY, Tasks(keys, jnp.arange(12) % 5 > 0, params, normalizer, None), HORIZON, (5, 2), 7
     )
     batch = batch.only(jnp.arange(12) != 3)
     flat = dense(batch)

@@ -1,0 +1,99 @@
+"""How many episodes a device runs side by side: all of them where they are few, and otherwise as many as suit it."""
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from nigt_jax.config import Config
+from nigt_jax.records import write_whole
+from nigt_jax.rollout import one_policy, play_only
+from nigt_jax.training._spmd import cache_folder
+from nigt_jax.training._state import Parts
+
+_FEW = 64  # so many are run side by side without asking
+_CANDIDATES = {"cpu": (16, 64, 256)}
+_CANDIDATES_ELSEWHERE = (512, 2048, 8192)
+_STEPS, _REPEATS = 32, 3
+
+
+def choose_lanes(config: Config, parts: Parts, device: jax.Device, keep: bool = True) -> int:
+    """The number of lanes for the episodes of a block on a device.
+
+    What the device does in a second with each of a few numbers of lanes is measured once, and kept in the user's cache
+    folder. Many lanes suit a device, but when nobody waits any more they fall idle one after the other, for about as
+    long as an episode takes; so what counts is the product of the two.
+
+    Args:
+      config: of the run; says whether there may be a cache, and what the environment is called.
+      parts: of the run, with a lane for every episode.
+      device: a device like all the others.
+      keep: whether the configuration's name of the environment is true, so that what is measured can be kept.
+    """
+    (episodes,) = parts.widths
+    if episodes <= _FEW:
+        return episodes
+    candidates = [n for n in _CANDIDATES.get(device.platform, _CANDIDATES_ELSEWHERE) if n <= episodes] or [episodes]
+    if len(candidates) == 1:
+        return candidates[0]
+    known = _Known(config, device, keep)
+    rates = {n: known.rate(n, lambda n=n: _steps_per_second(parts, n, device)) for n in candidates}  # type: ignore[misc]
+    return max(candidates, key=lambda n: rates[n] * episodes / (episodes + n))
+
+
+def _steps_per_second(parts: Parts, lanes: int, device: jax.Device) -> float:
+    """Steps that so many lanes make in a second, idle ones included."""
+    normalizer = parts.policy.init_normalizer()
+
+    def episodes(key: jax.Array) -> jax.Array:
+        keys = jax.random.split(key, lanes)
+        tasks = one_policy(parts.policy.init(key), normalizer, keys, jnp.ones(lanes, bool))
+        return play_only(parts.environment, parts.policy, tasks, min(_STEPS, parts.horizon), (lanes,))[1]
+
+    with jax.default_device(device):
+        program = jax.jit(episodes)
+        steps = int(program(jax.random.key(0)))
+        seconds = []
+        for _ in range(_REPEATS):
+            started = time.perf_counter()
+            jax.block_until_ready(program(jax.random.key(0)))
+            seconds.append(time.perf_counter() - started)
+    return steps / min(seconds)
+
+
+class _Known:
+    """What was measured on this machine before."""
+
+    def __init__(self, config: Config, device: jax.Device, keep: bool):
+        self._file = cache_folder() / "lanes.json" if keep and config.training.compilation_cache else None
+        env, widths = config.environment, "x".join(map(str, config.policy.hidden_sizes))
+        machine = f"{device.device_kind} {os.cpu_count()} jax {jax.__version__}"
+        self._name = f"{env.name} {env.backend} {widths} {machine}"
+
+    def rate(self, lanes: int, measure: Callable[[], float]) -> float:
+        """The rate of so many lanes, from the file or measured now."""
+        name = f"{self._name} {lanes}"
+        known = self._read()
+        if name not in known:
+            known[name] = measure()
+            self._write(known)
+        return known[name]
+
+    def _read(self) -> dict[str, float]:
+        """What is there; a file that cannot be read holds nothing."""
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            if self._file is not None:
+                kept = json.loads(Path(self._file).read_text(encoding="utf-8"))
+                return {name: float(rate) for name, rate in kept.items()}
+        return {}
+
+    def _write(self, known: dict[str, float]) -> None:
+        with contextlib.suppress(OSError):  # it is measured again next time
+            if self._file is not None:
+                self._file.parent.mkdir(parents=True, exist_ok=True)
+                write_whole(self._file, json.dumps(known, indent=1) + "\n")
