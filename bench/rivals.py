@@ -71,11 +71,11 @@ def rival(command: list[str], args: argparse.Namespace, cache: str) -> dict[str,
 
 
 def turn(python: Path, command: list[str], args: argparse.Namespace, cache: str) -> dict[str, Any]:
-    """Runs a contender by itself; its last line is what it found."""
+    """Runs a contender by itself, on the package of this checkout; its last line is what it found."""
     script, *rest = command
     done = subprocess.run(
         [python, SCRIPTS / script, "--env", args.env, "--horizon", str(args.horizon), *rest],
-        env=os.environ | {"JAX_COMPILATION_CACHE_DIR": cache},
+        env=os.environ | {"JAX_COMPILATION_CACHE_DIR": cache, "PYTHONPATH": str(SCRIPTS.parents[1])},
         capture_output=True,
         text=True,
     )

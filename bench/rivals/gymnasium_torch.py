@@ -76,7 +76,7 @@ def main() -> None:
     """Trains, and prints the figures."""
     parser = arguments(__doc__, repeats=6, warm_up=6)
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that play episodes")
-    parser.add_argument("--lanes", type=int, default=16, help="environments of all workers together")
+    parser.add_argument("--lanes", type=int, default=8, help="environments of each worker, in one forward pass")
     parser.add_argument("--batch-size", type=int, default=512, help="episodes in a round")
     args = parser.parse_args()
     torch.set_num_threads(args.workers)
@@ -84,7 +84,7 @@ def main() -> None:
     with gymnasium.make(name) as env:
         policy = Policy(env.observation_space.shape[0], env.action_space.shape[0], args.hidden)
     policy.share_memory()  # a step of the parent's is a step of the workers'
-    pipes = [start(i, policy, name, args.horizon, args.lanes // args.workers) for i in range(args.workers)]
+    pipes = [start(i, policy, name, args.horizon, args.lanes) for i in range(args.workers)]
     trainer = Trainer(policy, pipes, args.batch_size // args.workers)
     laps = [trainer.round() for _ in range(args.warm_up + args.repeats)]
     packages = ("torch", "gymnasium", "mujoco")
