@@ -104,12 +104,11 @@ def compare(name: str, turns: list[tuple[dict[str, Any], dict[str, Any]]]) -> di
 
 def setting(records: list[dict[str, Any]]) -> str:
     """What was measured on, and when."""
-    versions: dict[str, str] = {}
-    for record in records:
-        for figures in record["turns"][0].values():
-            versions |= figures["versions"]
+    figures = [one for record in records for pair in record["turns"] for one in pair.values()]
+    versions = {name: version for one in figures for name, version in one["versions"].items()}
     named = ", ".join(f"{name} {version}" for name, version in versions.items())
-    return f"{records[0]['device']}; {named}, {records[0]['date']}"
+    loads = [one["load"] for one in figures]
+    return f"{records[0]['device']}, load {min(loads):.1f} to {max(loads):.1f}; {named}, {records[0]['date']}"
 
 
 def row(record: dict[str, Any]) -> str:
