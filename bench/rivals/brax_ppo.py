@@ -1,0 +1,54 @@
+"""Environment steps a second in training by Brax's PPO: `python bench/rivals/brax_ppo.py`.
+
+Every step counts, for PPO learns from all of them: an environment that ends goes on from its first state. Unroll,
+minibatches, batch size and passes are Brax's defaults, unless told otherwise; the networks are as wide as ours.
+"""
+
+import functools
+import json
+
+import _shim
+from _figures import arguments
+
+from nigt_jax.rollout import make_environment
+
+
+def main() -> None:
+    """Trains, and prints the figures."""
+    parser = arguments(__doc__, repeats=6, warm_up=2)
+    parser.add_argument("--steps", type=int, default=81_920, help="environment steps of a stretch; rounded up")
+    parser.add_argument("--unroll", type=int, default=10, help="steps of an environment in one sample")
+    parser.add_argument("--minibatches", type=int, default=16, help="updates in one pass over the samples")
+    parser.add_argument("--batch-size", type=int, help="samples in a minibatch; 32, or as many as there are lanes for")
+    parser.add_argument("--passes", type=int, default=2, help="over the samples before new ones are drawn")
+    parser.add_argument("--own-networks", action="store_true", help="Brax's: policy (32,) * 4, value (256,) * 5")
+    args = _shim.prepare(parser)
+    args.batch_size = args.batch_size or max(32, args.lanes // args.minibatches)
+    args.hidden = None if args.own_networks else args.hidden
+    from brax.training.agents.ppo import networks, train
+
+    epochs = args.warm_up + args.repeats
+    matched = {"policy_hidden_layer_sizes": args.hidden, "value_hidden_layer_sizes": args.hidden}
+    ppo = functools.partial(
+        train.train,
+        make_environment(args.env, args.backend),
+        num_timesteps=args.steps * epochs,
+        num_evals=epochs + 1,
+        run_evals=False,
+        num_eval_envs=1,
+        num_envs=args.lanes,
+        episode_length=args.horizon,
+        unroll_length=args.unroll,
+        batch_size=args.batch_size,
+        num_minibatches=args.minibatches,
+        num_updates_per_batch=args.passes,
+        network_factory=functools.partial(networks.make_ppo_networks, **(matched if args.hidden else {})),
+        normalize_observations=True,
+        discounting=0.99,
+        learning_rate=3e-4,
+    )
+    print(json.dumps(_shim.measure("brax ppo", args, ppo)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Useful environment steps a second in training by this package: `python bench/rivals/ours.py`.
+
+The main job of configs/default.yaml with larger rounds. A step counts if it belongs to a counted episode and comes
+before its end, as in a run's records.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from _figures import Lap, arguments, cpu, figures
+
+import nigt_jax
+from nigt_jax.training import Trainer
+
+CONFIG = Path(__file__).parents[2] / "configs" / "default.yaml"
+
+
+def main() -> None:
+    """Trains, and prints the figures."""
+    parser = arguments(__doc__, repeats=6, warm_up=6)
+    parser.add_argument("--backend", default="spring", help="physics pipeline of Brax")
+    parser.add_argument("--batch-size", type=int, default=512, help="episodes in a round")
+    parser.add_argument("--rounds", type=int, default=1, help="in a stretch of training, one compiled call")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="more settings of the configuration")
+    args = parser.parse_args()
+    laps, compile_seconds, device = ours(args)
+    timed = laps[args.warm_up :]
+    print(json.dumps(figures("nigt_jax", args, timed, device, ("jax", "brax"), compile_seconds)))
+
+
+def ours(args: Any) -> tuple[list[Lap], float, str]:
+    """Trains.
+
+    Returns:
+      The stretches, what compiling took, and the device in words.
+    """
+    settings = {
+        "environment.name": args.env,
+        "environment.backend": args.backend,
+        "environment.horizon": str(args.horizon),
+        "policy.hidden_sizes": str(args.hidden),
+        "method.batch_size": str(args.batch_size),
+        "training.chunk": str(args.rounds),
+        "training.compilation_cache": "false",  # the time to compile is one of the figures
+        "evaluation.episodes": "2",
+    }
+    config = nigt_jax.load_config(CONFIG, settings | dict(pair.split("=", 1) for pair in args.set))
+    trainer = Trainer(config)
+    trainer.compile()
+    state, laps = trainer.initial_state(), []
+    for _ in range(args.warm_up + args.repeats):
+        started = time.perf_counter()
+        state, metrics = trainer.run(state, args.rounds)
+        laps.append(Lap(int(metrics.env_steps.sum()), time.perf_counter() - started))
+    first = trainer.devices[0]
+    return laps, trainer.compile_seconds, cpu() if first.platform == "cpu" else first.device_kind
+
+
+if __name__ == "__main__":
+    main()
