@@ -4,6 +4,7 @@ import io
 import sys
 from collections.abc import Sequence
 
+from nigt_jax.cli._bench import add_bench
 from nigt_jax.cli._parser import make_parser
 from nigt_jax.cli._simulate import add_simulate
 from nigt_jax.cli._train import add_train
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser, commands = make_parser()
     add_train(commands)
     add_simulate(commands)
+    add_bench(commands)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # an ASCII terminal gets a ? for a ±

@@ -1,5 +1,6 @@
 """From a YAML file and overrides to a checked Config, or one line that says what is wrong."""
 
+import copy
 import difflib
 import io
 import json
@@ -45,23 +46,31 @@ def load_config(path: Path, overrides: Mapping[str, str] | None = None, *, compl
         data = {}
     if not isinstance(data, dict):
         raise UserError(f"{path}: got a {type(data).__name__}, expected a mapping of sections")
-    for key, value in (overrides or {}).items():
-        _assign(data, key, _parse(value, f"--{key}"))
-    config = check_config(data, source=str(path))
+    config = check_config(data, str(path), overrides)
     if complete and data != to_dict(config):
         raise UserError(f"{path}: is not complete; a run can only be resumed as it was configured")
     return config
 
 
-def check_config(data: Mapping[str, Any], source: str = "configuration") -> Config:
+def check_config(
+    data: Mapping[str, Any], source: str = "configuration", overrides: Mapping[str, str] | None = None
+) -> Config:
     """Checks plain mappings, as read from YAML, and makes a Config of them.
+
+    Args:
+      data: the mappings.
+      source: where they come from, for messages.
+      overrides: as of :func:`load_config`.
 
     Raises:
       UserError: names the first key that is wrong, what was given and what is allowed.
     """
+    changed = copy.deepcopy(dict(data))
+    for key, value in (overrides or {}).items():
+        _assign(changed, key, _parse(value, f"--{key}"))
     try:
         # JSON mode, strict: the kinds of value that YAML has, and no silent conversion between them.
-        config = _ADAPTER.validate_json(json.dumps(data, default=str), strict=True)
+        config = _ADAPTER.validate_json(json.dumps(changed, default=str), strict=True)
     except ValidationError as error:
         raise UserError(f"{source}: {_first(error)}") from None
     except (TypeError, ValueError) as error:  # a mapping with keys that are no strings

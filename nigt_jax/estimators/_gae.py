@@ -129,7 +129,11 @@ def gae(policy: Policy, steps: int) -> Estimator:
             moves = jax.tree.map(lambda u: -learning_rate * u, updates)
             return optax.apply_updates(params, moves), opt_state
 
+        def if_any(new: Array, old: Array) -> Array:
+            """Adam would move on without a gradient, too."""
+            return jnp.where((seen > 0).reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
         params, opt_state = jax.lax.fori_loop(0, steps, step, (state.params, state.opt_state))
-        return CriticState(params, opt_state, unit)
+        return jax.tree.map(if_any, CriticState(params, opt_state, unit), state)
 
     return Estimator(init, coefficients, learn)

@@ -1,7 +1,25 @@
 """The loop: compiled rounds on the devices, and the host around them."""
 
 from nigt_jax.training._loop import Summary, Totals, train
+from nigt_jax.training._round import RoundMetrics, count, run_round, tasks_of_block
 from nigt_jax.training._shipped import TrainedPolicy, load_policy
+from nigt_jax.training._spmd import sum_over
+from nigt_jax.training._state import Parts, Settings, TrainState
 from nigt_jax.training._trainer import Trainer
 
-__all__ = ["Summary", "Totals", "TrainedPolicy", "Trainer", "load_policy", "train"]
+__all__ = [
+    "Parts",
+    "RoundMetrics",
+    "Settings",
+    "Summary",
+    "Totals",
+    "TrainState",
+    "TrainedPolicy",
+    "Trainer",
+    "count",
+    "load_policy",
+    "run_round",
+    "sum_over",
+    "tasks_of_block",
+    "train",
+]

@@ -16,7 +16,7 @@ from nigt_jax.clocks import Round, SimulatedTime, play_round
 from nigt_jax.estimators import policy_gradient_sum
 from nigt_jax.methods import ask, tell
 from nigt_jax.rollout import Normalizer, Tasks, Trajectories, observe, of_workers, rollout, see
-from nigt_jax.training._layout import LAYOUTS
+from nigt_jax.training._layout import LAYOUTS, Places
 from nigt_jax.training._spmd import place_on, sum_over
 from nigt_jax.training._state import Parts, Settings, TrainState
 
@@ -68,12 +68,7 @@ class _Sums(NamedTuple):
 
 def run_round(parts: Parts, settings: Settings, state: TrainState) -> tuple[TrainState, RoundMetrics]:
     """One round: clock, episodes, gradient, aggregation, update. Runs under the axis ``parts.axis``."""
-
-    def count(settings: Settings, iteration: Array, clock: Any) -> tuple[Round, Any]:
-        batch_size = jnp.where(iteration == 0, settings.initial_batch_size, settings.batch_size)
-        return play_round(settings.clock, parts.method.rule(batch_size, settings.clock.workers), clock)
-
-    counted, clock = jax.vmap(count)(settings, state.iteration, state.clock)
+    counted, clock = count(parts, settings, state)
     sums, normalizer, estimator = _collect(parts, settings, state, counted)
     absorb = lambda server, step, gradient, weight: tell(parts.method, server, step, gradient, weight, parts.axis)
     server, gradient_norm = jax.vmap(absorb)(state.server, settings.step, sums.gradient, sums.weight)
@@ -92,6 +87,16 @@ def run_round(parts: Parts, settings: Settings, state: TrainState) -> tuple[Trai
         complete=counted.complete,
     )
     return TrainState(state.iteration + 1, server, normalizer, estimator, clock, (), state.key), metrics
+
+
+def count(parts: Parts, settings: Settings, state: TrainState) -> tuple[Round, Any]:
+    """Who is counted in the next round of each run, and the clocks after it."""
+
+    def of_one(settings: Settings, iteration: Array, clock: Any) -> tuple[Round, Any]:
+        batch_size = jnp.where(iteration == 0, settings.initial_batch_size, settings.batch_size)
+        return play_round(settings.clock, parts.method.rule(batch_size, settings.clock.workers), clock)
+
+    return jax.vmap(of_one)(settings, state.iteration, state.clock)
 
 
 def run_chunk(
@@ -128,40 +133,46 @@ def _collect(parts: Parts, settings: Settings, state: TrainState, counted: Round
     A gradient is the mean of its episodes, so every episode of a worker's has the same weight as its gradients, up to a
     factor common to all that the weighted mean divides out.
     """
-    query = jax.vmap(ask)(state.server)
-    (me, devices), each = place_on(parts.axis), parts.trajectories_per_gradient
-    lay_out, size = LAYOUTS[parts.layout]
     weights = jax.vmap(parts.method.weigh)(counted)
-    round_key = jax.vmap(jax.random.fold_in)(state.key, state.iteration)
 
     def block(number: Array, carry: tuple) -> tuple:
         sums, normalizer, estimator = carry
-        place = (number * devices + me) * parts.episodes + jnp.arange(parts.episodes)
-        episode, worker, played, counts = jax.vmap(lay_out, (0, None, None))(counted, each, place)
-        tasks = Tasks(
-            keys=jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)))(round_key, episode).reshape(-1),
-            active=played.reshape(-1),
-            params=query.params,
-            normalizer=state.normalizer,
-            variation=flat(jax.vmap(of_workers)(settings.variation, worker)),
-        )
-        batch = rollout(parts.environment, parts.policy, tasks, parts.horizon, parts.widths, parts.piece).only(
-            counts.reshape(-1)
-        )
+        tasks, places = tasks_of_block(parts, settings, state, counted, number)
+        batch = rollout(parts.environment, parts.policy, tasks, parts.horizon, parts.widths, parts.piece)
+        batch = batch.only(places.counted.reshape(-1))
         context = (batch, state.normalizer, settings.estimator, parts.axis)
         factors = parts.estimator.coefficients(state.estimator, *context)
-        weight = jnp.where(counts, jnp.take_along_axis(weights, worker, axis=1), 0)
+        weight = jnp.where(places.counted, jnp.take_along_axis(weights, places.worker, axis=1), 0)
         factors = factors * weight.reshape(1, -1)
-        gradient = policy_gradient_sum(parts.policy, query.params, state.normalizer, batch, factors)
+        gradient = policy_gradient_sum(parts.policy, tasks.params, state.normalizer, batch, factors)
         sums = jax.tree.map(jnp.add, sums, _sums_of(gradient, weight, batch))
         normalizer = jax.vmap(observe)(normalizer, see(batch, normalizer.mean, parts.axis))
         return sums, normalizer, parts.estimator.learn(estimator, *context)
 
     zero, real = jnp.zeros_like(state.iteration), jnp.zeros(state.iteration.shape)
-    nothing = _Sums(jax.tree.map(jnp.zeros_like, query.params), real, zero, zero, zero, real, zero)
-    across = parts.episodes * devices
-    blocks = (jax.vmap(size, (0, None))(counted, each).max() + across - 1) // across
+    nothing = _Sums(jax.tree.map(jnp.zeros_like, state.server.sent), real, zero, zero, zero, real, zero)
+    across = parts.episodes * place_on(parts.axis)[1]
+    size = jax.vmap(LAYOUTS[parts.layout][1], (0, None))(counted, parts.trajectories_per_gradient)
+    blocks = (size.max() + across - 1) // across
     return jax.lax.fori_loop(0, blocks, block, (nothing, state.normalizer, state.estimator))
+
+
+def tasks_of_block(
+    parts: Parts, settings: Settings, state: TrainState, counted: Round, number: Int[Array, ""]
+) -> tuple[Tasks, Places]:
+    """The device's own episodes of a round's block of that number, and what they are for: leaves [runs, episodes]."""
+    (me, devices), each = place_on(parts.axis), parts.trajectories_per_gradient
+    place = (number * devices + me) * parts.episodes + jnp.arange(parts.episodes)
+    places = jax.vmap(LAYOUTS[parts.layout][0], (0, None, None))(counted, each, place)
+    round_key = jax.vmap(jax.random.fold_in)(state.key, state.iteration)
+    tasks = Tasks(
+        keys=jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)))(round_key, places.episode).reshape(-1),
+        active=places.played.reshape(-1),
+        params=jax.vmap(ask)(state.server).params,
+        normalizer=state.normalizer,
+        variation=flat(jax.vmap(of_workers)(settings.variation, places.worker)),
+    )
+    return tasks, places
 
 
 def flat(tree: Any) -> Any:

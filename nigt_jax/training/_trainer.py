@@ -4,7 +4,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -45,6 +45,7 @@ class Trainer:
 
     Attributes:
       config: the same, with the numbers of devices and lanes that "auto" has come to.
+      parts: what the programs are made of.
       devices: those that share the work.
       compile_seconds: what tracing and compiling took.
     """
@@ -55,12 +56,12 @@ class Trainer:
         self._runs = [config] if runs is None else list(runs)
         self.devices = claim_devices(config, None if runs is None else len(self._runs))
         self.compile_seconds = 0.0
-        self._parts, self.config = self._resolved(config, environment, apart=runs is not None)
+        self.parts, self.config = self._resolved(config, environment, apart=runs is not None)
         self._spmd = Spmd(config.training.spmd, self.devices, apart=runs is not None)
-        self._settings = stacked_settings(self._runs, self._parts.policy)
+        self._settings = stacked_settings(self._runs, self.parts.policy)
         self._placed = self._spmd.place(self._settings)
         self._evaluation_key = self._spmd.replicate(stream(config.evaluation.seed, "evaluation"))
-        self._start = jax.jit(functools.partial(initial_state, self._parts))
+        self._start = jax.jit(functools.partial(initial_state, self.parts))
         self._chunk: Any = None
         self._evaluation: Any = None
 
@@ -105,9 +106,20 @@ class Trainer:
         """The compiled program of a chunk of rounds, in XLA's own language."""
         return self._lower_chunk().text()
 
+    def program(self, function: Callable[[Parts, TrainState, Settings], Any]) -> Callable[[TrainState], Any]:
+        """Another program of a run's state, such as a part of a round; compiled at once.
+
+        Args:
+          function: of one device; what it gives has to be the same on all that share a run.
+        """
+        with jax.default_matmul_precision("highest"):
+            arguments = (self.initial_state(), self._placed)
+            compiled = self._spmd.lower(functools.partial(function, self.parts), arguments, ()).compile()
+        return lambda state: compiled(state, self._placed)
+
     def _lower_chunk(self) -> Lowered:
-        run = run_arrivals if isinstance(self._parts.method, ArrivalMethod) else run_chunk
-        chunk = functools.partial(run, self._parts, self.config.training.chunk)
+        run = run_arrivals if isinstance(self.parts.method, ArrivalMethod) else run_chunk
+        chunk = functools.partial(run, self.parts, self.config.training.chunk)
         number = self._spmd.replicate(jnp.asarray(0, jnp.int32))
         with jax.default_matmul_precision("highest"):  # TF32 would not reproduce a CPU's numbers
             return self._spmd.lower(chunk, (self.initial_state(), self._placed), (number,), donate_first=True)
@@ -136,7 +148,7 @@ class Trainer:
           ended: rounds that ended after it.
         """
         settings, clock = jax.tree.map(lambda x: x[0], (self._settings, clock))
-        return what_never_ends(self._parts.method, settings, clock, iteration, ended)
+        return what_never_ends(self.parts.method, settings, clock, iteration, ended)
 
     def evaluate(self, state: TrainState) -> list[dict[str, Any]]:
         """What records say of each run's iterate: ``return_mean``, ``return_std``, ``episode_length_mean``."""
@@ -147,6 +159,6 @@ class Trainer:
         return [summarise(returns, lengths, number, workers) for returns, lengths in rows]
 
     def _play(self, state: TrainState, settings: Settings, key: Any) -> Any:
-        model = jax.vmap(functools.partial(iterate, self._parts.method))(state.server)
+        model = jax.vmap(functools.partial(iterate, self.parts.method))(state.server)
         episodes = self.config.evaluation.episodes
-        return evaluate(self._parts, episodes, model, state.normalizer, key, settings.variation)
+        return evaluate(self.parts, episodes, model, state.normalizer, key, settings.variation)

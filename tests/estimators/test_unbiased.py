@@ -160,5 +160,8 @@ def test_critic_learns_the_return_to_go():
         raw, return_to_go_gradient.coefficients((), episodes, normalizer, setting, None), rtol=1e-6
     )
     learnt = estimator.learn(state, episodes, normalizer, setting, None)
+    nothing = episodes.only(jnp.zeros(256, bool))
+    again = estimator.learn(learnt, nothing, normalizer, setting, None)
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), again, learnt))
     left = estimator.coefficients(learnt, episodes, normalizer, setting, None)
     assert jnp.var(left) + jnp.mean(left) ** 2 < 0.75 * (jnp.var(raw) + jnp.mean(raw) ** 2)

@@ -69,7 +69,7 @@ class Server:
 
 def tell_it_as_it_is_told(trainer, environment, name, each):
     """A priority queue of who delivers when; a delivery is computed at what its agent was sent, there and then."""
-    parts, start = trainer._parts, alone(trainer.initial_state())
+    parts, start = trainer.parts, alone(trainer.initial_state())
     flat, unflatten = jax.flatten_util.ravel_pytree(jax.device_get(start.server.sent))
     method, settings = make_estimator(trainer.config.estimator, parts.policy), trainer._settings.estimator
     server, update, rows = Server(flat, name), 0, []
@@ -123,7 +123,7 @@ def test_equals_the_algorithm_one_event_at_a_time(name, estimator, each):
     cfg = config(name, estimator=estimator, trajectories_per_gradient=each, **step)
     trainer, state, metrics = run(cfg, environment)
     theta, rows = tell_it_as_it_is_told(trainer, environment, name, each)
-    got = jax.flatten_util.ravel_pytree(jax.device_get(iterate(trainer._parts.method, alone(state.server)).params))[0]
+    got = jax.flatten_util.ravel_pytree(jax.device_get(iterate(trainer.parts.method, alone(state.server)).params))[0]
     np.testing.assert_allclose(got, theta, atol=3e-3)
     time, delay, returns, discarded = map(np.array, zip(*rows, strict=True))
     np.testing.assert_allclose(metrics.time.high, time, rtol=1e-6)

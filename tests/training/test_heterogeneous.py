@@ -60,10 +60,10 @@ def first_gradient(method, batch_size):
     """The aggregated gradient of the first round: what plain ascent with a step of 1 moves by."""
     trainer = Trainer(config(method, batch_size), Weighed())
     plain = METHODS["rennala_pg"]
-    trainer._parts = trainer._parts._replace(
+    trainer.parts = trainer.parts._replace(
         policy=linear_policy(), method=METHODS[method]._replace(update=plain.update, model=plain.model)
     )
-    trainer._start = functools.partial(initial_state, trainer._parts)
+    trainer._start = functools.partial(initial_state, trainer.parts)
     trainer.compile()
     start = trainer.initial_state()
     before = jax.device_get(start.server.sent)

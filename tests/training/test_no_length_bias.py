@@ -35,8 +35,8 @@ def test_the_counted_are_as_good_as_any():
         }
     )
     trainer = Trainer(cfg, EndsWhenGood())
-    trainer._parts = trainer._parts._replace(policy=POLICY)
-    trainer._start = functools.partial(initial_state, trainer._parts)
+    trainer.parts = trainer.parts._replace(policy=POLICY)
+    trainer._start = functools.partial(initial_state, trainer.parts)
     trainer.compile()
     _, metrics = trainer.run(trainer.initial_state(), 1)
     error = 0.7 / np.sqrt(batch_size)  # the deviation of a return is below 0.7

@@ -85,7 +85,7 @@ def test_rounds_equal_a_plain_loop(initial, per_gradient):
     )
     environment, eta, alpha = Quadratic(), 0.25, 0.1
     trainer, state, metrics = run(cfg, environment)
-    parts, settings = trainer._parts, trainer._settings
+    parts, settings = trainer.parts, trainer._settings
     at = alone(trainer.initial_state())
     params, restore = jax.flatten_util.ravel_pytree(at.server.sent)
     theta = previous = np.asarray(params, np.float64)
@@ -118,7 +118,7 @@ def test_the_statistics_of_a_round_are_frozen():
     fresh, state = alone(trainer.initial_state()), alone(state)
     assert float(state.normalizer.std[0]) != 1.0
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(fresh.key, 0), jnp.arange(8))
-    batch = play(Quadratic(), trainer._parts.policy, fresh.server.sent, fresh.normalizer, keys, jnp.ones(8, bool), 4)
+    batch = play(Quadratic(), trainer.parts.policy, fresh.server.sent, fresh.normalizer, keys, jnp.ones(8, bool), 4)
     np.testing.assert_allclose(state.normalizer.mean[0], dense(batch).observation.mean(), rtol=1e-4)
 
 
@@ -164,7 +164,7 @@ def test_only_an_iterate_is_evaluated():
 def test_evaluation_plays_the_iterate_from_the_same_keys():
     trainer, state, _ = run(config(devices=2, momentum=0.99), Quadratic())
     own = alone(state)
-    parts, model = trainer._parts, iterate(METHODS["rennala_nigt"], own.server)
+    parts, model = trainer.parts, iterate(METHODS["rennala_nigt"], own.server)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(stream(1, "evaluation"), jnp.arange(5))
     of = lambda params: play(Quadratic(), parts.policy, params, own.normalizer, keys, jnp.ones(5, bool), 4).returns
     (got,) = trainer.evaluate(state)
@@ -187,7 +187,7 @@ def test_weights_are_the_workers():
     """A method that weighs worker 0 alone uses worker 0's episodes alone, wherever they were packed."""
     only_first = METHODS["rennala_nigt"]._replace(weigh=lambda counted: jnp.zeros(counted.counts.shape).at[0].set(2.0))
     trainer = Trainer(config(devices=4, estimator="policy_gradient"), Quadratic())
-    parts = trainer._parts = trainer._parts._replace(method=only_first)
+    parts = trainer.parts = trainer.parts._replace(method=only_first)
     trainer.compile()
     start = trainer.initial_state()
     params, key = jax.device_get(alone(start.server.sent)), jax.random.fold_in(start.key[0], 0)

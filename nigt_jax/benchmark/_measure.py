@@ -1,0 +1,139 @@
+"""Stages in turns, on all devices of a run, from the same untrained state."""
+
+import dataclasses
+import datetime
+import functools
+import importlib.metadata
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from nigt_jax.benchmark._stages import STAGES, Stage
+from nigt_jax.config import Config
+from nigt_jax.errors import UserError
+from nigt_jax.training import Parts, Settings, Trainer, TrainState, sum_over
+
+_PROFILED = 3  # rounds of training in a profile, and as many before it
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What one stage was measured to do.
+
+    Attributes:
+      stage: a key of STAGES.
+      seconds: of each turn.
+      useful_steps: of one turn, on all devices: those of episodes, up to their ends.
+      computed_steps: likewise, with those of idle lanes.
+      compile_seconds: to trace and compile it.
+    """
+
+    stage: str
+    seconds: list[float]
+    useful_steps: int
+    computed_steps: int
+    compile_seconds: float
+
+    @property
+    def useful_per_second(self) -> float:
+        """Median of the turns."""
+        return self.useful_steps / statistics.median(self.seconds)
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """A machine's figures.
+
+    Attributes:
+      machine: device, number of devices, cores, versions, date.
+      setting: environment, lanes, episodes, and so on.
+      rows: one a stage.
+    """
+
+    machine: dict[str, Any]
+    setting: dict[str, Any]
+    rows: list[Row]
+
+
+def measure(
+    config: Config, turns: int, profile: Path | None = None, progress: Callable[[str], None] = lambda stage: None
+) -> Report:
+    """Measures every stage; in each turn all of them, one after the other, so that they see the same machine.
+
+    Args:
+      config: of a run whose method has rounds; its lanes and devices are used.
+      turns: how often; one more warms up.
+      profile: a folder for a trace of some rounds of training, by JAX's profiler; None for none.
+      progress: told which stage is compiled.
+
+    Raises:
+      UserError: the method has no rounds.
+    """
+    if config.one_at_a_time:
+        raise UserError(
+            f"method.name: got {config.method.name}, which has no rounds to be timed, allowed: one that has"
+        )
+    # Programs from a cache would make a stage's compile seconds those of whatever was compiled before.
+    config = dataclasses.replace(config, training=dataclasses.replace(config.training, compilation_cache=False))
+    trainer = Trainer(config)
+    state = trainer.initial_state()
+    programs, rows = {}, {}
+    for name, stage in STAGES.items():
+        progress(name)
+        started = time.perf_counter()
+        programs[name] = trainer.program(functools.partial(_on_all, stage))
+        useful, computed, _ = jax.device_get(programs[name](state))
+        rows[name] = Row(name, [], int(useful), int(computed), time.perf_counter() - started)
+    for turn in range(turns + 1):
+        for name, program in programs.items():
+            started = time.perf_counter()
+            jax.block_until_ready(program(state))
+            if turn > 0:
+                rows[name].seconds.append(time.perf_counter() - started)
+    if profile is not None:
+        _profile(trainer, profile)
+    return Report(machine(trainer.devices), _setting(trainer), list(rows.values()))
+
+
+def machine(devices: list[jax.Device]) -> dict[str, Any]:
+    """What the figures were measured on."""
+    versions = {name: importlib.metadata.version(name) for name in ("nigt_jax", "jax", "brax", "mujoco")}
+    return {
+        "device": devices[0].device_kind if devices[0].platform != "cpu" else "cpu",
+        "devices": len(devices),
+        "cores": os.cpu_count(),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    } | versions
+
+
+def _setting(trainer: Trainer) -> dict[str, Any]:
+    config, parts = trainer.config, trainer.parts
+    return {
+        "environment": config.environment.name,
+        "backend": config.environment.backend,
+        "horizon": parts.horizon,
+        "estimator": config.estimator.name,
+        "episodes": config.episodes_per_round,
+        "lanes_per_device": parts.widths[0],
+        "episodes_per_lane": round(parts.episodes / parts.widths[0], 2),
+        "parameters": sum(int(np.prod(x.shape[1:])) for x in jax.tree.leaves(trainer.initial_state().server.sent)),
+        "spmd": config.training.spmd,
+    }
+
+
+def _on_all(stage: Stage, parts: Parts, state: TrainState, settings: Settings) -> Any:
+    return sum_over(parts.axis, stage(parts, settings, state))
+
+
+def _profile(trainer: Trainer, folder: Path) -> None:
+    trainer.compile()
+    rounds = min(_PROFILED, trainer.config.training.chunk)
+    state, _ = trainer.run(trainer.initial_state(), rounds)
+    with jax.profiler.trace(str(folder)):
+        trainer.run(state, rounds)

@@ -1,0 +1,103 @@
+"""Programs of which each does a little more than the one before it, on the same lanes and the same episodes.
+
+All are functions of one device, (parts, settings, state) to (useful steps, computed steps, a number). The number
+depends on everything that was computed, so that the compiler leaves nothing out.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from nigt_jax.estimators import policy_gradient_sum
+from nigt_jax.rollout import Tasks, Trajectories, play_only, rollout, see
+from nigt_jax.training import Parts, Settings, TrainState, count, run_round, tasks_of_block
+
+Stage = Callable[[Parts, Settings, TrainState], tuple[Array, Array, Array]]
+
+
+def physics(parts: Parts, settings: Settings, state: TrainState) -> tuple[Array, Array, Array]:
+    """Lanes that take the same actions in every step, and never end."""
+    actions = jax.random.uniform(state.key[0], (parts.widths[0], parts.environment.action_size), minval=-1.0)
+    return _lanes(parts, settings, state, lambda observation, keys: actions)
+
+
+def policy(parts: Parts, settings: Settings, state: TrainState) -> tuple[Array, Array, Array]:
+    """Lanes that take actions of the policy, and never end: raw physics with the policy's forward pass."""
+    params, normalizer = jax.tree.map(lambda x: x[0], (state.server.sent, state.normalizer))
+    act = jax.vmap(parts.policy.sample, (None, None, 0, 0))
+    return _lanes(parts, settings, state, lambda obs, keys: jnp.tanh(act(params, normalizer, obs, keys)))
+
+
+def queue(parts: Parts, settings: Settings, state: TrainState) -> tuple[Array, Array, Array]:
+    """The round's episodes through the queue, from reset to end; nothing is kept."""
+    tasks = _tasks(parts, settings, state)
+    outcomes, computed = play_only(parts.environment, parts.policy, tasks, parts.horizon, parts.widths)
+    return outcomes.lengths.sum(), computed, outcomes.returns.sum()
+
+
+def storage(parts: Parts, settings: Settings, state: TrainState) -> tuple[Array, Array, Array]:
+    """The same, and every step is kept: rollouts as training makes them."""
+    batch = _rollout(parts, settings, state)
+    return batch.lengths.sum(), batch.computed_steps, _all_of((batch.observation, batch.pre_tanh, batch.reward))
+
+
+def gradient(parts: Parts, settings: Settings, state: TrainState) -> tuple[Array, Array, Array]:
+    """The same, and the policy gradient and the statistics of observations are made of them."""
+    batch = _rollout(parts, settings, state)
+    factors = parts.estimator.coefficients(state.estimator, batch, state.normalizer, settings.estimator, parts.axis)
+    total = policy_gradient_sum(parts.policy, state.server.sent, state.normalizer, batch, factors)
+    seen = see(batch, state.normalizer.mean, None)
+    return batch.lengths.sum(), batch.computed_steps, _all_of((total, seen.mean, seen.deviation))
+
+
+def training(parts: Parts, settings: Settings, state: TrainState) -> tuple[Array, Array, Array]:
+    """A whole round: the clock, all of the above, what devices tell each other, and the update."""
+    after, metrics = run_round(parts, settings, state)
+    share = 1 if parts.axis is None else jax.lax.axis_size(parts.axis)
+    return metrics.env_steps[0] // share, metrics.computed_steps[0] // share, _all_of(after.server.sent)
+
+
+STAGES: dict[str, Stage] = {
+    "physics": physics,
+    "+ policy": policy,
+    "+ queue": queue,
+    "+ storage": storage,
+    "+ gradient": gradient,
+    "+ update": training,
+}
+
+
+def _lanes(
+    parts: Parts, settings: Settings, state: TrainState, act: Callable[[Array, Array], Array]
+) -> tuple[Array, Array, Array]:
+    """As many steps of all lanes as an episode may have."""
+    keys = _tasks(parts, settings, state).keys[: parts.widths[0]]
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        start = jax.vmap(parts.environment.reset)(keys)
+
+    def step(now: Any, number: Array) -> tuple[Any, None]:
+        actions = act(now.obs, jax.vmap(jax.random.fold_in, (0, None))(keys, number))
+        with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+            return jax.vmap(parts.environment.step)(now, actions), None
+
+    end, _ = jax.lax.scan(step, start, jnp.arange(parts.horizon))
+    steps = jnp.asarray(parts.horizon * keys.shape[0])
+    return steps, steps, _all_of((end.obs, end.reward))
+
+
+def _tasks(parts: Parts, settings: Settings, state: TrainState) -> Tasks:
+    """The device's episodes of the first block of the next round."""
+    counted, _ = count(parts, settings, state)
+    return tasks_of_block(parts, settings, state, counted, jnp.asarray(0))[0]
+
+
+def _rollout(parts: Parts, settings: Settings, state: TrainState) -> Trajectories:
+    tasks = _tasks(parts, settings, state)
+    return rollout(parts.environment, parts.policy, tasks, parts.horizon, parts.widths, parts.piece)
+
+
+def _all_of(tree: Any) -> Array:
+    return sum((jnp.sum(x) for x in jax.tree.leaves(tree)), start=jnp.zeros([]))
