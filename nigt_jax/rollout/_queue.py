@@ -134,14 +134,11 @@ def play(
     step = jax.vmap(permissive(lambda v, s, a: where(v).step(s, a)))
     act = _actor(policy, tasks)
     order, number = jnp.argsort(~tasks.active, stable=True), tasks.active.sum(dtype=jnp.int32)
-    episodes_of_a_group = tasks.keys.shape[0] // _groups(tasks)
 
     def begin(column: Array, place: Int[Array, " lanes"]) -> _Lanes:
         """Lanes at the start of the episodes in these places of the order."""
         episode = order[jnp.minimum(place, order.size - 1)]
         at = lambda tree, index: jax.tree.map(lambda x: x[index], tree)
-        shared = _groups(tasks) == 1
-        group = () if shared else at((tasks.params, tasks.normalizer), episode // episodes_of_a_group)
         return _Lanes(
             column=column,
             busy=place < number,
@@ -151,7 +148,7 @@ def play(
             key=action_keys[episode],
             state=at(pool, episode),
             variation=at(tasks.variation, episode),
-            policy=group,
+            policy=(),
         )
 
     def advance(now: _Play, columns: Int[Array, " lanes"] | None) -> tuple[_Play, Bool[Array, " lanes"]]:
@@ -174,9 +171,13 @@ def play(
     def refill(now: _Play, ended: Bool[Array, " lanes"]) -> _Play:
         """The next episodes for the lanes whose episodes have ended."""
         place = jnp.where(ended, now.taken + jnp.cumsum(ended) - 1, number)
-        fresh = begin(now.lanes.column, place)
-        lanes = jax.tree.map(lambda new, old: _where(fresh.busy, new, old), fresh, now.lanes)
-        lanes = lanes._replace(busy=fresh.busy | (now.lanes.busy & ~ended))
+        fresh, before = begin(now.lanes.column, place), now.lanes._replace(policy=())
+        lanes = jax.tree.map(lambda new, old: _where(fresh.busy, new, old), fresh, before)
+        change = _group_of(tasks, lanes.episode) != _group_of(tasks, before.episode)
+        lanes = lanes._replace(
+            busy=fresh.busy | (before.busy & ~ended),
+            policy=_with_policies(tasks, now.lanes.policy, lanes.episode, change),
+        )
         return now._replace(lanes=lanes, taken=now.taken + fresh.busy.sum(dtype=jnp.int32))
 
     def queue(now: _Play) -> _Play:
@@ -189,6 +190,7 @@ def play(
 
     first, *narrower = widths
     lanes = begin(jnp.arange(first), jnp.arange(first))
+    lanes = lanes._replace(policy=_policies(tasks, lanes.episode))
     zero = jnp.zeros([], jnp.int32)
     now = _Play(zero, zero, lanes.busy.sum(dtype=jnp.int32), lanes, _nothing(order.size), record)
     for body, width in zip([queue, *[finish] * len(narrower)], [*narrower, 0], strict=True):
@@ -209,6 +211,30 @@ def permissive(function: Any) -> Any:
 
 def _groups(tasks: Tasks) -> int:
     return jax.tree.leaves(tasks.params)[0].shape[0]
+
+
+def _group_of(tasks: Tasks, episode: Int[Array, " lanes"]) -> Int[Array, " lanes"]:
+    return episode // (tasks.keys.shape[0] // _groups(tasks))
+
+
+def _policies(tasks: Tasks, episode: Int[Array, " lanes"]) -> Any:
+    """The policy of each lane; () where there is only one for all."""
+    group = _group_of(tasks, episode)
+    return () if _groups(tasks) == 1 else jax.tree.map(lambda x: x[group], (tasks.params, tasks.normalizer))
+
+
+def _with_policies(tasks: Tasks, policies: Any, episode: Int[Array, " lanes"], change: Bool[Array, " lanes"]) -> Any:
+    """The policies of the lanes with those that change: one by one, for all of them are much to copy for a few."""
+    if _groups(tasks) == 1:
+        return ()
+    lanes, group = jnp.nonzero(change, size=change.size, fill_value=0)[0], _group_of(tasks, episode)
+
+    def put(number: Array, policies: Any) -> Any:
+        lane = lanes[number]
+        own = jax.tree.map(lambda x: x[group[lane]], (tasks.params, tasks.normalizer))
+        return jax.tree.map(lambda all, new: all.at[lane].set(new), policies, own)
+
+    return jax.lax.fori_loop(0, change.sum(), put, policies)
 
 
 def _actor(policy: Policy, tasks: Tasks) -> Callable[..., Float[Array, "lanes action"]]:

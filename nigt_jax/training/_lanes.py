@@ -1,6 +1,7 @@
 """How many episodes a device runs side by side: all of them where they are few, and otherwise as many as suit it."""
 
 import contextlib
+import functools
 import json
 import os
 import time
@@ -26,8 +27,9 @@ def choose_lanes(config: Config, parts: Parts, device: jax.Device, keep: bool = 
     """The number of lanes for the episodes of a block on a device.
 
     What the device does in a second with each of a few numbers of lanes is measured once, and kept in the user's cache
-    folder. Many lanes suit a device, but when nobody waits any more they fall idle one after the other, for about as
-    long as an episode takes; so what counts is the product of the two.
+    folder. Many lanes suit a device, but where every one of them has k episodes to play and these are of random
+    length, it is idle for about one more, when nobody waits any longer; where all are of the same length, it is not. A
+    run sees both, so what counts is the speed times the mean of k / (k + 1) and 1.
 
     Args:
       config: of the run; says whether there may be a cache, and what the environment is called.
@@ -38,12 +40,14 @@ def choose_lanes(config: Config, parts: Parts, device: jax.Device, keep: bool = 
     (episodes,) = parts.widths
     if episodes <= _FEW:
         return episodes
-    candidates = [n for n in _CANDIDATES.get(device.platform, _CANDIDATES_ELSEWHERE) if n <= episodes] or [episodes]
-    if len(candidates) == 1:
-        return candidates[0]
-    known = _Known(config, device, keep)
-    rates = {n: known.rate(n, lambda n=n: _steps_per_second(parts, n, device)) for n in candidates}  # type: ignore[misc]
-    return max(candidates, key=lambda n: rates[n] * episodes / (episodes + n))
+    known, found = _Known(config, device, keep), {}
+    for size in _CANDIDATES.get(device.platform, _CANDIDATES_ELSEWHERE):
+        each = max(1, round(episodes / size))
+        lanes = -(-episodes // each)  # so that episodes of the same length leave no lane idle
+        if lanes <= 2 * size and lanes not in found:
+            rate = known.rate(size, functools.partial(_steps_per_second, parts, size, device))
+            found[lanes] = rate * (1 + each / (each + 1)) / 2
+    return max(found, key=found.__getitem__) if found else episodes
 
 
 def _steps_per_second(parts: Parts, lanes: int, device: jax.Device) -> float:

@@ -177,6 +177,12 @@ class Lowered:
         """The compiled program, in XLA's own language."""
         return self._lowered.compile().as_text()
 
+    def peak_bytes(self) -> int:
+        """Memory of the compiled program: arguments, results and temporaries."""
+        memory: Any = self._lowered.compile().memory_analysis()
+        held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+        return held + memory.temp_size_in_bytes
+
     def compile(self) -> Callable:
         """The program, for arguments of the same shapes in the same places."""
         compiled = self._lowered.compile()

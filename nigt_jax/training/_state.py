@@ -18,6 +18,7 @@ from nigt_jax.training._spmd import AXIS
 
 _BLOCK = 16  # gradients that are computed at once, where they arrive one at a time
 _PIECE, _PIECE_ELSEWHERE = {"cpu": 2**11}, 2**16  # steps: of a CPU as many as its caches hold
+_FEW_LANES = 32
 _MEMORY = 2**28  # bytes of the steps that a device keeps at once, or a little more
 
 
@@ -147,11 +148,13 @@ def make_parts(
 def with_lanes(parts: Parts, lanes: int, platform: str) -> Parts:
     """The parts with so many lanes on a device, or as many as there are episodes if those are fewer.
 
-    Where lanes cost time, the last episodes, for which nobody waits any more, are played in half as many.
+    Where lanes cost time, the last episodes, when nobody waits any more, are played in half as many: unless there are
+    so few that the program for it, which has to be compiled, too, is worth more than it saves.
     """
     (episodes,) = parts.widths
-    narrows = platform == "cpu" and 1 < lanes < episodes
-    return parts._replace(widths=(lanes, lanes // 2) if narrows else (min(lanes, episodes),))
+    lanes = min(lanes, episodes)
+    narrows = platform == "cpu" and lanes > 1 and (lanes < episodes or lanes > _FEW_LANES)
+    return parts._replace(widths=(lanes, lanes // 2) if narrows else (lanes,))
 
 
 def _first_environment(config: Config, environment: Any) -> Any:

@@ -106,6 +106,10 @@ class Trainer:
         """The compiled program of a chunk of rounds, in XLA's own language."""
         return self._lower_chunk().text()
 
+    def peak_bytes(self) -> int:
+        """Memory of a chunk of rounds at its peak, by XLA's own analysis; what is donated is counted once."""
+        return self._lower_chunk().peak_bytes()
+
     def program(self, function: Callable[[Parts, TrainState, Settings], Any]) -> Callable[[TrainState], Any]:
         """Another program of a run's state, such as a part of a round; compiled at once.
 

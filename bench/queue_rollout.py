@@ -1,0 +1,178 @@
+"""The trajectory queue beside the masked scan over the horizon, and the memory that it takes.
+
+Run `python bench/queue_rollout.py --help`. What the figures mean, and those of one machine, are in bench/README.md.
+"""
+
+import argparse
+import functools
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from nigt_jax.benchmark import machine
+from nigt_jax.config import check_config
+from nigt_jax.rollout import Tasks, play_only
+from nigt_jax.training import Parts, Settings, Trainer, TrainState, count, sum_over, tasks_of_block
+
+HORIZON = 1000
+Program = Callable[[Parts, TrainState, Settings], Any]
+
+
+def main() -> None:
+    """Measures every environment and prints a table, then the memory of a round of few and of many episodes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--environments", nargs="*", default=["hopper", "walker2d", "humanoid"], help="on spring")
+    parser.add_argument("--lanes", type=int, default=32, help="of a device")
+    parser.add_argument("--each", type=int, default=8, help="episodes a lane")
+    parser.add_argument("--turns", type=int, default=3, help="turns of every way to play, after one that warms up")
+    parser.add_argument("--memory", nargs="*", type=int, default=[1000, 10_000], help="episodes of a humanoid's round")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    args = parser.parse_args()
+    records = []
+    for name in args.environments:
+        records.append(measure(name, args.lanes, args.each, args.turns))
+        print(table(records[-1]), flush=True)
+    for episodes in args.memory:
+        records.append(memory(episodes))
+        print("{environment}, a round of {episodes:,} episodes: {peak_mib:,.0f} MiB at its peak".format(**records[-1]))
+    if args.json:
+        args.json.write_text(json.dumps(records, indent=1) + "\n")
+
+
+def measure(name: str, lanes: int, each: int, turns: int) -> dict[str, Any]:
+    """Steps a second of every way to play the same episodes, all of them taking turns."""
+    trainer = make_trainer(name, lanes, each)
+    ways: dict[str, Program] = {
+        "masked scan": functools.partial(on_all, masked_scan),
+        "until all are done": functools.partial(on_all, side_by_side),
+        "queue": functools.partial(on_all, queue),
+    }
+    programs = {way: trainer.program(program) for way, program in ways.items()}
+    state = trainer.initial_state()
+    steps = {way: [int(x) for x in jax.device_get(program(state))] for way, program in programs.items()}
+    assert len({useful for useful, _ in steps.values()}) == 1, "the same episodes, whatever the way"
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(turns):
+        for way, program in programs.items():
+            started = time.perf_counter()
+            jax.block_until_ready(program(state))
+            times[way].append(time.perf_counter() - started)
+    reference = times["masked scan"]
+    rows = {
+        way: {
+            "useful_per_computed": steps[way][0] / steps[way][1],
+            "useful_steps_per_second": steps[way][0] / statistics.median(times[way]),
+            "ratios": [r / t for r, t in zip(reference, times[way], strict=True)],
+        }
+        for way in ways
+    }
+    return {"environment": name, "lanes": lanes, "episodes_a_lane": each, "ways": rows} | machine(trainer.devices)
+
+
+def make_trainer(name: str, lanes: int, each: int) -> Trainer:
+    """A run on two devices of a CPU, or the one accelerator, whose round is one block of so many episodes."""
+    jax.config.update("jax_num_cpu_devices", 2)
+    return Trainer(
+        check_config(
+            {
+                "environment": {"name": name, "horizon": HORIZON},
+                "method": {"batch_size": lanes * each * len(jax.devices())},
+                "training": {"lanes": lanes, "compilation_cache": False},
+            }
+        )
+    )
+
+
+def on_all(way: Callable[[Parts, Tasks], Any], parts: Parts, state: TrainState, settings: Settings) -> Any:
+    """(useful steps, computed steps) of a way to play the episodes of a round, on all devices."""
+    counted, _ = count(parts, settings, state)
+    tasks, _ = tasks_of_block(parts, settings, state, counted, jnp.asarray(0))
+    return sum_over(parts.axis, way(parts, tasks))
+
+
+def queue(parts: Parts, tasks: Tasks) -> tuple[jax.Array, jax.Array]:
+    """Through the lanes, as training does it."""
+    outcomes, computed = play_only(parts.environment, parts.policy, tasks, parts.horizon, parts.widths)
+    return outcomes.lengths.sum(), computed
+
+
+def side_by_side(parts: Parts, tasks: Tasks) -> tuple[jax.Array, jax.Array]:
+    """As many at a time as there are lanes, until the last of them has ended; then the next ones."""
+    lanes = parts.widths[0]
+    keys = tasks.keys.reshape(-1, lanes)
+
+    def batch(keys: jax.Array) -> tuple[jax.Array, jax.Array]:
+        some = tasks._replace(keys=keys, active=jnp.ones(lanes, bool))
+        outcomes, computed = play_only(parts.environment, parts.policy, some, parts.horizon, (lanes,))
+        return outcomes.lengths.sum(), computed
+
+    useful, computed = jax.lax.map(batch, keys)
+    return useful.sum(), computed.sum()
+
+
+def masked_scan(parts: Parts, tasks: Tasks) -> tuple[jax.Array, jax.Array]:
+    """As many at a time as there are lanes, over the whole horizon; what comes after an episode's end is masked."""
+    lanes, environment = parts.widths[0], parts.environment
+    params, normalizer = jax.tree.map(lambda x: x[0], (tasks.params, tasks.normalizer))
+    act = jax.vmap(parts.policy.sample, (None, None, 0, 0))
+
+    def batch(keys: jax.Array) -> jax.Array:
+        reset_keys, action_keys = jax.vmap(lambda k: tuple(jax.random.split(k)))(keys)
+
+        def step(carry: tuple, time: jax.Array) -> tuple:
+            state, ended = carry
+            actions = jnp.tanh(
+                act(params, normalizer, state.obs, jax.vmap(jax.random.fold_in, (0, None))(action_keys, time))
+            )
+            after = jax.vmap(environment.step)(state, actions)
+            broken = ~jnp.isfinite(after.reward) | ~jnp.all(jnp.isfinite(after.obs), axis=-1)
+            return (after, ended | (after.done > 0) | broken), ~ended
+
+        start = jax.vmap(environment.reset)(reset_keys)
+        ended = jnp.zeros(lanes, bool)
+        return jax.lax.scan(step, (start, ended), jnp.arange(parts.horizon))[1].sum()
+
+    batches = tasks.keys.reshape(-1, lanes)
+    return jax.lax.map(batch, batches).sum(), jnp.asarray(batches.size * parts.horizon)
+
+
+def memory(episodes: int) -> dict[str, Any]:
+    """What a round of a humanoid's episodes takes at its peak, by XLA's analysis of the program; nothing is run."""
+    trainer = Trainer(
+        check_config(
+            {
+                "environment": {"name": "humanoid", "horizon": HORIZON},
+                "estimator": {"name": "policy_gradient"},
+                "method": {"batch_size": episodes},
+                "training": {"lanes": 32, "devices": 1, "chunk": 1, "compilation_cache": False},
+            }
+        )
+    )
+    return {
+        "environment": "humanoid",
+        "episodes": episodes,
+        "episodes_at_once": trainer.parts.episodes,
+        "peak_mib": trainer.peak_bytes() / 2**20,
+    }
+
+
+def table(record: dict[str, Any]) -> str:
+    """The lines of an environment."""
+    lines = [f"{record['environment']}, {record['lanes']} lanes a device, {record['episodes_a_lane']} episodes a lane"]
+    for way, row in record["ways"].items():
+        low, middle, high = min(row["ratios"]), statistics.median(row["ratios"]), max(row["ratios"])
+        lines.append(
+            f"  {way:20} useful / computed {row['useful_per_computed']:.2f}  "
+            f"{row['useful_steps_per_second']:10,.0f} useful steps/s  x {middle:.1f} ({low:.1f} - {high:.1f})"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

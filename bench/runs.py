@@ -1,0 +1,113 @@
+"""Many runs in one program beside the same runs one after the other.
+
+Run `python bench/runs.py --help`. What the figures mean, and those of one machine, are in bench/README.md.
+"""
+
+import argparse
+import dataclasses
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from nigt_jax.benchmark import machine
+from nigt_jax.config import Config, check_config
+from nigt_jax.training import Trainer
+
+METHODS = {"rennala_nigt": 1, "afedpg": 20}  # and how many updates make as many gradients
+
+
+def main() -> None:
+    """Measures every method and prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=16, help="seeds and step sizes")
+    parser.add_argument("--rounds", type=int, default=6, help="of training in a turn")
+    parser.add_argument("--turns", type=int, default=3, help="turns of both ways, after one that warms up")
+    parser.add_argument("--environment", default="hopper", help="on spring")
+    parser.add_argument("--horizon", type=int, default=200, help="steps of an episode")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    args = parser.parse_args()
+    jax.config.update("jax_num_cpu_devices", 2)
+    records = []
+    for method in args.methods:
+        records.append(measure(args, method))
+        print(line(records[-1]), flush=True)
+    if args.json:
+        args.json.write_text(json.dumps(records, indent=1) + "\n")
+
+
+def measure(args: argparse.Namespace, method: str) -> dict[str, Any]:
+    """Time of all runs, from the start, together and one after the other."""
+    rounds = args.rounds * METHODS[method]
+    base = configure(args, method, rounds)
+    runs = [
+        dataclasses.replace(base, seed=k, method=dataclasses.replace(base.method, learning_rate=0.04 * 2.0 ** -(k % 4)))
+        for k in range(args.runs)
+    ]
+    together, alone = Trainer(base, runs=runs), Trainer(base)
+    for trainer in (together, alone):
+        trainer.compile()
+    times: dict[str, list[float]] = {"together": [], "in sequence": []}
+    for _ in range(args.turns + 1):
+        times["together"].append(seconds(together, rounds, 1))
+        times["in sequence"].append(seconds(alone, rounds, args.runs))
+    measured = {way: turns[1:] for way, turns in times.items()}
+    ratios = [a / b for a, b in zip(measured["in sequence"], measured["together"], strict=True)]
+    medians = {way: statistics.median(turns) for way, turns in measured.items()}
+    compiled = {"together": together.compile_seconds, "in sequence": alone.compile_seconds}
+    total = lambda way: medians[way] + compiled[way]
+    return {
+        "method": method,
+        "runs": args.runs,
+        "rounds": rounds,
+        "environment": args.environment,
+        "lanes_together": together.parts.widths[0],
+        "lanes_alone": alone.parts.widths[0],
+        "seconds": medians,
+        "compile_seconds": compiled,
+        "ratios": ratios,
+        "ratio": statistics.median(ratios),
+        "ratio_with_compilation": total("in sequence") / total("together"),
+    } | machine(alone.devices)
+
+
+def configure(args: argparse.Namespace, method: str, rounds: int) -> Config:
+    """The first run; sequence and grid differ from it in traced settings only."""
+    return check_config(
+        {
+            "environment": {"name": args.environment, "horizon": args.horizon},
+            "estimator": {"name": "return_to_go"},
+            "method": {"name": method, "batch_size": 20},
+            "training": {"iterations": rounds, "chunk": rounds, "compilation_cache": False},
+            "evaluation": {"episodes": 16},
+        }
+    )
+
+
+def seconds(trainer: Trainer, rounds: int, times: int) -> float:
+    """What so many runs one after the other take, each from its start. One stands for all: their work is alike."""
+    states = [jax.block_until_ready(trainer.initial_state()) for _ in range(times)]
+    started = time.perf_counter()
+    for state in states:
+        trainer.run(state, rounds)
+    return time.perf_counter() - started
+
+
+def line(record: dict[str, Any]) -> str:
+    """What a person reads of a method."""
+    ratios, took, compiled = record["ratios"], record["seconds"], record["compile_seconds"]
+    return (
+        f"{record['method']}: {record['runs']} runs of {record['rounds']} rounds on {record['environment']}, "
+        f"{took['in sequence']:.1f}s one after the other ({record['lanes_alone']} lanes a device), "
+        f"{took['together']:.1f}s together ({record['lanes_together']} lanes): x {record['ratio']:.2f} "
+        f"({min(ratios):.2f} - {max(ratios):.2f}); with compilation ({compiled['in sequence']:.0f}s, "
+        f"{compiled['together']:.0f}s) x {record['ratio_with_compilation']:.2f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
