@@ -33,7 +33,7 @@ _PURPOSES = {
     "gae.<locals>.learn": "critic",
     "sum_over": "metrics",
 }
-_BYTES = {"pred": 1, "bf16": 2, "f16": 2, "f32": 4, "f64": 8, **{f"{k}{n}": n // 8 for k in "su" for n in (8, 16, 32, 64)}}
+_BYTES = {"pred": 1} | {f"{kind}{bits}": bits // 8 for kind in ("s", "u", "f", "bf") for bits in (8, 16, 32, 64)}
 
 _COMPUTATION = re.compile(r"^(?:ENTRY )?%(\S+) \(.*\{$")
 _INSTRUCTION = re.compile(r"^  (?:ROOT )?%(\S+) = (.*)$")
