@@ -51,7 +51,13 @@ def main() -> None:
     parser.add_argument("--environment", default="inverted_pendulum", help="Brax environment, on spring")
     parser.add_argument("--horizon", type=int, default=50, help="steps of an episode")
     parser.add_argument("--batch-size", type=int, default=32, help="M of strong scaling; of weak, on most devices")
-    parser.add_argument("--devices", type=int, nargs="+", default=[1, 2, 4, 8], help="numbers of virtual devices")
+    parser.add_argument(
+        "--devices",
+        type=int,
+        nargs="+",
+        default=[1, 2, 4, 8],
+        help="numbers of virtual devices, first the one to compare with",
+    )
     parser.add_argument("--estimators", nargs="+", default=list(ESTIMATORS), choices=ESTIMATORS, help="to run")
     parser.add_argument("--weak", nargs="*", default=["leave_one_out"], choices=ESTIMATORS, help="of weak scaling")
     parser.add_argument("--rounds", type=int, default=3, help="of training, after which results are compared")
@@ -71,7 +77,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     print(f"jax {jax.__version__}, {machine}, {args.environment}, {args.horizon} steps, {args.rounds} rounds\n")
     print(f"| scaling | estimator | devices | M | bytes a round | 4(d + 1) | ratio | {' | '.join(COLUMNS)} ", end="")
     print("| all-reduces | of them in a block | useful steps | difference |")
-    print("|---" * (12 + len(COLUMNS)) + "|")
+    print("|---" * (11 + len(COLUMNS)) + "|")
     records = []
     most, runs = max(args.devices), {}
     strong = [("strong", name, k, args.batch_size) for name in args.estimators for k in args.devices]
@@ -80,7 +86,8 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
         key = estimator, devices, batch_size
         if key not in runs:
             runs[key] = play(configure(args, *key))
-        reference = runs[estimator, args.devices[0], args.batch_size] if scaling == "strong" else None
+        compared = scaling == "strong" and devices != args.devices[0]
+        reference = runs[estimator, args.devices[0], args.batch_size] if compared else None
         case = {"scaling": scaling, "estimator": estimator, "devices": devices, "batch_size": batch_size}
         records.append({"machine": machine, "jax": jax.__version__} | case | figures(runs[key], reference))
         print(row(records[-1]), flush=True)
@@ -122,7 +129,7 @@ def vector(params: Any) -> np.ndarray:
 
 
 def figures(run: Run, reference: Run | None) -> dict[str, Any]:
-    """What is said of a run; `reference` is the same one on one device."""
+    """What is said of a run; `reference` is the same one on one device, if it is to be compared."""
     found = run.found
     return {
         "parameters": run.params.size,
