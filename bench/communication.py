@@ -7,7 +7,6 @@ on the way to it.
 
 import collections
 import dataclasses
-import inspect
 import math
 import re
 from collections.abc import Iterator
@@ -92,14 +91,9 @@ class Volume:
         return sum(self.bytes.values())
 
 
-def program_text(trainer: Trainer) -> str:
-    """XLA's text of the compiled chunk of rounds. There is no public way to it, so this is the one place that knows."""
-    return inspect.getclosurevars(trainer._chunk).nonlocals["compiled"].as_text()
-
-
 def volume(trainer: Trainer, blocks: int = 1) -> Volume:
     """What a round of so many blocks exchanges; a round whose episodes fit the devices' memory has one."""
-    exchanges = list(read(program_text(trainer), trainer.config.training.chunk))
+    exchanges = list(read(trainer.compiled_text(), trainer.config.training.chunk))
     of_block = [e for e in exchanges if e.in_block]
     once = _count([e for e in exchanges if not e.in_block])
     each = _count(of_block)

@@ -49,15 +49,14 @@ def gradient(parts: Parts, settings: Settings, state: TrainState) -> tuple[Array
     batch = _rollout(parts, settings, state)
     factors = parts.estimator.coefficients(state.estimator, batch, state.normalizer, settings.estimator, parts.axis)
     total = policy_gradient_sum(parts.policy, state.server.sent, state.normalizer, batch, factors)
-    seen = see(batch, state.normalizer.mean, None)
-    return batch.lengths.sum(), batch.computed_steps, _all_of((total, seen.mean, seen.deviation))
+    seen = see(batch, None)
+    return batch.lengths.sum(), batch.computed_steps, _all_of((total, seen.mean, seen.variance))
 
 
 def training(parts: Parts, settings: Settings, state: TrainState) -> tuple[Array, Array, Array]:
     """A whole round: the clock, all of the above, what devices tell each other, and the update."""
     after, metrics = run_round(parts, settings, state)
-    share = 1 if parts.axis is None else jax.lax.axis_size(parts.axis)
-    return metrics.env_steps[0] // share, metrics.computed_steps[0] // share, _all_of(after.server.sent)
+    return metrics.env_steps[0], metrics.computed_steps[0], _all_of(after.server.sent)
 
 
 STAGES: dict[str, Stage] = {

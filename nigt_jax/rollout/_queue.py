@@ -103,8 +103,8 @@ Write = Callable[[Any, Int[Array, ""], Int[Array, " lanes"] | None, Step], Any]
 
 
 def most_rows(episodes: int, lanes: int, horizon: int) -> int:
-    """A bound on the rows: whoever begins last has seen all lanes busy with the other episodes until then."""
-    return horizon + (episodes - 1) * horizon // lanes
+    """Rows that are enough: of the lanes that are free first, one has had no more than an even share of the others."""
+    return horizon * -(-episodes // lanes)
 
 
 def play(
@@ -195,7 +195,7 @@ def play(
     now = _Play(zero, zero, lanes.busy.sum(dtype=jnp.int32), lanes, _nothing(order.size), record)
     for body, width in zip([queue, *[finish] * len(narrower)], [*narrower, 0], strict=True):
         now = jax.lax.while_loop(functools.partial(_many, number, width), body, now)
-        now = now._replace(lanes=_only_busy(now.lanes, width)) if width else now
+        now = now._replace(lanes=_only_busy(now.lanes, width, nowhere=first)) if width else now
     return now.outcomes, now.computed, now.record
 
 
@@ -267,12 +267,12 @@ def _nothing(episodes: int) -> Outcomes:
     return Outcomes(jnp.zeros(episodes), whole, jnp.zeros(episodes, bool), whole, whole)
 
 
-def _only_busy(lanes: _Lanes, width: int) -> _Lanes:
-    """The busy lanes, `width` of them at most, and idle ones that are written nowhere to make up the number."""
+def _only_busy(lanes: _Lanes, width: int, nowhere: int) -> _Lanes:
+    """The busy lanes, `width` of them at most, and idle ones, in a column that is `nowhere`, to make up the number."""
     index = jnp.nonzero(lanes.busy, size=width, fill_value=0)[0]
     there = jnp.arange(width) < lanes.busy.sum()
     kept = jax.tree.map(lambda x: x[index], lanes)
-    return kept._replace(busy=there, column=jnp.where(there, kept.column, lanes.busy.size))
+    return kept._replace(busy=there, column=jnp.where(there, kept.column, nowhere))
 
 
 def _many(number: Int[Array, ""], width: int, now: _Play) -> Bool[Array, ""]:

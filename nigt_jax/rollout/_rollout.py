@@ -11,6 +11,7 @@ from nigt_jax.rollout._policy import Normalizer, Policy
 from nigt_jax.rollout._queue import Outcomes, Step, Tasks, most_rows, play
 from nigt_jax.rollout._variation import Variation
 
+_LEAST = 64  # steps in a piece, or a matrix product of them does not pay
 _Carry = TypeVar("_Carry")
 
 
@@ -84,7 +85,10 @@ class Trajectories(NamedTuple):
         return jnp.where(self.alive(), self.reward[row, lane], 0)
 
     def fold(self, function: Callable[[Int[Array, ""], _Carry, Steps], _Carry], carry: _Carry) -> _Carry:
-        """Goes through all steps that there are, group by group, a piece at a time; nothing else is computed.
+        """Goes through all steps that there are, group by group, a piece at a time.
+
+        Nothing else is computed, but for what fills up the last piece of each group; so pieces are an eighth of what a
+        group may have, or less.
 
         Args:
           function: (group, what has come of it so far, steps of it) to what comes of it then.
@@ -94,7 +98,7 @@ class Trajectories(NamedTuple):
           The same after all steps. The order of the steps, and so the rounding, does not depend on the lanes.
         """
         each = self.lengths.size // self.groups
-        size = min(self.piece, each * self.horizon)
+        size = min(self.piece, max(_LEAST, -(-each * self.horizon // 8)))
         ends = jnp.cumsum(self.lengths.reshape(self.groups, each), axis=1)
         pieces = jnp.cumsum((ends[:, -1] + size - 1) // size)  # of each group and all before it
 
@@ -114,7 +118,9 @@ class Trajectories(NamedTuple):
         time = jnp.where(valid, number - jnp.where(own > 0, ends[own - 1], 0), 0)
         episode = group * ends.size + own
         at = self.outcomes.row[episode] + time, self.outcomes.lane[episode]
-        return Steps(self.observation[at], self.pre_tanh[at], time, episode, valid)
+        # Zeros for what is no step: what stands there may be another group's, and not finite.
+        here = lambda x: jnp.where(valid[:, None], x[at], 0)
+        return Steps(here(self.observation), here(self.pre_tanh), time, episode, valid)
 
 
 def rollout(
@@ -127,7 +133,7 @@ def rollout(
 ) -> Trajectories:
     """Plays all active episodes, each until it ends or has `horizon` steps, and keeps every step.
 
-    Memory is that of `horizon` steps for every episode and, where they have to share lanes, for every lane besides.
+    Memory is that of `horizon` steps for every episode, and of every episode's first state.
 
     Args:
       environment: a Brax environment (reset, step), without wrappers: they would reset to a cached state.

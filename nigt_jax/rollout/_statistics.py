@@ -4,56 +4,70 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from nigt_jax.rollout._brax import running_statistics
 from nigt_jax.rollout._policy import Normalizer
 from nigt_jax.rollout._rollout import Steps, Trajectories
+
+_LARGEST = 1e9  # what is larger counts as this: physics that is about to break must not leave a NaN here
+_STD_LIMITS = 1e-6, 1e6  # those of Brax
 
 
 class Seen(NamedTuple):
     """What there is to know of some observations; all leaves may have a leading axis of groups.
 
     Attributes:
-      count: how many.
+      count: how many; of a block fewer than 2^24, so that float32 is exact.
       mean: of each of their numbers.
-      deviation: likewise; of the population.
+      variance: likewise; of the population.
     """
 
-    count: Int[Array, "*groups"]  # type: ignore[assignment]  # shadows tuple.count
+    count: Float[Array, "*groups"]  # type: ignore[assignment]  # shadows tuple.count
     mean: Float[Array, "*groups obs"]
-    deviation: Float[Array, "*groups obs"]
+    variance: Float[Array, "*groups obs"]
 
 
-def see(trajectories: Trajectories, around: Float[Array, "groups obs"], axis_name: str | None) -> Seen:
+def see(trajectories: Trajectories, axis_name: str | None) -> Seen:
     """What each group's episodes have seen, on all devices of the axis (None: on this one).
 
-    Args:
-      trajectories: the episodes.
-      around: a mean that is not far off, or squares of large observations would swallow small deviations.
-      axis_name: the axis.
+    In two passes, for a large mean would swallow a small deviation in one.
     """
+    groups, numbers = trajectories.groups, trajectories.observation.shape[-1]
+    across = lambda sums: sums if axis_name is None else jax.lax.psum(sums, axis_name)
+    nothing = jnp.zeros((groups, numbers))
+
+    def relative(steps: Steps, to: Float[Array, " obs"]) -> Float[Array, "steps obs"]:
+        bounded = jnp.clip(steps.observation, -_LARGEST, _LARGEST)
+        return jnp.where(steps.valid[:, None], bounded - to[None], 0)
 
     def add(group: Array, sums: tuple, steps: Steps) -> tuple:
-        relative = jnp.where(steps.valid[:, None], steps.observation - around[group][None], 0)
-        count, first, second = sums
-        return count + steps.valid.sum(), first + relative.sum(0), second + jnp.square(relative).sum(0)
+        return sums[0] + steps.valid.sum(dtype=jnp.float32), sums[1] + relative(steps, nothing[group]).sum(0)
 
-    start = (jnp.zeros(around.shape[0], jnp.int32), jnp.zeros_like(around), jnp.zeros_like(around))
-    sums = trajectories.fold(add, start)
-    count, first, second = sums if axis_name is None else jax.lax.psum(sums, axis_name)
-    number = jnp.maximum(count, 1).astype(jnp.float32)[:, None]
-    mean = first / number
-    return Seen(count, around + mean, jnp.sqrt(jnp.maximum(second / number - jnp.square(mean), 0)))
+    count, total = across(trajectories.fold(add, (jnp.zeros(groups), nothing)))
+    number = jnp.maximum(count, 1)[:, None]
+    mean = total / number
+
+    def spread(group: Array, squares: Array, steps: Steps) -> Array:
+        return squares + jnp.square(relative(steps, mean[group])).sum(0)
+
+    return Seen(count, mean, across(trajectories.fold(spread, nothing)) / number)
 
 
 def observe(normalizer: Normalizer, seen: Seen) -> Normalizer:
     """The statistics after more observations; neither has an axis of groups.
 
-    Brax's own update, of two points a dimension that have the mean and the deviation of all that was seen.
+    The means and variances of both together, by the formula of Chan, Golub and LeVeque (1979).
     """
-    points = jnp.stack([seen.mean - seen.deviation, seen.mean + seen.deviation])
-    weight = jnp.broadcast_to(seen.count.astype(jnp.float32) / 2, (2,))
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        after = running_statistics.update(normalizer, points, weights=weight, validate_shapes=False)
+    before = normalizer.count.hi.astype(jnp.float32) * 2.0**32 + normalizer.count.lo.astype(jnp.float32)
+    share = seen.count / jnp.maximum(before + seen.count, 1)
+    difference = seen.mean - normalizer.mean
+    summed = normalizer.summed_variance + seen.count * seen.variance + before * share * jnp.square(difference)
+    with jax.numpy_dtype_promotion("standard"):  # Brax's own arithmetic
+        count = normalizer.count + seen.count.astype(jnp.int32)
+    after = normalizer.replace(
+        count=count,
+        mean=normalizer.mean + share * difference,
+        summed_variance=summed,
+        std=jnp.clip(jnp.sqrt(summed / jnp.maximum(before + seen.count, 1)), *_STD_LIMITS),
+    )
     return jax.tree.map(lambda new, old: jnp.where(seen.count > 0, new, old), after, normalizer)

@@ -16,7 +16,7 @@ from nigt_jax.clocks import SimulatedTime, next_arrival
 from nigt_jax.estimators import policy_gradient_sum
 from nigt_jax.methods import ArrivalMethod, tell
 from nigt_jax.rollout import Outcomes, Seen, Tasks, Trajectories, observe, of_workers, rollout, see
-from nigt_jax.training._round import RoundMetrics, flat
+from nigt_jax.training._round import RoundMetrics, flat, shares
 from nigt_jax.training._spmd import place_on
 from nigt_jax.training._state import Parts, Sent, Settings, TrainState
 
@@ -48,7 +48,7 @@ class _Delivered(NamedTuple):
       gradient: of each, a tree like the parameters.
       seen: observations of each.
       outcomes: of its episodes, leaves [places, trajectories per gradient].
-      computed_steps: that the lanes made for all of them, noted with the first one of each device.
+      computed_steps: its share of those that the lanes made for all of them.
     """
 
     gradient: Any
@@ -150,9 +150,9 @@ def _deliver(parts: Parts, settings: Settings, state: TrainState, block: _Block)
     runs = settings.batch_size.size
     delivered = _Delivered(
         gradient=policy_gradient_sum(parts.policy, sent.params, sent.normalizer, batch, factors),
-        seen=see(batch, sent.normalizer.mean, None),
+        seen=see(batch, None),
         outcomes=jax.tree.map(lambda x: x.reshape(-1, each), batch.outcomes._replace(lane=lane)),
-        computed_steps=jnp.zeros(runs * places, jnp.int32).at[::places].set(batch.computed_steps // runs),
+        computed_steps=shares(batch.computed_steps, batch.lengths.reshape(-1, each).sum(1)),
     )
     of_runs = lambda x: x.reshape(runs, places, *x.shape[1:])
     return _gathered(parts.axis, jax.tree.map(of_runs, delivered), axis=1), _gathered_record(parts.axis, batch)

@@ -59,7 +59,6 @@ class _Sums(NamedTuple):
 
     gradient: Any  # like the parameters
     weight: Float[Array, " runs"]
-    episodes: Int[Array, " runs"]
     env_steps: Int[Array, " runs"]
     computed_steps: Int[Array, " runs"]
     returns: Float[Array, " runs"]
@@ -67,23 +66,26 @@ class _Sums(NamedTuple):
 
 
 def run_round(parts: Parts, settings: Settings, state: TrainState) -> tuple[TrainState, RoundMetrics]:
-    """One round: clock, episodes, gradient, aggregation, update. Runs under the axis ``parts.axis``."""
+    """One round: clock, episodes, gradient, aggregation, update. Runs under the axis ``parts.axis``.
+
+    What the metrics say of episodes is this device's share: nothing in a round needs the sum.
+    """
     counted, clock = count(parts, settings, state)
     sums, normalizer, estimator = _collect(parts, settings, state, counted)
     absorb = lambda server, step, gradient, weight: tell(parts.method, server, step, gradient, weight, parts.axis)
     server, gradient_norm = jax.vmap(absorb)(state.server, settings.step, sums.gradient, sums.weight)
-    total = sum_over(parts.axis, sums._replace(gradient=()))
+    episodes = counted.counts.sum(1) * parts.trajectories_per_gradient
     metrics = RoundMetrics(
         gradients=counted.counts.sum(1, dtype=jnp.int32),
         discarded=counted.discarded.sum(1, dtype=jnp.int32),
         communications=jnp.ones_like(state.iteration),
         delay=jnp.zeros_like(state.iteration),
-        env_steps=total.env_steps,
-        computed_steps=total.computed_steps,
+        env_steps=sums.env_steps,
+        computed_steps=sums.computed_steps,
         time=clock.now,
-        query_return_mean=total.returns / total.episodes.astype(jnp.float32),
+        query_return_mean=sums.returns / episodes.astype(jnp.float32),
         gradient_norm=gradient_norm,
-        diverged=total.diverged,
+        diverged=sums.diverged,
         complete=counted.complete,
     )
     return TrainState(state.iteration + 1, server, normalizer, estimator, clock, (), state.key), metrics
@@ -121,7 +123,9 @@ def run_chunk(
     def step(state: TrainState, number: Array) -> tuple[TrainState, RoundMetrics]:
         return jax.lax.cond(number < rounds, lambda s: run_round(parts, settings, s), lambda s: (s, skipped), state)
 
-    return jax.lax.scan(step, state, jnp.arange(length))
+    state, metrics = jax.lax.scan(step, state, jnp.arange(length))
+    shares = {name: getattr(metrics, name) for name in ("env_steps", "computed_steps", "query_return_mean", "diverged")}
+    return state, metrics._replace(**sum_over(parts.axis, shares))
 
 
 def _collect(parts: Parts, settings: Settings, state: TrainState, counted: Round) -> tuple[_Sums, Normalizer, Any]:
@@ -146,11 +150,12 @@ def _collect(parts: Parts, settings: Settings, state: TrainState, counted: Round
         factors = factors * weight.reshape(1, -1)
         gradient = policy_gradient_sum(parts.policy, tasks.params, state.normalizer, batch, factors)
         sums = jax.tree.map(jnp.add, sums, _sums_of(gradient, weight, batch))
-        normalizer = jax.vmap(observe)(normalizer, see(batch, normalizer.mean, parts.axis))
+        if parts.policy.normalize:
+            normalizer = jax.vmap(observe)(normalizer, see(batch, parts.axis))
         return sums, normalizer, parts.estimator.learn(estimator, *context)
 
     zero, real = jnp.zeros_like(state.iteration), jnp.zeros(state.iteration.shape)
-    nothing = _Sums(jax.tree.map(jnp.zeros_like, state.server.sent), real, zero, zero, zero, real, zero)
+    nothing = _Sums(jax.tree.map(jnp.zeros_like, state.server.sent), real, zero, zero, real, zero)
     across = parts.episodes * place_on(parts.axis)[1]
     size = jax.vmap(LAYOUTS[parts.layout][1], (0, None))(counted, parts.trajectories_per_gradient)
     blocks = (size.max() + across - 1) // across
@@ -180,15 +185,20 @@ def flat(tree: Any) -> Any:
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
 
 
+def shares(total: Int[Array, ""], of: Int[Array, "*parts"]) -> Int[Array, "*parts"]:
+    """A number shared out in proportion, rounded."""
+    real = of.astype(jnp.float32)
+    return jnp.round(total.astype(jnp.float32) * real / jnp.maximum(real.sum(), 1)).astype(jnp.int32)
+
+
 def _sums_of(gradient: Any, weight: Float[Array, "runs each"], batch: Trajectories) -> _Sums:
     of_runs = lambda x: x.reshape(weight.shape).sum(1, dtype=x.dtype if x.dtype == jnp.float32 else jnp.int32)
-    runs = weight.shape[0]
+    useful = of_runs(batch.lengths)
     return _Sums(
         gradient=gradient,
         weight=weight.sum(1),
-        episodes=of_runs(batch.lengths > 0),
-        env_steps=of_runs(batch.lengths),
-        computed_steps=jnp.broadcast_to(batch.computed_steps // runs, (runs,)),
+        env_steps=useful,
+        computed_steps=shares(batch.computed_steps, useful),
         returns=of_runs(batch.returns),
         diverged=of_runs(batch.outcomes.diverged),
     )

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from probes import EndsWhenGood, Quadratic, State, dense, grouped, linear_policy, play
+from probes import EndsWhenGood, Quadratic, State, alone, dense, linear_policy, play
 
 from nigt_jax.rollout import Tasks, Variation, make_environment, observe, one_policy, play_only, rollout, see
+from nigt_jax.rollout._brax import running_statistics
 from nigt_jax.rollout._queue import most_rows
 
 POLICY = linear_policy()
@@ -26,7 +27,7 @@ def played(widths, environment=None, active=None, variation=None):
     return jax.jit(run)(keys, variation)
 
 
-@pytest.mark.parametrize("widths", [(1,), (4,), (4, 2), (8, 4, 1), (22, 11)])
+@pytest.mark.parametrize("widths", [(1,), (4,), (4, 2), (8, 4, 1), (8, 4, 2), (22, 11)])
 @pytest.mark.parametrize("environment", [EndsWhenGood(), Quadratic()], ids=lambda e: type(e).__name__)
 def test_lanes_make_no_difference(environment, widths):
     """One lane is the reference one episode at a time; test_rollout.py holds side by side against a plain loop."""
@@ -101,8 +102,7 @@ def test_lanes_are_filled_as_a_list_scheduler_fills_them(lengths, seed, number):
 
 def test_the_bound_on_rows_is_kept_by_the_longest_episodes_and_is_tight():
     for episodes in range(1, 20):
-        needed = -(-episodes // 4) * 9
-        assert needed <= most_rows(episodes, 4, 9) < needed + 9
+        assert -(-episodes // 4) * 9 == most_rows(episodes, 4, 9)
 
 
 def test_computed_steps_are_counted_and_narrowing_saves_some():
@@ -129,8 +129,8 @@ def test_groups_have_policies_of_their_own_and_share_the_lanes():
     )
     for k, params in enumerate(policies):
         mine = slice(5 * k, 5 * k + 5)
-        alone = dense(play(EndsWhenGood(), POLICY, params, statistics, keys[mine], tasks.active[mine], HORIZON))
-        for got, wanted in zip(together, alone, strict=True):
+        wanted_of = dense(play(EndsWhenGood(), POLICY, params, statistics, keys[mine], tasks.active[mine], HORIZON))
+        for got, wanted in zip(together, wanted_of, strict=True):
             part = got[:, mine] if got.ndim > 1 else got[mine]
             np.testing.assert_allclose(part, wanted, rtol=1e-5, atol=1e-6)
 
@@ -172,12 +172,10 @@ def test_statistics_are_those_of_the_counted_steps():
     for batch in (b.only(counted) for b in batches):
         flat = dense(batch)
         seen = np.append(seen, np.asarray(flat.observation, np.float64)[np.asarray(flat.alive)], axis=0)
-        around = grouped(normalizer.mean)
-        normalizer = observe(normalizer, jax.tree.map(lambda x: x[0], see(batch, around, None)))
+        normalizer = observe(normalizer, alone(see(batch, None)))
         np.testing.assert_allclose(normalizer.mean, seen.mean(0), rtol=1e-5)
         np.testing.assert_allclose(normalizer.std, seen.std(0), rtol=1e-5)
-    nothing = see(batches[0].only(jnp.zeros(20, bool)), grouped(normalizer.mean), None)
-    after = observe(normalizer, jax.tree.map(lambda x: x[0], nothing))
+    after = observe(normalizer, alone(see(batches[0].only(jnp.zeros(20, bool)), None)))
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), after, normalizer))
 
 
@@ -185,10 +183,30 @@ def test_large_observations_do_not_swallow_small_deviations():
     keys = jax.random.split(jax.random.key(0), 50)
     batch = play(Quadratic(), POLICY, PARAMS, NORMALIZER, keys, jnp.ones(50, bool), HORIZON)
     far = batch._replace(observation=batch.observation * 0.1 + 1000)
-    normalizer = NORMALIZER.replace(mean=jnp.array([1000.0]))
-    got = observe(normalizer, jax.tree.map(lambda x: x[0], see(far, grouped(normalizer.mean), None)))
-    wanted = np.asarray(dense(far).observation, np.float64).std()
-    np.testing.assert_allclose(got.std, [wanted], rtol=1e-3)
+    got = observe(NORMALIZER, alone(see(far, None)))
+    np.testing.assert_allclose(got.std, [np.asarray(dense(far).observation, np.float64).std()], rtol=1e-3)
+
+
+def test_an_observation_that_explodes_leaves_no_nan():
+    keys = jax.random.split(jax.random.key(0), 50)
+    batch = play(Quadratic(), POLICY, PARAMS, NORMALIZER, keys, jnp.ones(50, bool), HORIZON)
+    bursting = batch._replace(observation=batch.observation.at[0, 0, 0].set(1e30))
+    got = observe(NORMALIZER, alone(see(bursting, None)))
+    assert np.isfinite(got.mean).all()
+    np.testing.assert_array_equal(got.std, [1e6])
+
+
+def test_statistics_are_those_of_brax():
+    """The same state and the same numbers as Brax's own update makes of an array."""
+    keys = jax.random.split(jax.random.key(0), 30)
+    batch = play(Quadratic(), POLICY, PARAMS, NORMALIZER, keys, jnp.ones(30, bool), HORIZON)
+    got, wanted = NORMALIZER, NORMALIZER
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        for part in (batch, batch._replace(observation=3 * batch.observation)):
+            got = observe(got, alone(see(part, None)))
+            wanted = running_statistics.update(wanted, dense(part).observation)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore:Accessing:DeprecationWarning")  # Brax's own habits

@@ -101,7 +101,7 @@ def tell_it_as_it_is_told(trainer, environment, name, each):
             rows.append((now, delay, float(batch.returns.mean()), discarded))
             update, discarded = update + 1, 0
             critic = alone(method.learn(grouped(critic), batch, grouped(used), settings, None))
-            normalizer = observe(normalizer, alone(see(batch, grouped(normalizer.mean), None)))
+            normalizer = observe(normalizer, alone(see(batch, None)))
         copies[i] = (server.sent, normalizer, critic, update)
         heapq.heappush(queue, (now + TIMES[i] + EXCHANGE[i], i))
     return server.theta, rows

@@ -35,7 +35,6 @@ def volume(estimator, devices, lanes=3, batch_size=16, normalize=True, blocks=1)
         }
     )
     trainer = Trainer(config, Quadratic())
-    trainer.compile()
     parameters = sum(x.size for x in jax.tree.leaves(trainer.initial_state().server.sent))
     return communication.volume(trainer, blocks), parameters
 

@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from probes import EndsWhenGood
@@ -83,6 +84,33 @@ def test_together_and_alone(name, estimator, devices, spmd):
     assert (
         len(set(map(tuple, metrics.gradient_norm.T.tolist()))) >= 3
     )  # they do differ; AFedPG's by more than seed later
+
+
+@pytest.mark.parametrize("name", ["rennala_nigt", "ringmaster_nigt"])
+def test_a_run_that_breaks_breaks_alone(name):
+    """As one with too long a step would, whose parameters are no numbers any more."""
+    cfg = config(name)
+    runs = [
+        dataclasses.replace(cfg, seed=k, method=dataclasses.replace(cfg.method, initial_batch_size=5)) for k in (0, 1)
+    ]
+    trainer = Trainer(
+        dataclasses.replace(cfg, training=dataclasses.replace(cfg.training, devices=1)), EndsWhenGood(), runs
+    )
+    trainer.compile()
+    norms = []
+    for broken in (False, True):
+        state = jax.device_get(trainer.initial_state())
+        state = jax.tree.map(lambda x: x.reshape(2, *x.shape[2:]), state)
+        if broken:
+            ruined = jax.tree.map(lambda x: x.at[0].set(jnp.nan), jax.tree.map(jnp.asarray, state.server.sent))
+            state = state._replace(server=state.server._replace(sent=ruined))
+            if state.sent:
+                everywhere = jax.tree.map(lambda x: jnp.asarray(x).at[0].set(jnp.nan), state.sent.params)
+                state = state._replace(sent=state.sent._replace(params=everywhere))
+        norms.append(trainer.run(trainer.place(state), 2)[1].gradient_norm)
+    healthy, beside_a_broken_one = norms
+    assert np.isnan(beside_a_broken_one[:, 0]).any()
+    np.testing.assert_array_equal(beside_a_broken_one[:, 1], healthy[:, 1])
 
 
 def test_runs_on_several_devices_tell_each_other_nothing():
