@@ -33,8 +33,8 @@ format: $(READY)  ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY)  ## measure the transforms beside optax's own (ARGS)
-	$(BIN)/python bench/transform.py $(ARGS)
+bench: $(READY)  ## measure what this machine does in a second (ARGS); bench/README.md has more
+	$(BIN)/nigt bench $(ARGS)
 
 clean:  ## remove the environment and caches, never runs
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

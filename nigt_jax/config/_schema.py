@@ -68,7 +68,7 @@ class Estimator:
     gae_lambda: Number = _setting(0.95, "lambda of generalised advantage estimation (gae only)", ge=0, le=1)
     critic_learning_rate: Number = _setting(1e-3, "Adam step of the value baseline (gae only)", gt=0)
     critic_steps: int = _setting(
-        8, "Adam steps of the value baseline a round (gae only)", "gradient steps", ge=1, le=100_000
+        8, "Adam steps of the value baseline for each block of episodes (gae only)", "gradient steps", ge=1, le=100_000
     )
 
 

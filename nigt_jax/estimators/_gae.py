@@ -51,7 +51,8 @@ def gae(policy: Policy, steps: int) -> Estimator:
 
     Args:
       policy: whose observation statistics the critic shares.
-      steps: Adam steps on the squared error to the discounted return, a round.
+      steps: Adam steps on the squared error to the discounted return, for each block of episodes computed together,
+        which is a round unless memory, or a larger round than usual, divides it.
 
     References:
       Schulman et al., `High-Dimensional Continuous Control Using Generalized Advantage Estimation

@@ -51,7 +51,7 @@ def _leave_one_out(
     settings: EstimatorSettings,
     axis_name: str | None,
 ) -> Float[Array, "time episodes"]:
-    r"""Return to go, less the mean of the *other* episodes' at the same time step.
+    r"""Return to go, less the mean of the *other* episodes' of the block at the same time step.
 
     The others are independent of the action that the baseline is subtracted from, so it has the expectation of
     ``return_to_go`` and no other; the mean of all episodes, the own one included, would shrink it by 1 - 1/N. An

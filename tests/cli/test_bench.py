@@ -1,0 +1,53 @@
+"""The command as a user types it."""
+
+import json
+
+import pytest
+
+from nigt_jax.cli import main
+
+TINY = (
+    "--environment.name", "fast", "--environment.horizon", "7", "--method.batch_size", "12", "--training.lanes", "3",
+    "--training.devices", "2", "--training.platform", "cpu", "--policy.hidden_sizes", "[8]",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("none.yaml",), "none.yaml: cannot be read"),
+        (("--turns", "0"), "--turns: got 0, allowed: 1 to 10000"),
+        (("--method.batch_size", "0"), "method.batch_size: got 0"),
+        (("--method.nmae", "afedpg"), "did you mean --method.name?"),
+        (("--json", "nowhere/figures.json"), "--json: got nowhere/figures.json, but there is no folder nowhere"),
+        (
+            (*TINY, "--method.name", "afedpg", "--estimator.name", "return_to_go"),
+            "method.name: got afedpg, which has no",
+        ),
+    ],
+)
+def test_mistakes(arguments, says, capsys):
+    assert main(["bench", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert says in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.filterwarnings("ignore:Accessing:DeprecationWarning")  # Brax's own habits
+def test_a_whole_bench(tmp_path, capsys):
+    file, trace = tmp_path / "figures.json", tmp_path / "trace"
+    assert main(["bench", *TINY, "--turns", "2", "--json", str(file), "--profile", str(trace)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    found = json.loads(file.read_text())
+    stages = {row["stage"]: row for row in found["stages"]}
+    assert list(stages) == ["physics", "+ policy", "+ queue", "+ storage", "+ gradient", "+ update"]
+    assert all(name in out for name in stages)
+    # Lanes that never end make every step; "fast" always has episodes of full length, two for each of three lanes.
+    assert stages["physics"]["useful_steps"] == 2 * 3 * 7
+    for name in ("+ queue", "+ storage", "+ gradient", "+ update"):
+        assert stages[name]["useful_steps"] == stages[name]["computed_steps"] == 12 * 7
+    assert all(len(row["seconds"]) == 2 and row["useful_steps_per_second"] > 0 for row in stages.values())
+    assert found["setting"]["episodes_per_lane"] == 2
+    assert found["machine"]["devices"] == 2
+    assert any(path.is_file() for path in trace.rglob("*"))
