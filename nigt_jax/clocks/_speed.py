@@ -90,6 +90,9 @@ def _time_of(
     repeats = jnp.isfinite(period) & (period_work > 0)
     each = jnp.where(repeats, period_work, 1)
     periods = jnp.where(repeats, jnp.maximum(jnp.ceil(work / each) - 1, 0), 0)
+    # The quotient may be rounded up or down, and work that ends with a period belongs to that one, not to the next.
+    early, late = (work - periods * each <= 0) & (periods > 0), work - periods * each > each
+    periods = periods + jnp.where(repeats, late.astype(jnp.float32) - early.astype(jnp.float32), 0)
     rest = jnp.where(repeats, work - periods * each, work)
     working = value > 0
     reached = working[None, :] & (before[None, :] < rest[:, None])  # the last of them is where the work gets done

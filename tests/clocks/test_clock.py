@@ -23,6 +23,7 @@ from nigt_jax.clocks import (
     synchronous_rule,
     to_float,
 )
+from nigt_jax.clocks import _pairs as pairs
 from nigt_jax.clocks._work import RANDOM_WORK, RecordedWork
 from nigt_jax.config import Noise, PowerLaw, Workers
 
@@ -201,6 +202,15 @@ def test_the_shapes_of_random_times():
     assert np.log(draws["lognormal"]).std() == pytest.approx(0.5, rel=0.02)
     assert draws["pareto"].min() == pytest.approx(0.8, rel=1e-3)
     assert (draws["pareto"] > 1.6).mean() == pytest.approx((0.8 / 1.6) ** 5, rel=0.1)
+
+
+@pytest.mark.parametrize("each", [7.0, 3.0, 5.5, 0.25])
+def test_work_that_ends_with_a_period(each):
+    """Whole multiples of what a period does: a quotient that is rounded up must not leave nothing to do."""
+    speed = Speed(jnp.array([[0.0, 2.0]]), jnp.array([[0.0, each / 2]]), jnp.float32(4.0))
+    amounts = jnp.full((1, 200), jnp.float32(each))
+    got = jax.jit(speed.finish)(pairs.widen(jnp.float32(0)), pairs.widen(jnp.zeros(1)), amounts)
+    np.testing.assert_allclose(got.high[0], 4.0 * np.arange(1, 201), rtol=1e-5)
 
 
 @pytest.mark.parametrize("rule", ["rennala", "malenia"])

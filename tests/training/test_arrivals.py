@@ -86,7 +86,7 @@ def tell_it_as_it_is_told(trainer, environment, name, each):
         batch = play(environment, parts.policy, params, normalizer, keys, jnp.ones(each, bool), 4)
         factors = method.coefficients(grouped(critic), batch, grouped(normalizer), settings, None)
         total = alone(policy_gradient_sum(parts.policy, grouped(params), grouped(normalizer), batch, factors))
-        return jax.flatten_util.ravel_pytree(total)[0] / each, batch._replace(horizon=0, groups=0)
+        return jax.flatten_util.ravel_pytree(total)[0] / each, batch._replace(horizon=0, piece=0, groups=0)
 
     while update < UPDATES:
         now, i = heapq.heappop(queue)
@@ -96,7 +96,7 @@ def tell_it_as_it_is_told(trainer, environment, name, each):
             discarded += 1
         else:
             g, batch = compute(jnp.asarray(vector, jnp.float32), used, used_critic, jnp.int32(update))
-            batch = batch._replace(horizon=4, groups=1)
+            batch = batch._replace(horizon=4, piece=64, groups=1)
             server.absorb(np.asarray(g, np.float64))
             rows.append((now, delay, float(batch.returns.mean()), discarded))
             update, discarded = update + 1, 0

@@ -206,7 +206,7 @@ def test_weights_are_the_workers():
 def test_a_round_that_the_clock_cannot_decide_is_reported():
     trainer = Trainer(config(), Quadratic())
     never = dataclasses.replace(trainer._settings.clock, work=FixedWork(jnp.full((1, 10), jnp.inf)))
-    trainer._settings = trainer._settings._replace(clock=never)
+    trainer._placed = trainer._spmd.place(trainer._settings._replace(clock=never))
     trainer.compile()
     _, metrics = trainer.run(trainer.initial_state(), 1)
     assert not metrics.complete[0, 0]
