@@ -3,6 +3,7 @@
 Eight virtual CPU devices; no implicit change of rank or dtype; shapes in signatures are checked at every call.
 """
 
+import gc
 import os
 import shutil
 import sys
@@ -10,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import jax
+import pytest
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_platforms", "cpu")
@@ -24,6 +26,14 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1"
 
 sys.path.insert(0, str(Path(__file__).parent))  # for probes.py
 _checked = ["clocks", "rollout", "estimators", "methods", "simulation", "training"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _let_programs_go():
+    """Each compiled program maps memory of its own; a process may have so many maps and no more, and XLA then crashes."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 def pytest_unconfigure(config):

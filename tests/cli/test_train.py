@@ -49,7 +49,7 @@ def tiny(tmp_path):
         (("train", "configs/quick.yaml", "--method.learning_rate"), "expected one argument"),
         (("train", "configs/quick.yaml", "--method.learning_rate", "-1"), "greater than 0"),
         (("train", "configs/quick.yaml", "extra"), "'extra'"),
-        (("train", "configs/quick.yaml", "--training.devices", "7"), "allowed: 1, 2, 4"),
+        (("train", "configs/quick.yaml", "--training.devices", "7"), "allowed: 1, 2, 5"),
         (("train", "configs/quick.yaml", "--output", "README.md"), "is no folder"),
         (("train", "configs/quick.yaml", "--output", ".", "--name", "tests"), "exists already"),
         (("train", "configs/quick.yaml", "--name", "a/b"), "--name"),
