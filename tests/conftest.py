@@ -30,7 +30,7 @@ _checked = ["clocks", "rollout", "estimators", "methods", "simulation", "trainin
 
 @pytest.fixture(autouse=True, scope="module")
 def _let_programs_go():
-    """Each compiled program maps memory of its own; a process may have so many maps and no more, and XLA then crashes."""
+    """Each compiled program has memory maps of its own. A process may have so many, or XLA crashes."""
     yield
     jax.clear_caches()
     gc.collect()
