@@ -94,7 +94,7 @@ class Trainer:
         return self._spmd.place(state)
 
     def compile(self) -> None:
-        """Compiles both programs; not side by side, for XLA has crashed where two threads kept what they compiled."""
+        """Compiles both programs, one after the other: XLA itself uses several threads for each."""
         started = time.perf_counter()
         self._chunk = self._lower_chunk().compile()
         self._evaluation = self._lower_evaluation().compile()
