@@ -88,8 +88,9 @@ def measure(
         progress(name)
         started = time.perf_counter()
         programs[name] = trainer.program(functools.partial(_on_all, stage))
+        compiled = time.perf_counter() - started
         useful, computed, _ = jax.device_get(programs[name](state))
-        rows[name] = Row(name, [], int(useful), int(computed), time.perf_counter() - started)
+        rows[name] = Row(name, [], int(useful), int(computed), compiled)
     for turn in range(turns + 1):
         for name, program in programs.items():
             started = time.perf_counter()

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from nigt_jax.estimators import policy_gradient_sum
-from nigt_jax.rollout import Tasks, Trajectories, play_only, rollout, see
+from nigt_jax.rollout import Tasks, Trajectories, permissive, play_only, rollout, see
 from nigt_jax.training import Parts, Settings, TrainState, count, run_round, tasks_of_block
 
 Stage = Callable[[Parts, Settings, TrainState], tuple[Array, Array, Array]]
@@ -56,7 +56,8 @@ def gradient(parts: Parts, settings: Settings, state: TrainState) -> tuple[Array
 def training(parts: Parts, settings: Settings, state: TrainState) -> tuple[Array, Array, Array]:
     """A whole round: the clock, all of the above, what devices tell each other, and the update."""
     after, metrics = run_round(parts, settings, state)
-    return metrics.env_steps[0], metrics.computed_steps[0], _all_of(after.server.sent)
+    learnt = (after.server, after.normalizer, after.estimator)
+    return metrics.env_steps[0], metrics.computed_steps[0], _all_of(learnt)
 
 
 STAGES: dict[str, Stage] = {
@@ -74,15 +75,12 @@ def _lanes(
 ) -> tuple[Array, Array, Array]:
     """As many steps of all lanes as an episode may have."""
     keys = _tasks(parts, settings, state).keys[: parts.widths[0]]
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        start = jax.vmap(parts.environment.reset)(keys)
+    reset, advance = (jax.vmap(permissive(f)) for f in (parts.environment.reset, parts.environment.step))
 
     def step(now: Any, number: Array) -> tuple[Any, None]:
-        actions = act(now.obs, jax.vmap(jax.random.fold_in, (0, None))(keys, number))
-        with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-            return jax.vmap(parts.environment.step)(now, actions), None
+        return advance(now, act(now.obs, jax.vmap(jax.random.fold_in, (0, None))(keys, number))), None
 
-    end, _ = jax.lax.scan(step, start, jnp.arange(parts.horizon))
+    end, _ = jax.lax.scan(step, reset(keys), jnp.arange(parts.horizon))
     steps = jnp.asarray(parts.horizon * keys.shape[0])
     return steps, steps, _all_of((end.obs, end.reward))
 
@@ -99,4 +97,4 @@ def _rollout(parts: Parts, settings: Settings, state: TrainState) -> Trajectorie
 
 
 def _all_of(tree: Any) -> Array:
-    return sum((jnp.sum(x) for x in jax.tree.leaves(tree)), start=jnp.zeros([]))
+    return sum((jnp.sum(x, dtype=jnp.float32) for x in jax.tree.leaves(tree)), start=jnp.zeros([]))

@@ -2,7 +2,7 @@
 
 from nigt_jax.rollout._brax import make_environment
 from nigt_jax.rollout._policy import GaussianMLP, Normalizer, Policy
-from nigt_jax.rollout._queue import Outcomes, Tasks
+from nigt_jax.rollout._queue import Outcomes, Tasks, permissive
 from nigt_jax.rollout._rollout import Steps, Trajectories, one_policy, play_only, rollout
 from nigt_jax.rollout._statistics import Seen, observe, see
 from nigt_jax.rollout._variation import Variation, Varied, check_variation, of_workers
@@ -23,6 +23,7 @@ __all__ = [
     "observe",
     "of_workers",
     "one_policy",
+    "permissive",
     "play_only",
     "rollout",
     "see",

@@ -184,7 +184,7 @@ def _absorb(
         (worker, taken, absorbed, *_), (gradient, seen, outcomes, _) = arrival
         weight = jnp.asarray(parts.trajectories_per_gradient, jnp.float32)
         server, norm = tell(parts.method, state.server, settings.step, gradient, weight, None)
-        normalizer = observe(state.normalizer, seen)
+        normalizer = observe(state.normalizer, seen) if parts.policy.normalize else state.normalizer
         used = jax.tree.map(lambda x: x[worker], state.sent.normalizer)
         own = episodes._replace(groups=1, outcomes=outcomes)
         learnt = parts.estimator.learn(grouped(state.estimator), own, grouped(used), grouped(settings.estimator), None)

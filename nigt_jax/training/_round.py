@@ -124,8 +124,8 @@ def run_chunk(
         return jax.lax.cond(number < rounds, lambda s: run_round(parts, settings, s), lambda s: (s, skipped), state)
 
     state, metrics = jax.lax.scan(step, state, jnp.arange(length))
-    shares = {name: getattr(metrics, name) for name in ("env_steps", "computed_steps", "query_return_mean", "diverged")}
-    return state, metrics._replace(**sum_over(parts.axis, shares))
+    mine = {name: getattr(metrics, name) for name in ("env_steps", "computed_steps", "query_return_mean", "diverged")}
+    return state, metrics._replace(**sum_over(parts.axis, mine))
 
 
 def _collect(parts: Parts, settings: Settings, state: TrainState, counted: Round) -> tuple[_Sums, Normalizer, Any]:

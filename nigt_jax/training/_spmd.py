@@ -49,6 +49,8 @@ def claim_devices(config: Config, runs: int | None = None) -> list[jax.Device]:
         count = max(k for k in range(1, len(found) + 1) if splits(k))
     elif wanted > len(found):
         raise UserError(f"training.devices: got {wanted}, but there are {len(found)} {found[0].platform} devices")
+    elif runs is not None and not splits(wanted):
+        raise UserError(f"training.devices: got {wanted}, allowed: a number that divides the {runs} runs")
     else:
         count = wanted
     return found[:count]

@@ -9,6 +9,7 @@ import pytest
 from probes import EndsWhenGood
 
 from nigt_jax.config import check_config
+from nigt_jax.errors import UserError
 from nigt_jax.training._trainer import Trainer
 
 
@@ -116,6 +117,12 @@ def test_runs_on_several_devices_tell_each_other_nothing():
     trainer = Trainer(cfg, EndsWhenGood(), variants(cfg))
     text = trainer.compiled_text()
     assert not any(name in text for name in ("all-reduce", "all-gather", "collective-permute", "all-to-all"))
+
+
+def test_runs_that_devices_cannot_share():
+    cfg = config(devices=4)
+    with pytest.raises(UserError, match="training.devices: got 4, allowed: a number that divides the 3 runs"):
+        Trainer(cfg, EndsWhenGood(), variants(cfg)[:3])
 
 
 def test_nothing_compiles_for_other_settings(caplog):
