@@ -28,8 +28,8 @@ def choose_lanes(config: Config, parts: Parts, device: jax.Device, keep: bool = 
 
     What the device does in a second with each of a few numbers of lanes is measured once, and kept in the user's cache
     folder. Many lanes suit a device, but where every one of them has k episodes to play and these are of random
-    length, it is idle for about one more, when nobody waits any longer; where all are of the same length, it is not. A
-    run sees both, so what counts is the speed times the mean of k / (k + 1) and 1.
+    length, it is idle for about one and a half more, when nobody waits any longer; where all are of the same length, it
+    is not. A run sees both, early and late, so what counts is the speed times k / (k + 3/4).
 
     Args:
       config: of the run; says whether there may be a cache, and what the environment is called.
@@ -46,7 +46,7 @@ def choose_lanes(config: Config, parts: Parts, device: jax.Device, keep: bool = 
         lanes = -(-episodes // each)  # so that episodes of the same length leave no lane idle
         if lanes <= 2 * size and lanes not in found:
             rate = known.rate(size, functools.partial(_steps_per_second, parts, size, device))
-            found[lanes] = rate * (1 + each / (each + 1)) / 2
+            found[lanes] = rate * each / (each + 0.75)
     return max(found, key=found.__getitem__) if found else episodes
 
 

@@ -55,7 +55,7 @@ def test_what_was_asked_for_is_what_there_is(measured):
 @pytest.mark.parametrize(
     ("rates", "lanes"),
     [
-        ({}, 63),  # 1000 episodes, 16 for each of 63 lanes: 100 * (1 + 16/17) / 2 is the most
+        ({}, 63),  # 1000 episodes, 16 for each of 63 lanes: 100 * 16 / 16.75 is the most
         ({256: 140.0}, 250),
         ({16: 120.0}, 17),
     ],
