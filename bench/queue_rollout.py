@@ -28,7 +28,7 @@ def main() -> None:
     """Measures every environment and prints a table, then the memory of a round of few and of many episodes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--environments", nargs="*", default=["hopper", "walker2d", "humanoid"], help="on spring")
-    parser.add_argument("--lanes", type=int, default=32, help="of a device")
+    parser.add_argument("--lanes", type=int, default=64, help="of a device")
     parser.add_argument("--each", type=int, default=8, help="episodes a lane")
     parser.add_argument("--turns", type=int, default=3, help="turns of every way to play, after one that warms up")
     parser.add_argument("--memory", nargs="*", type=int, default=[1000, 10_000], help="episodes of a humanoid's round")
@@ -50,6 +50,7 @@ def measure(name: str, lanes: int, each: int, turns: int) -> dict[str, Any]:
     trainer = make_trainer(name, lanes, each)
     ways: dict[str, Program] = {
         "masked scan": functools.partial(on_all, masked_scan),
+        "masked, all at once": functools.partial(on_all, masked_at_once),
         "until all are done": functools.partial(on_all, side_by_side),
         "queue": functools.partial(on_all, queue),
     }
@@ -114,6 +115,11 @@ def side_by_side(parts: Parts, tasks: Tasks) -> tuple[jax.Array, jax.Array]:
 
     useful, computed = jax.lax.map(batch, keys)
     return useful.sum(), computed.sum()
+
+
+def masked_at_once(parts: Parts, tasks: Tasks) -> tuple[jax.Array, jax.Array]:
+    """All side by side, over the whole horizon: the usual form."""
+    return masked_scan(parts._replace(widths=(parts.episodes,)), tasks)
 
 
 def masked_scan(parts: Parts, tasks: Tasks) -> tuple[jax.Array, jax.Array]:

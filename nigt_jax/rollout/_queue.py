@@ -102,6 +102,32 @@ Write = Callable[[Any, Int[Array, ""], Int[Array, " lanes"] | None, Step], Any]
 """(record, row, columns, step) to the record with the step in it; the columns are None where a step has all of them."""
 
 
+class _Game(NamedTuple):
+    """What does not change while a set of episodes is played.
+
+    Attributes:
+      tasks: the episodes.
+      pool: the environment's state at the start of each.
+      action_keys: of each.
+      order: in which they are taken; those that are not played come last.
+      number: that are played.
+      horizon: length at which an episode is cut.
+      act: (policies of the lanes, observations, keys) to samples before tanh.
+      step: (variations, states, actions) to the states after.
+      write: keeps a step.
+    """
+
+    tasks: Tasks
+    pool: Any
+    action_keys: Key[Array, " episodes"]
+    order: Int[Array, " episodes"]
+    number: Int[Array, ""]
+    horizon: int
+    act: Callable[..., Float[Array, "lanes action"]]
+    step: Callable[..., Any]
+    write: Write
+
+
 def most_rows(episodes: int, lanes: int, horizon: int) -> int:
     """Rows that are enough: of the lanes that are free first, one has had no more than an even share of the others."""
     return horizon * -(-episodes // lanes)
@@ -128,75 +154,90 @@ def play(
     Returns:
       How the episodes went; the steps that all lanes have made, idle ones included; and the record.
     """
-    reset_keys, action_keys = jax.vmap(lambda k: tuple(jax.random.split(k)))(tasks.keys)
-    where = lambda v: environment if v is None else Varied(environment, v)
-    pool = jax.vmap(permissive(lambda v, key: where(v).reset(key)))(tasks.variation, reset_keys)
-    step = jax.vmap(permissive(lambda v, s, a: where(v).step(s, a)))
-    act = _actor(policy, tasks)
-    order, number = jnp.argsort(~tasks.active, stable=True), tasks.active.sum(dtype=jnp.int32)
-
-    def begin(column: Array, place: Int[Array, " lanes"]) -> _Lanes:
-        """Lanes at the start of the episodes in these places of the order."""
-        episode = order[jnp.minimum(place, order.size - 1)]
-        at = lambda tree, index: jax.tree.map(lambda x: x[index], tree)
-        return _Lanes(
-            column=column,
-            busy=place < number,
-            episode=episode,
-            time=jnp.zeros_like(episode),
-            earned=jnp.zeros(episode.shape),
-            key=action_keys[episode],
-            state=at(pool, episode),
-            variation=at(tasks.variation, episode),
-            policy=(),
-        )
-
-    def advance(now: _Play, columns: Int[Array, " lanes"] | None) -> tuple[_Play, Bool[Array, " lanes"]]:
-        """One step of every lane, and which episodes it has ended."""
-        lanes = now.lanes
-        observation = jnp.where(lanes.busy[:, None], lanes.state.obs, 0)
-        pre_tanh = act(lanes.policy, observation, jax.vmap(jax.random.fold_in)(lanes.key, lanes.time))
-        state = step(lanes.variation, lanes.state, jnp.tanh(pre_tanh))
-        finite = jnp.isfinite(state.reward) & jnp.all(jnp.isfinite(state.obs), axis=-1)
-        reward = jnp.where(lanes.busy & finite, state.reward, 0)
-        time = lanes.time + 1
-        ended = lanes.busy & ((state.done > 0) | ~finite | (time == horizon))
-        made = Step(observation, jnp.where(lanes.busy[:, None], pre_tanh, 0), reward)
-        record = write(now.record, now.row, columns, made)
-        lanes = lanes._replace(state=state, time=time, earned=lanes.earned + reward)
-        over = lambda outcomes: _note(outcomes, lanes, ended, ended & ~finite, now.row)
-        outcomes = jax.lax.cond(jnp.any(ended), over, lambda outcomes: outcomes, now.outcomes)
-        return _Play(now.row + 1, now.computed + lanes.busy.size, now.taken, lanes, outcomes, record), ended
-
-    def refill(now: _Play, ended: Bool[Array, " lanes"]) -> _Play:
-        """The next episodes for the lanes whose episodes have ended."""
-        place = jnp.where(ended, now.taken + jnp.cumsum(ended) - 1, number)
-        fresh, before = begin(now.lanes.column, place), now.lanes._replace(policy=())
-        lanes = jax.tree.map(lambda new, old: _where(fresh.busy, new, old), fresh, before)
-        change = _group_of(tasks, lanes.episode) != _group_of(tasks, before.episode)
-        lanes = lanes._replace(
-            busy=fresh.busy | (before.busy & ~ended),
-            policy=_with_policies(tasks, now.lanes.policy, lanes.episode, change),
-        )
-        return now._replace(lanes=lanes, taken=now.taken + fresh.busy.sum(dtype=jnp.int32))
-
-    def queue(now: _Play) -> _Play:
-        now, ended = advance(now, None)
-        return jax.lax.cond(jnp.any(ended), refill, lambda now, ended: now, now, ended)
-
-    def finish(now: _Play) -> _Play:
-        now, ended = advance(now, now.lanes.column)
-        return now._replace(lanes=now.lanes._replace(busy=now.lanes.busy & ~ended))
-
+    game = _make_game(environment, policy, tasks, horizon, write)
     first, *narrower = widths
-    lanes = begin(jnp.arange(first), jnp.arange(first))
+    lanes = _begin(game, jnp.arange(first), jnp.arange(first))
     lanes = lanes._replace(policy=_policies(tasks, lanes.episode))
     zero = jnp.zeros([], jnp.int32)
-    now = _Play(zero, zero, lanes.busy.sum(dtype=jnp.int32), lanes, _nothing(order.size), record)
+    now = _Play(zero, zero, lanes.busy.sum(dtype=jnp.int32), lanes, _nothing(game.order.size), record)
+
+    def queue(now: _Play) -> _Play:
+        now, ended = _advance(game, now, None)
+        return jax.lax.cond(jnp.any(ended), lambda now: _refill(game, now, ended), lambda now: now, now)
+
+    def finish(now: _Play) -> _Play:
+        now, ended = _advance(game, now, now.lanes.column)
+        return now._replace(lanes=now.lanes._replace(busy=now.lanes.busy & ~ended))
+
     for body, width in zip([queue, *[finish] * len(narrower)], [*narrower, 0], strict=True):
-        now = jax.lax.while_loop(functools.partial(_many, number, width), body, now)
+        now = jax.lax.while_loop(functools.partial(_many, game.number, width), body, now)
         now = now._replace(lanes=_only_busy(now.lanes, width, nowhere=first)) if width else now
     return now.outcomes, now.computed, now.record
+
+
+def _make_game(environment: Any, policy: Policy, tasks: Tasks, horizon: int, write: Write) -> _Game:
+    reset_keys, action_keys = jax.vmap(lambda k: tuple(jax.random.split(k)))(tasks.keys)
+    where = lambda v: environment if v is None else Varied(environment, v)
+    return _Game(
+        tasks=tasks,
+        pool=jax.vmap(permissive(lambda v, key: where(v).reset(key)))(tasks.variation, reset_keys),
+        action_keys=action_keys,
+        order=jnp.argsort(~tasks.active, stable=True),
+        number=tasks.active.sum(dtype=jnp.int32),
+        horizon=horizon,
+        act=_actor(policy, tasks),
+        step=jax.vmap(permissive(lambda v, s, a: where(v).step(s, a))),
+        write=write,
+    )
+
+
+def _begin(game: _Game, column: Array, place: Int[Array, " lanes"]) -> _Lanes:
+    """Lanes at the start of the episodes in these places of the order."""
+    episode = game.order[jnp.minimum(place, game.order.size - 1)]
+    at = lambda tree: jax.tree.map(lambda x: x[episode], tree)
+    return _Lanes(
+        column=column,
+        busy=place < game.number,
+        episode=episode,
+        time=jnp.zeros_like(episode),
+        earned=jnp.zeros(episode.shape),
+        key=game.action_keys[episode],
+        state=at(game.pool),
+        variation=at(game.tasks.variation),
+        policy=(),
+    )
+
+
+def _advance(game: _Game, now: _Play, columns: Int[Array, " lanes"] | None) -> tuple[_Play, Bool[Array, " lanes"]]:
+    """One step of every lane, and which episodes it has ended."""
+    lanes = now.lanes
+    observation = jnp.where(lanes.busy[:, None], lanes.state.obs, 0)
+    pre_tanh = game.act(lanes.policy, observation, jax.vmap(jax.random.fold_in)(lanes.key, lanes.time))
+    state = game.step(lanes.variation, lanes.state, jnp.tanh(pre_tanh))
+    finite = jnp.isfinite(state.reward) & jnp.all(jnp.isfinite(state.obs), axis=-1)
+    reward = jnp.where(lanes.busy & finite, state.reward, 0)
+    time = lanes.time + 1
+    ended = lanes.busy & ((state.done > 0) | ~finite | (time == game.horizon))
+    made = Step(observation, jnp.where(lanes.busy[:, None], pre_tanh, 0), reward)
+    record = game.write(now.record, now.row, columns, made)
+    lanes = lanes._replace(state=state, time=time, earned=lanes.earned + reward)
+    over = lambda outcomes: _note(outcomes, lanes, ended, ended & ~finite, now.row)
+    outcomes = jax.lax.cond(jnp.any(ended), over, lambda outcomes: outcomes, now.outcomes)
+    return _Play(now.row + 1, now.computed + lanes.busy.size, now.taken, lanes, outcomes, record), ended
+
+
+def _refill(game: _Game, now: _Play, ended: Bool[Array, " lanes"]) -> _Play:
+    """The next episodes for the lanes whose episodes have ended."""
+    tasks = game.tasks
+    place = jnp.where(ended, now.taken + jnp.cumsum(ended) - 1, game.number)
+    fresh, before = _begin(game, now.lanes.column, place), now.lanes._replace(policy=())
+    lanes = jax.tree.map(lambda new, old: _where(fresh.busy, new, old), fresh, before)
+    change = _group_of(tasks, lanes.episode) != _group_of(tasks, before.episode)
+    lanes = lanes._replace(
+        busy=fresh.busy | (before.busy & ~ended),
+        policy=_with_policies(tasks, now.lanes.policy, lanes.episode, change),
+    )
+    return now._replace(lanes=lanes, taken=now.taken + fresh.busy.sum(dtype=jnp.int32))
 
 
 def permissive(function: Any) -> Any:

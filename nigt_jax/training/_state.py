@@ -148,13 +148,13 @@ def make_parts(
 def with_lanes(parts: Parts, lanes: int, platform: str) -> Parts:
     """The parts with so many lanes on a device, or as many as there are episodes if those are fewer.
 
-    Where lanes cost time, the last episodes, when nobody waits any more, are played in half as many: unless there are
-    so few that the program for it, which has to be compiled, too, is worth more than it saves.
+    Where lanes cost time, the last episodes, when nobody waits any more, are played in a quarter as many: unless there
+    are so few that the program for it, which has to be compiled, too, is worth more than it saves.
     """
     (episodes,) = parts.widths
     lanes = min(lanes, episodes)
-    narrows = platform == "cpu" and lanes > 1 and (lanes < episodes or lanes > _FEW_LANES)
-    return parts._replace(widths=(lanes, lanes // 2) if narrows else (lanes,))
+    narrows = platform == "cpu" and lanes > 3 and (lanes < episodes or lanes > _FEW_LANES)
+    return parts._replace(widths=(lanes, lanes // 4) if narrows else (lanes,))
 
 
 def _first_environment(config: Config, environment: Any) -> Any:

@@ -47,8 +47,8 @@ def test_few_are_side_by_side_and_nothing_is_measured(measured):
 
 def test_what_was_asked_for_is_what_there_is(measured):
     made = trainer(1000, lanes=7)
-    assert made.parts.widths == (7, 3)
-    assert trainer(1000, lanes=5000).parts.widths == (1000, 500)
+    assert made.parts.widths == (7, 1)
+    assert trainer(1000, lanes=5000).parts.widths == (1000, 250)
     assert measured[1] == []
 
 
