@@ -57,23 +57,29 @@ def measure(name: str, lanes: int, each: int, turns: int) -> dict[str, Any]:
     programs = {way: trainer.program(program) for way, program in ways.items()}
     state = trainer.initial_state()
     steps = {way: [int(x) for x in jax.device_get(program(state))] for way, program in programs.items()}
-    assert len({useful for useful, _ in steps.values()}) == 1, "the same episodes, whatever the way"
+    check(steps)
     times: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(turns):
         for way, program in programs.items():
             started = time.perf_counter()
             jax.block_until_ready(program(state))
             times[way].append(time.perf_counter() - started)
-    reference = times["masked scan"]
+    rates = {way: [steps[way][0] / t for t in times[way]] for way in ways}
     rows = {
         way: {
             "useful_per_computed": steps[way][0] / steps[way][1],
-            "useful_steps_per_second": steps[way][0] / statistics.median(times[way]),
-            "ratios": [r / t for r, t in zip(reference, times[way], strict=True)],
+            "useful_steps_per_second": statistics.median(rates[way]),
+            "ratios": [mine / masked for mine, masked in zip(rates[way], rates["masked scan"], strict=True)],
         }
         for way in ways
     }
     return {"environment": name, "lanes": lanes, "episodes_a_lane": each, "ways": rows} | machine(trainer.devices)
+
+
+def check(steps: dict[str, list[int]]) -> None:
+    """The same episodes, whatever the way; in other lanes matrix products round, and physics goes, a bit otherwise."""
+    useful = [useful for useful, _ in steps.values()]
+    assert max(useful) < 1.02 * min(useful), steps
 
 
 def make_trainer(name: str, lanes: int, each: int) -> Trainer:
@@ -84,7 +90,7 @@ def make_trainer(name: str, lanes: int, each: int) -> Trainer:
             {
                 "environment": {"name": name, "horizon": HORIZON},
                 "method": {"batch_size": lanes * each * len(jax.devices())},
-                "training": {"lanes": lanes, "compilation_cache": False},
+                "training": {"lanes": lanes, "block": lanes * each * len(jax.devices()), "compilation_cache": False},
             }
         )
     )

@@ -15,7 +15,7 @@ def interruptions(announce: Callable[[], None] = lambda: None) -> Iterator[threa
     main thread hears signals; elsewhere the event is never set.
 
     Args:
-      announce: called at the first signal, to tell the user that it was heard.
+      announce: called at the first signal, to tell the user that it was heard, unless that cannot be written just now.
     """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -29,7 +29,10 @@ def interruptions(announce: Callable[[], None] = lambda: None) -> Iterator[threa
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         if first:
-            announce()
+            with contextlib.suppress(
+                OSError, RuntimeError
+            ):  # whoever was writing cannot be interrupted by more to write
+                announce()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,5 +1,6 @@
 """Stages in turns, on all devices of a run, from the same untrained state."""
 
+import contextlib
 import dataclasses
 import datetime
 import functools
@@ -7,7 +8,7 @@ import importlib.metadata
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 from nigt_jax.benchmark._stages import STAGES, Stage
 from nigt_jax.config import Config
 from nigt_jax.errors import UserError
-from nigt_jax.training import Parts, Settings, Trainer, TrainState, sum_over
+from nigt_jax.training import Parts, Settings, Trainer, TrainState, device_name, sum_over
 
 _PROFILED = 3  # rounds of training in a profile, and as many before it
 
@@ -79,15 +80,14 @@ def measure(
         raise UserError(
             f"method.name: got {config.method.name}, which has no rounds to be timed, allowed: one that has"
         )
-    # Programs from a cache would make a stage's compile seconds those of whatever was compiled before.
-    config = dataclasses.replace(config, training=dataclasses.replace(config.training, compilation_cache=False))
     trainer = Trainer(config)
     state = trainer.initial_state()
     programs, rows = {}, {}
     for name, stage in STAGES.items():
         progress(name)
         started = time.perf_counter()
-        programs[name] = trainer.program(functools.partial(_on_all, stage))
+        with _no_cache():
+            programs[name] = trainer.program(functools.partial(_on_all, stage))
         compiled = time.perf_counter() - started
         useful, computed, _ = jax.device_get(programs[name](state))
         rows[name] = Row(name, [], int(useful), int(computed), compiled)
@@ -102,11 +102,22 @@ def measure(
     return Report(machine(trainer.devices), _setting(trainer), list(rows.values()))
 
 
+@contextlib.contextmanager
+def _no_cache() -> Iterator[None]:
+    """A program from a cache would make a stage's compile seconds those of whatever was compiled before."""
+    before = jax.config.jax_enable_compilation_cache  # type: ignore[attr-defined]
+    jax.config.update("jax_enable_compilation_cache", False)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", before)
+
+
 def machine(devices: list[jax.Device]) -> dict[str, Any]:
     """What the figures were measured on."""
     versions = {name: importlib.metadata.version(name) for name in ("nigt_jax", "jax", "brax", "mujoco")}
     return {
-        "device": devices[0].device_kind if devices[0].platform != "cpu" else "cpu",
+        "device": device_name(devices[0]),
         "devices": len(devices),
         "cores": os.cpu_count(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from nigt_jax.estimators import policy_gradient_sum
-from nigt_jax.rollout import Tasks, Trajectories, permissive, play_only, rollout, see
-from nigt_jax.training import Parts, Settings, TrainState, count, run_round, tasks_of_block
+from nigt_jax.rollout import Tasks, Trajectories, play_only, rollout, see, side_by_side
+from nigt_jax.training import Parts, Settings, TrainState, count, run_round, sum_over, tasks_of_block
 
 Stage = Callable[[Parts, Settings, TrainState], tuple[Array, Array, Array]]
 
@@ -47,10 +47,15 @@ def storage(parts: Parts, settings: Settings, state: TrainState) -> tuple[Array,
 def gradient(parts: Parts, settings: Settings, state: TrainState) -> tuple[Array, Array, Array]:
     """The same, and the policy gradient and the statistics of observations are made of them."""
     batch = _rollout(parts, settings, state)
-    factors = parts.estimator.coefficients(state.estimator, batch, state.normalizer, settings.estimator, parts.axis)
-    total = policy_gradient_sum(parts.policy, state.server.sent, state.normalizer, batch, factors)
-    seen = see(batch, None)
-    return batch.lengths.sum(), batch.computed_steps, _all_of((total, seen.mean, seen.variance))
+    total, seen = _learnt(parts, settings, state, batch, None)
+    return batch.lengths.sum(), batch.computed_steps, _all_of((total, seen))
+
+
+def communication(parts: Parts, settings: Settings, state: TrainState) -> tuple[Array, Array, Array]:
+    """The same, and devices tell each other of gradients and observations, too."""
+    batch = _rollout(parts, settings, state)
+    total, seen = _learnt(parts, settings, state, batch, parts.axis)
+    return batch.lengths.sum(), batch.computed_steps, _all_of((sum_over(parts.axis, total), seen))
 
 
 def training(parts: Parts, settings: Settings, state: TrainState) -> tuple[Array, Array, Array]:
@@ -66,6 +71,7 @@ STAGES: dict[str, Stage] = {
     "+ queue": queue,
     "+ storage": storage,
     "+ gradient": gradient,
+    "+ communication": communication,
     "+ update": training,
 }
 
@@ -74,13 +80,15 @@ def _lanes(
     parts: Parts, settings: Settings, state: TrainState, act: Callable[[Array, Array], Array]
 ) -> tuple[Array, Array, Array]:
     """As many steps of all lanes as an episode may have."""
-    keys = _tasks(parts, settings, state).keys[: parts.widths[0]]
-    reset, advance = (jax.vmap(permissive(f)) for f in (parts.environment.reset, parts.environment.step))
+    tasks = _tasks(parts, settings, state)
+    keys, variation = jax.tree.map(lambda x: x[: parts.widths[0]], (tasks.keys, tasks.variation))
+    reset, advance = side_by_side(parts.environment)
 
     def step(now: Any, number: Array) -> tuple[Any, None]:
-        return advance(now, act(now.obs, jax.vmap(jax.random.fold_in, (0, None))(keys, number))), None
+        actions = act(now.obs, jax.vmap(jax.random.fold_in, (0, None))(keys, number))
+        return advance(variation, now, actions), None
 
-    end, _ = jax.lax.scan(step, reset(keys), jnp.arange(parts.horizon))
+    end, _ = jax.lax.scan(step, reset(variation, keys), jnp.arange(parts.horizon))
     steps = jnp.asarray(parts.horizon * keys.shape[0])
     return steps, steps, _all_of((end.obs, end.reward))
 
@@ -94,6 +102,14 @@ def _tasks(parts: Parts, settings: Settings, state: TrainState) -> Tasks:
 def _rollout(parts: Parts, settings: Settings, state: TrainState) -> Trajectories:
     tasks = _tasks(parts, settings, state)
     return rollout(parts.environment, parts.policy, tasks, parts.horizon, parts.widths, parts.piece)
+
+
+def _learnt(parts: Parts, settings: Settings, state: TrainState, batch: Trajectories, axis: str | None) -> Any:
+    """Sum of policy gradients; mean and variance of the axis's observations. A baseline is that of all devices."""
+    factors = parts.estimator.coefficients(state.estimator, batch, state.normalizer, settings.estimator, parts.axis)
+    total = policy_gradient_sum(parts.policy, state.server.sent, state.normalizer, batch, factors)
+    seen = see(batch, axis)
+    return total, (seen.mean, seen.variance)
 
 
 def _all_of(tree: Any) -> Array:

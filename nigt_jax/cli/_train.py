@@ -1,6 +1,7 @@
 """``nigt train``."""
 
 import argparse
+import dataclasses
 import sys
 import time
 from pathlib import Path
@@ -55,6 +56,7 @@ def _train(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.source, overrides)
     check_output(output, arguments.name)
     if arguments.dry_run:
+        _check_without_compiling(config)
         print(dump_config(config), end="")
         return 0
     folder = create_run(output, arguments.name, arguments.source.stem, config)
@@ -63,6 +65,14 @@ def _train(arguments: argparse.Namespace) -> int:
     except BaseException:
         folder.forget_if_empty()
         raise
+
+
+def _check_without_compiling(config: Config) -> None:
+    """What only JAX and the environment can tell: whether there are such devices, reward weights, times."""
+    from nigt_jax.training import Trainer
+
+    training = dataclasses.replace(config.training, lanes=1, compilation_cache=False)  # so that nothing is measured
+    Trainer(dataclasses.replace(config, training=training))
 
 
 def _resume(arguments: argparse.Namespace, overrides: dict[str, str]) -> int:
@@ -104,6 +114,7 @@ def _print_summary(console: Console, summary: Any, folder: RunFolder, seconds: f
     totals = summary.totals
     say("counted", f"{totals.gradients:,} gradients, {totals.env_steps:,} steps, {totals.communications:,} exchanges")
     say("simulated", f"{summary.simulated_time:,.1f} time units")
+    say("devices", f"{summary.devices} ({summary.device_name}), {summary.lanes} lanes each")
     spent = {"compiling": summary.compile_seconds, "training": summary.training_seconds}
     spent |= {"evaluating": summary.evaluation_seconds}
     spent |= {"the rest": max(0.0, seconds - sum(spent.values()))}

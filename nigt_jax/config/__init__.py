@@ -17,6 +17,7 @@ from nigt_jax.config._schema import (
     SpeedChanges,
     Training,
     Workers,
+    dotted,
     to_dict,
 )
 from nigt_jax.config._trace import read_trace
@@ -39,6 +40,7 @@ __all__ = [
     "Workers",
     "check_config",
     "describe",
+    "dotted",
     "dump_config",
     "load_config",
     "nearest_key",

@@ -253,6 +253,12 @@ class Training:
         "where they are few, otherwise measured, once per machine and environment",
         "lanes",
     )
+    block: Literal["auto"] | Annotated[int, Field(ge=1, le=10_000_000)] = _setting(
+        "auto",
+        "episodes that are played, and their steps kept, before anything is made of them; a round of more is played in "
+        "equal parts. auto: as many as fit in 1 GiB, or in an eighth of every accelerator's memory",
+        "episodes",
+    )
     spmd: Literal["pmap", "shard_map"] = _setting("pmap", "how the per-device function is mapped; the same numbers")
     layout: Literal["packed", "masked"] = _setting(
         "packed", "packed plays only what counts; masked also what is discarded, weighted by zero: the literal form"
@@ -357,6 +363,14 @@ def to_dict(config: Any) -> dict[str, Any]:
     """The configuration as plain mappings, lists and scalars, ready for YAML."""
     plain = dataclasses.asdict(config)
     return _lists(plain)
+
+
+def dotted(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """From dotted keys to values, of nested mappings."""
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        found |= dotted(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return found
 
 
 def _lists(value: Any) -> Any:

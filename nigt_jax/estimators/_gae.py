@@ -1,6 +1,6 @@
 """A learned value baseline with generalised advantage estimation."""
 
-import functools
+import dataclasses
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -11,6 +11,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from nigt_jax.estimators._score import Estimator, EstimatorSettings, of_episodes, return_to_go
 from nigt_jax.rollout import Normalizer, Policy, Steps, Trajectories
+
+_ADAM = optax.scale_by_adam()
 
 
 class CriticState(NamedTuple):
@@ -58,18 +60,23 @@ def gae(policy: Policy, steps: int) -> Estimator:
       Schulman et al., `High-Dimensional Continuous Control Using Generalized Advantage Estimation
       <https://arxiv.org/abs/1506.02438>`_, 2016
     """
-    critic = Critic()
-    adam = optax.scale_by_adam()
+    critic = _Baseline(policy, steps)
+    return Estimator(critic.init, critic.coefficients, critic.learn)
 
-    def init(key: PRNGKeyArray, observation_size: int) -> CriticState:
-        params = critic.init(key, jnp.zeros((1, observation_size)), jnp.zeros((1,)))
-        return CriticState(params, adam.init(params), jnp.zeros([]))
 
-    def value(params: Any, statistics: Normalizer, horizon: int, steps: Steps) -> Float[Array, " steps"]:
-        time = steps.time.astype(jnp.float32) / horizon
-        return critic.apply(params, policy.standardise(statistics, steps.observation), time)
+@dataclasses.dataclass(frozen=True)
+class _Baseline:
+    """The three functions of the estimator; all but `init` for groups, each with a critic of its own."""
+
+    policy: Policy
+    steps: int
+
+    def init(self, key: PRNGKeyArray, observation_size: int) -> CriticState:
+        params = Critic().init(key, jnp.zeros((1, observation_size)), jnp.zeros((1,)))
+        return CriticState(params, _ADAM.init(params), jnp.zeros([]))
 
     def coefficients(
+        self,
         state: CriticState,
         trajectories: Trajectories,
         normalizer: Normalizer,
@@ -77,23 +84,14 @@ def gae(policy: Policy, steps: int) -> Estimator:
         axis_name: Any,
     ) -> Float[Array, "time episodes"]:
         del axis_name
-        horizon, groups = trajectories.horizon, trajectories.groups
-
-        def note(group: Array, values: Array, steps: Steps) -> Array:
-            own, statistics = jax.tree.map(lambda x: x[group], (state, normalizer))
-            found = own.scale * value(own.params, statistics, horizon, steps)
-            episode = steps.episode - group * values.shape[1]
-            return values.at[steps.time, jnp.where(steps.valid, episode, values.shape[1])].set(found, mode="drop")
-
-        each = trajectories.lengths.size // groups
-        values = trajectories.fold(note, jnp.zeros((groups, horizon, each)))
-        values = jnp.moveaxis(values, 0, 1).reshape(horizon, groups * each)
+        values = self._values(state, trajectories, normalizer)
         following = jnp.concatenate([values[1:], jnp.zeros_like(values[:1])])
         discount, decay = (of_episodes(trajectories, x) for x in (settings.discount, settings.gae_lambda))
         delta = trajectories.rewards() + discount[None, :] * following - values
         return return_to_go(delta, discount * decay)
 
     def learn(
+        self,
         state: CriticState,
         trajectories: Trajectories,
         normalizer: Normalizer,
@@ -107,34 +105,61 @@ def gae(policy: Policy, steps: int) -> Estimator:
         squares, seen = across((squares, of_groups(trajectories.lengths.astype(jnp.float32))))
         count = jnp.maximum(seen, 1)
         unit = jnp.where(state.scale > 0, state.scale, jnp.sqrt(squares / count))
-
-        def add(params: Any, group: Array, total: Any, steps: Steps) -> Any:
-            own, statistics = jax.tree.map(lambda x: x[group], (params, normalizer))
-            scaled = target[steps.time, steps.episode] / jnp.where(unit > 0, unit, 1)[group]
-
-            def loss(p: Any) -> Array:
-                error = value(p, statistics, trajectories.horizon, steps) - scaled
-                return jnp.sum(jnp.where(steps.valid, jnp.square(error), 0))
-
-            return jax.tree.map(jnp.add, total, jax.grad(loss)(own))
+        scaled = target / of_episodes(trajectories, jnp.where(unit > 0, unit, 1))[None, :]
 
         def step(_: Array, carry: tuple) -> tuple:
             params, opt_state = carry
-            total = trajectories.fold(functools.partial(add, params), jax.tree.map(jnp.zeros_like, params))
-            return jax.vmap(descend)(params, opt_state, across(total), count, settings.critic_learning_rate)
-
-        def descend(params: Any, opt_state: Any, total: Any, count: Array, learning_rate: Array) -> tuple:
-            mean = jax.tree.map(lambda g: g / count, total)
-            with jax.numpy_dtype_promotion("standard"):  # Adam's own code mixes integers and floats
-                updates, opt_state = adam.update(mean, opt_state)
-            moves = jax.tree.map(lambda u: -learning_rate * u, updates)
-            return optax.apply_updates(params, moves), opt_state
+            total = across(self._errors_gradient(params, trajectories, normalizer, scaled))
+            return jax.vmap(_descend)(params, opt_state, total, count, settings.critic_learning_rate)
 
         def if_any(new: Array, old: Array) -> Array:
             """Adam would move on without a gradient, too."""
             return jnp.where((seen > 0).reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
-        params, opt_state = jax.lax.fori_loop(0, steps, step, (state.params, state.opt_state))
+        params, opt_state = jax.lax.fori_loop(0, self.steps, step, (state.params, state.opt_state))
         return jax.tree.map(if_any, CriticState(params, opt_state, unit), state)
 
-    return Estimator(init, coefficients, learn)
+    def _value(self, params: Any, statistics: Normalizer, horizon: int, steps: Steps) -> Float[Array, " steps"]:
+        time = steps.time.astype(jnp.float32) / horizon
+        return Critic().apply(params, self.policy.standardise(statistics, steps.observation), time)
+
+    def _values(
+        self, state: CriticState, trajectories: Trajectories, normalizer: Normalizer
+    ) -> Float[Array, "time episodes"]:
+        """The value of what every step began with; zero where there is no such step."""
+        horizon, groups = trajectories.horizon, trajectories.groups
+        each = trajectories.lengths.size // groups
+
+        def note(group: Array, values: Array, steps: Steps) -> Array:
+            own, statistics = jax.tree.map(lambda x: x[group], (state, normalizer))
+            found = own.scale * self._value(own.params, statistics, horizon, steps)
+            episode = jnp.where(steps.valid, steps.episode - group * each, each)
+            return values.at[steps.time, episode].set(found, mode="drop")
+
+        values = trajectories.fold(note, jnp.zeros((groups, horizon, each)))
+        return jnp.moveaxis(values, 0, 1).reshape(horizon, groups * each)
+
+    def _errors_gradient(
+        self, params: Any, trajectories: Trajectories, normalizer: Normalizer, target: Float[Array, "time episodes"]
+    ) -> Any:
+        """The gradient of this device's summed squared errors, like the parameters."""
+
+        def add(group: Array, total: Any, steps: Steps) -> Any:
+            own, statistics = jax.tree.map(lambda x: x[group], (params, normalizer))
+
+            def loss(p: Any) -> Array:
+                value = self._value(p, statistics, trajectories.horizon, steps)
+                return jnp.sum(jnp.where(steps.valid, jnp.square(value - target[steps.time, steps.episode]), 0))
+
+            return jax.tree.map(jnp.add, total, jax.grad(loss)(own))
+
+        return trajectories.fold(add, jax.tree.map(jnp.zeros_like, params))
+
+
+def _descend(params: Any, opt_state: Any, total: Any, count: Array, learning_rate: Array) -> tuple[Any, Any]:
+    """A step down the mean of so many gradients."""
+    mean = jax.tree.map(lambda g: g / count, total)
+    with jax.numpy_dtype_promotion("standard"):  # Adam's own code mixes integers and floats
+        updates, opt_state = _ADAM.update(mean, opt_state)
+    moves = jax.tree.map(lambda u: -learning_rate * u, updates)
+    return optax.apply_updates(params, moves), opt_state

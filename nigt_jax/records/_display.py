@@ -13,7 +13,7 @@ class Display(Protocol):
     """Told of a run as it goes."""
 
     def update(self, progress: dict[str, Any]) -> None:
-        """Shows how far it is: see `training.Progress` for the keys."""
+        """Shows how far it is; the keys are those that `training.train` tells."""
 
     def close(self) -> None:
         """Leaves the last state on the screen."""

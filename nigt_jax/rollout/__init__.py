@@ -2,10 +2,10 @@
 
 from nigt_jax.rollout._brax import make_environment
 from nigt_jax.rollout._policy import GaussianMLP, Normalizer, Policy
-from nigt_jax.rollout._queue import Outcomes, Tasks, permissive
+from nigt_jax.rollout._queue import Outcomes, Tasks
 from nigt_jax.rollout._rollout import Steps, Trajectories, one_policy, play_only, rollout
 from nigt_jax.rollout._statistics import Seen, observe, see
-from nigt_jax.rollout._variation import Variation, Varied, check_variation, of_workers
+from nigt_jax.rollout._variation import Variation, Varied, check_variation, of_workers, side_by_side
 
 __all__ = [
     "GaussianMLP",
@@ -23,8 +23,8 @@ __all__ = [
     "observe",
     "of_workers",
     "one_policy",
-    "permissive",
     "play_only",
     "rollout",
     "see",
+    "side_by_side",
 ]

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from nigt_jax.rollout._policy import Policy
-from nigt_jax.rollout._variation import Variation, Varied
+from nigt_jax.rollout._variation import Variation, side_by_side
 
 
 class Tasks(NamedTuple):
@@ -177,16 +177,16 @@ def play(
 
 def _make_game(environment: Any, policy: Policy, tasks: Tasks, horizon: int, write: Write) -> _Game:
     reset_keys, action_keys = jax.vmap(lambda k: tuple(jax.random.split(k)))(tasks.keys)
-    where = lambda v: environment if v is None else Varied(environment, v)
+    reset, step = side_by_side(environment)
     return _Game(
         tasks=tasks,
-        pool=jax.vmap(permissive(lambda v, key: where(v).reset(key)))(tasks.variation, reset_keys),
+        pool=reset(tasks.variation, reset_keys),
         action_keys=action_keys,
         order=jnp.argsort(~tasks.active, stable=True),
         number=tasks.active.sum(dtype=jnp.int32),
         horizon=horizon,
         act=_actor(policy, tasks),
-        step=jax.vmap(permissive(lambda v, s, a: where(v).step(s, a))),
+        step=step,
         write=write,
     )
 
@@ -238,16 +238,6 @@ def _refill(game: _Game, now: _Play, ended: Bool[Array, " lanes"]) -> _Play:
         policy=_with_policies(tasks, now.lanes.policy, lanes.episode, change),
     )
     return now._replace(lanes=lanes, taken=now.taken + fresh.busy.sum(dtype=jnp.int32))
-
-
-def permissive(function: Any) -> Any:
-    """An environment's own code is not held to strict promotion of ranks and dtypes; ours around it still is."""
-
-    def call(*args: Any) -> Any:
-        with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-            return function(*args)
-
-    return call
 
 
 def _groups(tasks: Tasks) -> int:

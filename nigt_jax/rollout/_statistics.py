@@ -17,7 +17,7 @@ class Seen(NamedTuple):
     """What there is to know of some observations; all leaves may have a leading axis of groups.
 
     Attributes:
-      count: how many; of a block fewer than 2^24, so that float32 is exact.
+      count: how many; exact up to 2^24, beyond that with float32's rounding.
       mean: of each of their numbers.
       variance: likewise; of the population.
     """

@@ -1,6 +1,7 @@
 """Environments that differ from worker to worker: the same task with other physics, rewards or signs."""
 
 import copy
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -60,6 +61,17 @@ class Varied:
         return _with_observation(state, jnp.append(state.obs * (1 - 2 * bit), bit))
 
 
+def side_by_side(environment: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Many episodes at once: (variations, keys) to first states, and (variations, states, actions) to the next ones.
+
+    Variations are None where no environment differs.
+    """
+    mine = lambda variation: environment if variation is None else Varied(environment, variation)
+    reset = lambda variation, key: mine(variation).reset(key)
+    step = lambda variation, state, action: mine(variation).step(state, action)
+    return jax.vmap(_permissive(reset)), jax.vmap(_permissive(step))
+
+
 def check_variation(environment: Any, variation: Variation) -> None:
     """UserError where the environment has no such reward weight, or a physics in which masses make no difference."""
     weights = {
@@ -77,6 +89,16 @@ def check_variation(environment: Any, variation: Variation) -> None:
             f"workers.environments: got mass, which Brax leaves out of this environment on {environment.backend}; "
             "allowed: environment.backend generalized or mjx"
         )
+
+
+def _permissive(function: Any) -> Any:
+    """An environment's own code is not held to strict promotion of ranks and dtypes; ours around it still is."""
+
+    def call(*args: Any) -> Any:
+        with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+            return function(*args)
+
+    return call
 
 
 def _with_observation(state: Any, observation: Array) -> Any:

@@ -1,10 +1,12 @@
 """The loop: compiled rounds on the devices, and the host around them."""
 
 from nigt_jax.training._loop import Summary, Totals, train
+from nigt_jax.training._parts import Parts
 from nigt_jax.training._round import RoundMetrics, count, run_round, tasks_of_block
+from nigt_jax.training._settings import Settings
 from nigt_jax.training._shipped import TrainedPolicy, load_policy
-from nigt_jax.training._spmd import sum_over
-from nigt_jax.training._state import Parts, Settings, TrainState
+from nigt_jax.training._spmd import device_name, sum_over
+from nigt_jax.training._state import TrainState
 from nigt_jax.training._trainer import Trainer
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "TrainedPolicy",
     "Trainer",
     "count",
+    "device_name",
     "load_policy",
     "run_round",
     "sum_over",

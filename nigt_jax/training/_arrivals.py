@@ -16,9 +16,11 @@ from nigt_jax.clocks import SimulatedTime, next_arrival
 from nigt_jax.estimators import policy_gradient_sum
 from nigt_jax.methods import ArrivalMethod, tell
 from nigt_jax.rollout import Outcomes, Seen, Tasks, Trajectories, observe, of_workers, rollout, see
+from nigt_jax.training._parts import Parts
 from nigt_jax.training._round import RoundMetrics, flat, shares
+from nigt_jax.training._settings import Settings
 from nigt_jax.training._spmd import place_on
-from nigt_jax.training._state import Parts, Sent, Settings, TrainState
+from nigt_jax.training._state import Sent, TrainState
 
 
 class _Block(NamedTuple):

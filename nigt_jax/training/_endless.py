@@ -6,7 +6,7 @@ import jax
 
 from nigt_jax.clocks import Rule, never_comes, never_ends, play_round
 from nigt_jax.methods import ArrivalMethod, Method
-from nigt_jax.training._state import Settings
+from nigt_jax.training._settings import Settings
 
 
 def what_never_ends(method: Method, settings: Settings, clock: Any, iteration: int, ended: int) -> str:

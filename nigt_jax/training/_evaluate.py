@@ -9,9 +9,11 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from nigt_jax.methods import Iterate
 from nigt_jax.rollout import Normalizer, Tasks, Variation, of_workers, play_only
+from nigt_jax.training._parts import Parts
 from nigt_jax.training._round import flat
 from nigt_jax.training._spmd import place_on
-from nigt_jax.training._state import Parts
+
+_LANES = 64  # or as many as training has: methods that absorb one gradient at a time have hardly any
 
 
 class Episodes(NamedTuple):
@@ -68,7 +70,7 @@ def evaluate(
         normalizer=normalizer,
         variation=flat(jax.vmap(of_place)(variation)) if variation is not None else None,
     )
-    lanes = min(parts.widths[0], runs * mine)
+    lanes = min(max(parts.widths[0], _LANES), runs * mine)
     played, _ = play_only(parts.environment, parts.policy, tasks, parts.horizon, (lanes,))
     gather = lambda x: x if parts.axis is None else jax.lax.all_gather(x, parts.axis, axis=1, tiled=True)
     of_runs = lambda x: gather(x.reshape(runs, mine))

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from nigt_jax.config import Config
 from nigt_jax.records import write_whole
 from nigt_jax.rollout import one_policy, play_only
-from nigt_jax.training._spmd import cache_folder
-from nigt_jax.training._state import Parts
+from nigt_jax.training._parts import Parts
+from nigt_jax.training._spmd import cache_folder, device_name
 
 _FEW = 64  # so many are run side by side without asking
 _CANDIDATES = {"cpu": (16, 64, 256)}
@@ -23,35 +23,36 @@ _CANDIDATES_ELSEWHERE = (512, 2048, 8192)
 _STEPS, _REPEATS = 32, 3
 
 
-def choose_lanes(config: Config, parts: Parts, device: jax.Device, keep: bool = True) -> int:
-    """The number of lanes for the episodes of a block on a device.
+def choose_lanes(config: Config, parts: Parts, devices: list[jax.Device], keep: bool = True) -> int:
+    """The number of lanes for the episodes of a block on each of the devices.
 
-    What the device does in a second with each of a few numbers of lanes is measured once, and kept in the user's cache
-    folder. Many lanes suit a device, but where every one of them has k episodes to play and these are of random
-    length, it is idle for about one and a half more, when nobody waits any longer; where all are of the same length, it
-    is not. A run sees both, early and late, so what counts is the speed times k / (k + 3/4).
+    What they do in a second with each of a few numbers of lanes is measured once, and kept in the user's cache folder:
+    all of them together, for what a core does alone it does not do beside others. Many lanes suit a device, but where
+    every one of them has k episodes to play and these are of random length, it is idle for about one and a half more,
+    when nobody waits any longer; where all are of the same length, it is not. A run sees both, early and late, so what
+    counts is the speed times k / (k + 3/4).
 
     Args:
       config: of the run; says whether there may be a cache, and what the environment is called.
       parts: of the run, with a lane for every episode.
-      device: a device like all the others.
+      devices: all alike.
       keep: whether the configuration's name of the environment is true, so that what is measured can be kept.
     """
     (episodes,) = parts.widths
     if episodes <= _FEW:
         return episodes
-    known, found = _Known(config, device, keep), {}
-    for size in _CANDIDATES.get(device.platform, _CANDIDATES_ELSEWHERE):
+    known, found = _Known(config, devices, keep), {}
+    for size in _CANDIDATES.get(devices[0].platform, _CANDIDATES_ELSEWHERE):
         each = max(1, round(episodes / size))
         lanes = -(-episodes // each)  # so that episodes of the same length leave no lane idle
         if lanes <= 2 * size and lanes not in found:
-            rate = known.rate(size, functools.partial(_steps_per_second, parts, size, device))
+            rate = known.rate(size, functools.partial(_steps_per_second, parts, size, devices))
             found[lanes] = rate * each / (each + 0.75)
     return max(found, key=found.__getitem__) if found else episodes
 
 
-def _steps_per_second(parts: Parts, lanes: int, device: jax.Device) -> float:
-    """Steps that so many lanes make in a second, idle ones included."""
+def _steps_per_second(parts: Parts, lanes: int, devices: list[jax.Device]) -> float:
+    """Steps that so many lanes of every device make in a second, idle ones included."""
     normalizer = parts.policy.init_normalizer()
 
     def episodes(key: jax.Array) -> jax.Array:
@@ -59,24 +60,23 @@ def _steps_per_second(parts: Parts, lanes: int, device: jax.Device) -> float:
         tasks = one_policy(parts.policy.init(key), normalizer, keys, jnp.ones(lanes, bool))
         return play_only(parts.environment, parts.policy, tasks, min(_STEPS, parts.horizon), (lanes,))[1]
 
-    with jax.default_device(device):
-        program = jax.jit(episodes)
-        steps = int(program(jax.random.key(0)))
-        seconds = []
-        for _ in range(_REPEATS):
-            started = time.perf_counter()
-            jax.block_until_ready(program(jax.random.key(0)))
-            seconds.append(time.perf_counter() - started)
+    program, keys = jax.pmap(episodes, devices=devices), jax.random.split(jax.random.key(0), len(devices))
+    steps = int(program(keys).sum())
+    seconds = []
+    for _ in range(_REPEATS):
+        started = time.perf_counter()
+        jax.block_until_ready(program(keys))
+        seconds.append(time.perf_counter() - started)
     return steps / min(seconds)
 
 
 class _Known:
     """What was measured on this machine before."""
 
-    def __init__(self, config: Config, device: jax.Device, keep: bool):
+    def __init__(self, config: Config, devices: list[jax.Device], keep: bool):
         self._file = cache_folder() / "lanes.json" if keep and config.training.compilation_cache else None
         env, widths = config.environment, "x".join(map(str, config.policy.hidden_sizes))
-        machine = f"{device.device_kind} {os.cpu_count()} jax {jax.__version__}"
+        machine = f"{len(devices)} x {device_name(devices[0])} {os.cpu_count()} jax {jax.__version__}"
         self._name = f"{env.name} {env.backend} {widths} {machine}"
 
     def rate(self, lanes: int, measure: Callable[[], float]) -> float:

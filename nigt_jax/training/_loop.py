@@ -12,11 +12,12 @@ import jax
 import numpy as np
 
 from nigt_jax.clocks import to_float
-from nigt_jax.config import Config, to_dict
+from nigt_jax.config import Config, dotted, to_dict
 from nigt_jax.errors import RunError, UserError
 from nigt_jax.interrupts import interruptions
 from nigt_jax.records import Checkpoints, MetricsLog, Record, RunFolder, read_metrics
 from nigt_jax.training._round import RoundMetrics
+from nigt_jax.training._spmd import device_name
 from nigt_jax.training._trainer import Trainer
 
 
@@ -53,6 +54,9 @@ class Summary:
       training_seconds: of this call, in rounds.
       evaluation_seconds: of this call.
       simulated_time: at the end, in the clock's unit.
+      devices: that shared the episodes.
+      device_name: what they are.
+      lanes: of each of them.
     """
 
     iteration: int
@@ -64,6 +68,9 @@ class Summary:
     training_seconds: float
     evaluation_seconds: float
     simulated_time: float
+    devices: int
+    device_name: str
+    lanes: int
 
 
 Progress = Callable[[dict[str, Any]], None]
@@ -175,6 +182,9 @@ class _Run:
             training_seconds=self._training_seconds,
             evaluation_seconds=self._evaluation_seconds,
             simulated_time=to_float(jax.tree.map(lambda x: x[0], self._state.clock.now)),
+            devices=len(self._trainer.devices),
+            device_name=device_name(self._trainer.devices[0]),
+            lanes=self._trainer.parts.widths[0],
         )
 
     def _begin(self) -> None:
@@ -282,7 +292,7 @@ class _Run:
 
 def _refuse_changes(began_with: dict[str, Any], config: Config, folder: RunFolder) -> None:
     """UserError where config.yaml differs from what the checkpoint was made with, but for how long and how often."""
-    before, now = _flat(began_with), _flat(to_dict(config))
+    before, now = dotted(began_with), dotted(to_dict(config))
     may_change = ("training.iterations", "training.devices", "training.lanes", "checkpoint.every", "checkpoint.keep")
     for key in sorted(before.keys() | now.keys()):
         if key not in may_change and before.get(key) != now.get(key):
@@ -290,10 +300,3 @@ def _refuse_changes(began_with: dict[str, Any], config: Config, folder: RunFolde
                 f"{folder.config}: {key} is {now.get(key)}, but the run was made with {before.get(key)}; of a run that "
                 f"has begun only these may be changed: {', '.join(may_change)}"
             )
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat

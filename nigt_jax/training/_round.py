@@ -17,8 +17,10 @@ from nigt_jax.estimators import policy_gradient_sum
 from nigt_jax.methods import ask, tell
 from nigt_jax.rollout import Normalizer, Tasks, Trajectories, observe, of_workers, rollout, see
 from nigt_jax.training._layout import LAYOUTS, Places
+from nigt_jax.training._parts import Parts
+from nigt_jax.training._settings import Settings
 from nigt_jax.training._spmd import place_on, sum_over
-from nigt_jax.training._state import Parts, Settings, TrainState
+from nigt_jax.training._state import TrainState
 
 
 class RoundMetrics(NamedTuple):

@@ -11,7 +11,9 @@ from nigt_jax.errors import UserError
 from nigt_jax.methods import Iterate, iterate
 from nigt_jax.records import Checkpoints, open_run
 from nigt_jax.rollout import Normalizer, Policy, make_environment
-from nigt_jax.training._state import initial_state, make_parts, stacked_settings
+from nigt_jax.training._parts import make_parts
+from nigt_jax.training._settings import stacked_settings
+from nigt_jax.training._state import initial_state
 
 
 class TrainedPolicy(NamedTuple):

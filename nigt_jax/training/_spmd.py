@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def claim_devices(config: Config, runs: int | None = None) -> list[jax.Device]:
     Raises:
       UserError: there is no such platform, or not as many devices.
     """
-    platform, wanted = config.training.platform, config.training.devices
+    kind, wanted = config.training.platform, config.training.devices
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     _split_cpu(cores if wanted == "auto" else wanted)
     try:
@@ -41,9 +42,9 @@ def claim_devices(config: Config, runs: int | None = None) -> list[jax.Device]:
         asked = os.environ.get("JAX_PLATFORMS", "not set")
         raise UserError(f"JAX finds no device to run on; JAX_PLATFORMS is {asked}, cpu is always there") from None
     try:
-        found = jax.devices(None if platform == "auto" else platform)
+        found = jax.devices(None if kind == "auto" else kind)
     except RuntimeError:
-        raise UserError(f"training.platform: got {platform}, but JAX finds only: {here}") from None
+        raise UserError(f"training.platform: got {kind}, but JAX finds only: {here}") from None
     splits = config.splits if runs is None else lambda k: runs % k == 0
     if wanted == "auto":
         count = max(k for k in range(1, len(found) + 1) if splits(k))
@@ -54,6 +55,18 @@ def claim_devices(config: Config, runs: int | None = None) -> list[jax.Device]:
     else:
         count = wanted
     return found[:count]
+
+
+def device_name(device: jax.Device) -> str:
+    """What kind of device it is; of a CPU, which processor."""
+    if device.platform != "cpu":
+        return device.device_kind
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        if names:
+            return names[0]
+    return platform.processor() or platform.machine() or "cpu"
 
 
 def place_on(axis: str | None) -> tuple[Any, int]:

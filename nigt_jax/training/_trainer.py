@@ -17,18 +17,11 @@ from nigt_jax.training._arrivals import run_arrivals
 from nigt_jax.training._endless import what_never_ends
 from nigt_jax.training._evaluate import evaluate, summarise
 from nigt_jax.training._lanes import choose_lanes
+from nigt_jax.training._parts import Parts, first_environment, make_parts, memory_for_steps, with_lanes
 from nigt_jax.training._round import RoundMetrics, run_chunk
+from nigt_jax.training._settings import Settings, check_runs, stacked_settings
 from nigt_jax.training._spmd import AXIS, Lowered, Spmd, claim_devices, keep_compiled_programs
-from nigt_jax.training._state import (
-    Parts,
-    Settings,
-    TrainState,
-    initial_state,
-    make_parts,
-    stacked_settings,
-    stream,
-    with_lanes,
-)
+from nigt_jax.training._state import TrainState, initial_state, stream
 
 
 class Trainer:
@@ -43,16 +36,17 @@ class Trainer:
         and so on. Every device has its share of them, and the runs of a device share its lanes.
 
     Attributes:
-      config: the same, with the numbers of devices and lanes that "auto" has come to.
+      config: the same, with the numbers of devices, lanes and episodes in a block that there are.
       parts: what the programs are made of.
       devices: those that share the work.
-      compile_seconds: what tracing and compiling took.
+      compile_seconds: what tracing and compiling took, and finding out how many lanes are best.
     """
 
     def __init__(self, config: Config, environment: Any = None, runs: Sequence[Config] | None = None):
         if config.training.compilation_cache:
             keep_compiled_programs()
         self._runs = [config] if runs is None else list(runs)
+        check_runs(config, self._runs)
         self.devices = claim_devices(config, None if runs is None else len(self._runs))
         self.compile_seconds = 0.0
         self.parts, self.config = self._resolved(config, environment, apart=runs is not None)
@@ -75,14 +69,19 @@ class Trainer:
             axis=None if apart else AXIS,
             runs=len(self._runs) // count if apart else 1,
             platform=device.platform,
+            memory=memory_for_steps(self.devices),
         )
         lanes: Any = config.training.lanes
         if lanes == "auto":
-            lanes = choose_lanes(config, parts, device, keep=environment is None)
-        training = dataclasses.replace(config.training, lanes=lanes)
+            started = time.perf_counter()
+            alike = parts._replace(environment=first_environment(config, made))
+            lanes = choose_lanes(config, alike, self.devices, keep=environment is None)
+            self.compile_seconds += time.perf_counter() - started
+        parts = with_lanes(parts, lanes, device.platform)
+        training = dataclasses.replace(config.training, lanes=parts.widths[0])
         if not apart:
-            training = dataclasses.replace(training, devices=count)
-        return with_lanes(parts, lanes, device.platform), dataclasses.replace(config, training=training)
+            training = dataclasses.replace(training, devices=count, block=count * parts.episodes)
+        return parts, dataclasses.replace(config, training=training)
 
     def initial_state(self) -> TrainState:
         """The state before the first round."""
@@ -98,7 +97,7 @@ class Trainer:
         started = time.perf_counter()
         self._chunk = self._lower_chunk().compile()
         self._evaluation = self._lower_evaluation().compile()
-        self.compile_seconds = time.perf_counter() - started
+        self.compile_seconds += time.perf_counter() - started
 
     def compiled_text(self) -> str:
         """The compiled program of a chunk of rounds, in XLA's own language."""

@@ -41,11 +41,11 @@ def test_a_whole_bench(tmp_path, capsys):
     assert err == ""
     found = json.loads(file.read_text())
     stages = {row["stage"]: row for row in found["stages"]}
-    assert list(stages) == ["physics", "+ policy", "+ queue", "+ storage", "+ gradient", "+ update"]
+    assert list(stages) == ["physics", "+ policy", "+ queue", "+ storage", "+ gradient", "+ communication", "+ update"]
     assert all(name in out for name in stages)
     # Lanes that never end make every step; "fast" always has episodes of full length, two for each of three lanes.
     assert stages["physics"]["useful_steps"] == 2 * 3 * 7
-    for name in ("+ queue", "+ storage", "+ gradient", "+ update"):
+    for name in ("+ queue", "+ storage", "+ gradient", "+ communication", "+ update"):
         assert stages[name]["useful_steps"] == stages[name]["computed_steps"] == 12 * 7
     assert all(len(row["seconds"]) == 2 and row["useful_steps_per_second"] > 0 for row in stages.values())
     assert found["setting"]["episodes_per_lane"] == 2

@@ -100,9 +100,11 @@ def test_lanes_are_filled_as_a_list_scheduler_fills_them(lengths, seed, number):
     assert max(free) <= most_rows(14, lanes, horizon)
 
 
-def test_the_bound_on_rows_is_kept_by_the_longest_episodes_and_is_tight():
-    for episodes in range(1, 20):
-        assert -(-episodes // 4) * 9 == most_rows(episodes, 4, 9)
+@pytest.mark.parametrize("number", [1, 4, 5, 13, 14])
+def test_the_longest_episodes_need_every_row(number):
+    keys = jax.random.split(jax.random.key(0), 14)
+    got = scheduled(jnp.full(5, 12.0), keys, jnp.arange(14) < number)
+    assert int((got.row + got.lengths).max()) == most_rows(number, 4, 9)
 
 
 def test_computed_steps_are_counted_and_narrowing_saves_some():

@@ -12,7 +12,8 @@ from nigt_jax.config import EnvironmentChange, Workers, check_config
 from nigt_jax.errors import UserError
 from nigt_jax.methods import METHODS
 from nigt_jax.rollout import Variation, Varied, check_variation, make_environment
-from nigt_jax.training._state import initial_state, make_variation
+from nigt_jax.training._settings import make_variation
+from nigt_jax.training._state import initial_state
 from nigt_jax.training._trainer import Trainer
 
 HORIZON = 3

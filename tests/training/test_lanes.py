@@ -1,5 +1,6 @@
 """The number of lanes: measured where it matters, once, and kept."""
 
+import functools
 import json
 
 import jax
@@ -7,17 +8,19 @@ import pytest
 from probes import Quadratic
 
 from nigt_jax.config import check_config
-from nigt_jax.training import _lanes
+from nigt_jax.training import _lanes, _parts
 from nigt_jax.training._trainer import Trainer
 
 
-def trainer(batch_size, **training):
+def trainer(batch_size, name="rennala_nigt", trajectories_per_gradient=1, workers=None, **training):
+    method = {"name": name, "batch_size": batch_size, "trajectories_per_gradient": trajectories_per_gradient}
     return Trainer(
         check_config(
             {
                 "environment": {"name": "fast", "horizon": 3},
                 "policy": {"hidden_sizes": [8]},
-                "method": {"batch_size": batch_size},
+                "method": method,
+                "workers": workers or {},
                 "training": {"devices": 1, "platform": "cpu", **training},
             }
         ),
@@ -31,8 +34,8 @@ def measured(monkeypatch):
     rates = {16: 50.0, 64: 100.0, 256: 105.0}
     asked = []
 
-    def rate(parts, lanes, device):
-        del parts, device
+    def rate(parts, lanes, devices):
+        del parts, devices
         asked.append(lanes)
         return rates[lanes]
 
@@ -48,8 +51,33 @@ def test_few_are_side_by_side_and_nothing_is_measured(measured):
 def test_what_was_asked_for_is_what_there_is(measured):
     made = trainer(1000, lanes=7)
     assert made.parts.widths == (7, 1)
-    assert trainer(1000, lanes=5000).parts.widths == (1000, 250)
+    made = trainer(1000, lanes=5000)
+    assert made.parts.widths == (1000, 250)
+    assert made.config.training.lanes == 1000
     assert measured[1] == []
+
+
+def test_a_block_is_what_was_asked_for_or_what_memory_holds(monkeypatch):
+    assert trainer(1000, lanes=7).config.training.block == 1000
+    made = trainer(1000, lanes=7, block=300)  # four equal parts
+    assert (made.parts.episodes, made.config.training.block) == (250, 250)
+    assert trainer(1000, lanes=7, block=300, devices=2).config.training.block == 250
+    bytes_each = 4 * 3 * 3
+    monkeypatch.setattr(_parts, "_MEMORY", 2 * 130 * bytes_each)
+    assert trainer(1000, lanes=7).parts.episodes == 250
+    assert trainer(1000, lanes=7, devices=2).parts.episodes == 125  # both share it
+
+
+def test_where_gradients_arrive_a_block_holds_whole_ones():
+    arriving = functools.partial(trainer, 1, name="afedpg", trajectories_per_gradient=20, lanes=7)
+    assert arriving().parts.episodes == 10 * 20
+    assert arriving(block=75).parts.episodes == 3 * 20
+    assert arriving(block=5).parts.episodes == 20
+
+
+def test_observations_that_end_with_a_bit_are_measured_with_it():
+    flips = {"count": 2, "environments": [{"workers": [2], "flip_observation": True}]}
+    assert trainer(70, workers=flips).parts.widths[0] > 1
 
 
 @pytest.mark.parametrize(
@@ -78,18 +106,18 @@ def test_it_is_measured_once_for_an_environment_with_a_name(measured, monkeypatc
     parts, config = (made := trainer(1000)).parts._replace(widths=(1000,)), made.config
     asked = measured[1]
     asked.clear()
-    device = jax.devices()[0]
-    first = _lanes.choose_lanes(config, parts, device)
+    devices = jax.devices()[:1]
+    first = _lanes.choose_lanes(config, parts, devices)
     assert asked == [16, 64, 256]
-    assert _lanes.choose_lanes(config, parts, device) == first
+    assert _lanes.choose_lanes(config, parts, devices) == first
     assert asked == [16, 64, 256]
     kept = tmp_path / "nigt_jax" / "lanes.json"
     assert len(json.loads(kept.read_text())) == 3
     kept.write_text("{ torn")
-    assert _lanes.choose_lanes(config, parts, device) == first
+    assert _lanes.choose_lanes(config, parts, devices) == first
     assert len(asked) == 6
 
 
 def test_a_real_measurement():
     parts = trainer(70, lanes=70).parts
-    assert _lanes._steps_per_second(parts, 16, jax.devices()[0]) > 0
+    assert _lanes._steps_per_second(parts, 16, jax.devices()[:2]) > 0

@@ -13,7 +13,8 @@ from nigt_jax.config import Noise, Workers, check_config
 from nigt_jax.estimators import policy_gradient, policy_gradient_sum
 from nigt_jax.methods import METHODS, QueryPoint, iterate
 from nigt_jax.training._evaluate import evaluate
-from nigt_jax.training._state import make_parts, stream
+from nigt_jax.training._parts import make_parts
+from nigt_jax.training._state import stream
 from nigt_jax.training._trainer import Trainer
 from nigt_jax.transforms import tree_norm
 

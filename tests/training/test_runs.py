@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from probes import EndsWhenGood
 
-from nigt_jax.config import check_config
+from nigt_jax.config import Noise, PowerLaw, check_config
 from nigt_jax.errors import UserError
 from nigt_jax.training._trainer import Trainer
 
@@ -73,7 +73,7 @@ def test_together_and_alone(name, estimator, devices, spmd):
     cfg = dataclasses.replace(cfg, training=dataclasses.replace(cfg.training, devices="auto")) if devices == 1 else cfg
     runs = variants(cfg)
     metrics, evaluations = run(Trainer(cfg, EndsWhenGood(), runs))
-    for k, own in list(enumerate(runs))[1:3]:
+    for k, own in list(enumerate(runs))[1:]:
         alone = dataclasses.replace(own, training=dataclasses.replace(own.training, devices=1))
         wanted, (evaluation,) = run(Trainer(alone, EndsWhenGood()))
         for a, b in zip(jax.tree.leaves(metrics), jax.tree.leaves(wanted), strict=True):
@@ -125,12 +125,40 @@ def test_runs_that_devices_cannot_share():
         Trainer(cfg, EndsWhenGood(), variants(cfg)[:3])
 
 
-def test_nothing_compiles_for_other_settings(caplog):
-    """Step sizes and seeds are arguments: another grid of the same size is the same program."""
+def test_another_grid_of_the_same_size_is_the_same_program():
+    """Seeds, step sizes and discounts are arguments, and no constant of the program gives them away."""
     cfg = config(devices=1)
-    trainer = Trainer(cfg, EndsWhenGood(), variants(cfg)[:2])
+    grids = variants(cfg)[:2], [dataclasses.replace(run, seed=9) for run in variants(cfg)[2:]]
+    one, other = (Trainer(cfg, EndsWhenGood(), runs).compiled_text() for runs in grids)
+    assert one == other
+
+
+def changed(cfg, section, **changes):
+    return dataclasses.replace(cfg, **{section: dataclasses.replace(getattr(cfg, section), **changes)})
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "line"),
+    [
+        ("environment", {"horizon": 6}, r"runs\[1\].environment.horizon: got 6, but the configuration of all has 5"),
+        ("method", {"name": "malenia_nigt"}, r"runs\[1\].method.name: got malenia_nigt, but"),
+        ("method", {"trajectories_per_gradient": 3}, r"runs\[1\].method.trajectories_per_gradient: got 3, but"),
+        ("estimator", {"name": "gae"}, r"runs\[1\].estimator.name: got gae, but"),
+        ("evaluation", {"episodes": 4}, r"runs\[1\].evaluation.episodes: got 4, but"),
+        ("workers", {"count": 5}, r"runs\[1\].workers: differ from those of runs\[0\] in kind"),
+        ("workers", {"noise": Noise()}, r"runs\[1\].workers: differ from those of runs\[0\] in kind"),
+        ("workers", {"topology": "shared-link"}, r"runs\[1\].workers: differ from those of runs\[0\] in kind"),
+    ],
+)
+def test_runs_that_are_another_program(section, changes, line):
+    cfg = config()
+    with pytest.raises(UserError, match=line):
+        Trainer(cfg, EndsWhenGood(), [cfg, changed(cfg, section, **changes)])
+
+
+def test_workers_may_differ_in_their_times():
+    cfg = config()
+    trainer = Trainer(cfg, EndsWhenGood(), [cfg, changed(cfg, "workers", compute_time=PowerLaw(scale=2.0))])
     trainer.compile()
-    state, _ = trainer.run(trainer.initial_state(), 1)
-    with jax.log_compiles():
-        trainer.run(state, 2)
-    assert not [r.getMessage() for r in caplog.records if "XLA compilation" in r.getMessage()]
+    _, metrics = trainer.run(trainer.initial_state(), 1)
+    assert metrics.time.high[0, 1] > 1.5 * metrics.time.high[0, 0]

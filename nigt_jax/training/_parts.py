@@ -1,0 +1,130 @@
+"""What a run is made of and never changes: environment, policy, estimator, method, and how many episodes at once."""
+
+from typing import Any, NamedTuple
+
+import jax
+
+from nigt_jax.config import Config
+from nigt_jax.estimators import Estimator, make_estimator
+from nigt_jax.methods import METHODS
+from nigt_jax.rollout import GaussianMLP, Policy, Varied, check_variation
+from nigt_jax.training._settings import make_variation
+from nigt_jax.training._spmd import AXIS
+
+_BLOCK = 16  # gradients that are computed at once, where they arrive one at a time
+_PIECE, _PIECE_ELSEWHERE = {"cpu": 2**11}, 2**16  # steps: of a CPU as many as its caches hold
+_FEW_LANES = 32
+_MEMORY = 2**30  # bytes of steps that a CPU keeps at once, all its devices together
+_MEMORY_SHARE = 8  # what part of its memory any other device takes for them
+
+
+class Parts(NamedTuple):
+    """What the rounds are made of: fixed for a program.
+
+    Attributes:
+      environment: a Brax environment without wrappers.
+      policy: what acts in it.
+      estimator: from episodes to a gradient.
+      method: who is counted, and the update; a Method.
+      horizon: length at which an episode is cut, in steps.
+      layout: a key of LAYOUTS, which episodes are played where.
+      axis: of the devices that share a round's episodes; None where every device has runs of its own.
+      episodes: that one device plays in a block, of each run; the steps of so many are in memory at once.
+      widths: numbers of lanes that one device runs side by side, see :func:`nigt_jax.rollout.rollout`.
+      piece: steps that are looked at at once when there is something to be computed of all of them.
+      trajectories_per_gradient: episodes averaged into one gradient.
+    """
+
+    environment: Any
+    policy: Policy
+    estimator: Estimator
+    method: Any
+    horizon: int
+    layout: str
+    axis: str | None
+    episodes: int
+    widths: tuple[int, ...]
+    piece: int
+    trajectories_per_gradient: int
+
+
+def make_parts(
+    config: Config,
+    environment: Any,
+    devices: int,
+    *,
+    axis: str | None = AXIS,
+    runs: int = 1,
+    platform: str = "cpu",
+    memory: int = _MEMORY,
+) -> Parts:
+    """The parts that the configuration names, with as many lanes as there are episodes.
+
+    Args:
+      config: of the run, or the first of many that differ in traced settings only.
+      environment: a Brax environment.
+      devices: that share the episodes of a round.
+      axis: on which they are; None where every device has runs of its own.
+      runs: that a device has.
+      platform: of the devices.
+      memory: bytes that the steps of a block may take on a device.
+    """
+    shown = jax.eval_shape(first_environment(config, environment).reset, jax.random.key(0)).obs
+    network = GaussianMLP(environment.action_size, config.policy.hidden_sizes, config.policy.min_std)
+    policy = Policy(network, shown.shape[-1], config.policy.normalize_observations)
+    bytes_each = 4 * (policy.observation_size + environment.action_size + 1) * config.environment.horizon
+    block: Any = config.training.block
+    most = max(2, memory // (bytes_each * runs)) if block == "auto" else -(-block // devices)
+    episodes = _episodes(config, devices, most)
+    return Parts(
+        environment=environment,
+        policy=policy,
+        estimator=make_estimator(config.estimator, policy),
+        method=METHODS[config.method.name],
+        horizon=config.environment.horizon,
+        layout=config.training.layout,
+        axis=axis,
+        episodes=episodes,
+        widths=(runs * episodes,),
+        piece=_PIECE.get(platform, _PIECE_ELSEWHERE),
+        trajectories_per_gradient=config.method.trajectories_per_gradient,
+    )
+
+
+def with_lanes(parts: Parts, lanes: int, platform: str) -> Parts:
+    """The parts with so many lanes on a device, or as many as there are episodes if those are fewer.
+
+    Where lanes cost time, the last episodes, when nobody waits any more, are played in a quarter as many: unless there
+    are so few that the program for it, which has to be compiled, too, is worth more than it saves.
+    """
+    (episodes,) = parts.widths
+    lanes = min(lanes, episodes)
+    narrows = platform == "cpu" and lanes > 3 and (lanes < episodes or lanes > _FEW_LANES)
+    return parts._replace(widths=(lanes, lanes // 4) if narrows else (lanes,))
+
+
+def memory_for_steps(devices: list[jax.Device]) -> int:
+    """Bytes that a device, one of these, may take for the steps of a block."""
+    if devices[0].platform == "cpu":
+        return _MEMORY // len(devices)
+    known = devices[0].memory_stats() or {}
+    return known.get("bytes_limit", _MEMORY_SHARE * _MEMORY) // _MEMORY_SHARE
+
+
+def first_environment(config: Config, environment: Any) -> Any:
+    """That of worker 1, of which all others have the shapes."""
+    variation = make_variation(config.workers)
+    if variation is None:
+        return environment
+    check_variation(environment, variation)
+    return Varied(environment, jax.tree.map(lambda x: x[0], variation))
+
+
+def _episodes(config: Config, devices: int, most: int) -> int:
+    """Episodes of a block on one device: its share of a round, or an even part of that, with `most` at most."""
+    if config.one_at_a_time:  # a block has at most one gradient of each worker, and more than a few are seldom found
+        each = config.method.trajectories_per_gradient
+        return max(1, min(-(-min(config.workers.count, _BLOCK) // devices), most // each)) * each
+    share = -(-config.episodes_per_round // devices)
+    blocks = -(-share // most)
+    return -(-share // blocks)
