@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--env", default="hopper", help="environment, by its name in Brax")
     parser.add_argument("--backend", default="spring", help="physics pipeline of Brax")
     parser.add_argument("--horizon", type=int, default=200, help="length at which an episode is cut, in steps")
-    parser.add_argument("--lanes", type=int, default=256, help="environments that Brax's trainers step side by side")
+    parser.add_argument("--lanes", type=int, default=256, help="of ours, and environments that Brax steps side by side")
     parser.add_argument("--batch-size", type=int, default=512, help="episodes in a round, ours and PyTorch's")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="more settings of ours")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
@@ -55,7 +55,8 @@ def main() -> None:
 def ours(args: argparse.Namespace, cache: str) -> dict[str, Any]:
     """The figures of one turn of ours."""
     settings = ["--set", *args.set] if args.set else []
-    more = ["--backend", args.backend, "--batch-size", str(args.batch_size), *settings]
+    lanes = ["--lanes", str(args.lanes), "--batch-size", str(args.batch_size)]
+    more = ["--backend", args.backend, *lanes, *settings]
     return turn(Path(sys.executable), ["ours.py", *more], args, cache)
 
 

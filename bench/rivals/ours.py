@@ -5,10 +5,12 @@ before its end, as in a run's records.
 """
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
 
+import jax
 from _figures import Lap, arguments, cpu, figures
 
 import nigt_jax
@@ -22,6 +24,7 @@ def main() -> None:
     parser = arguments(__doc__, repeats=6, warm_up=6)
     parser.add_argument("--backend", default="spring", help="physics pipeline of Brax")
     parser.add_argument("--batch-size", type=int, default=512, help="episodes in a round")
+    parser.add_argument("--lanes", type=int, default=256, help="episodes side by side, on all devices")
     parser.add_argument("--rounds", type=int, default=1, help="in a stretch of training, one compiled call")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="more settings of the configuration")
     args = parser.parse_args()
@@ -36,6 +39,7 @@ def ours(args: Any) -> tuple[list[Lap], float, str]:
     Returns:
       The stretches, what compiling took, and the device in words.
     """
+    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
     settings = {
         "environment.name": args.env,
         "environment.backend": args.backend,
@@ -43,6 +47,7 @@ def ours(args: Any) -> tuple[list[Lap], float, str]:
         "policy.hidden_sizes": str(args.hidden),
         "method.batch_size": str(args.batch_size),
         "training.chunk": str(args.rounds),
+        "training.lanes": str(args.lanes // len(jax.devices())),
         "training.compilation_cache": "false",  # the time to compile is one of the figures
         "evaluation.episodes": "2",
     }
