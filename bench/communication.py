@@ -29,7 +29,7 @@ _PURPOSES = {
     "tell": "gradient",
     "see": "statistics",
     "_leave_one_out": "baseline",
-    "gae.<locals>.learn": "critic",
+    "_Baseline.learn": "critic",
     "sum_over": "metrics",
 }
 _BYTES = {"pred": 1} | {f"{kind}{bits}": bits // 8 for kind in ("s", "u", "f", "bf") for bits in (8, 16, 32, 64)}
@@ -52,14 +52,15 @@ class Exchange:
       kind: such as all-reduce.
       parts: purpose of each array in it, and its bytes on one device: ``gradient``, ``weight``, ``baseline``,
         ``critic``, ``statistics``, ``metrics`` or ``other``.
-      times: in a round; in a block of a round where it is inside the loop over them.
-      in_block: whether it is.
+      times: in a pass of the loops below.
+      loops: around it, of which XLA cannot know how often they run: 0 of what happens once a chunk, 1 of what happens
+        in every round, 2 of what happens in every block of it.
     """
 
     kind: str
     parts: tuple[tuple[str, int], ...]
-    times: float
-    in_block: bool
+    times: int
+    loops: int
 
     @property
     def bytes(self) -> int:
@@ -72,61 +73,57 @@ class Volume:
     """All exchanges of a round.
 
     Attributes:
-      bytes: by purpose.
-      exchanges: separate operations, each of which waits for the slowest device.
+      bytes: by purpose; of what happens once a chunk, a round's part.
+      exchanges: separate operations, each of which waits for the slowest device; likewise.
       bytes_a_block: by purpose, of what happens once a block; part of `bytes`.
       exchanges_a_block: likewise.
       kinds: of operations.
     """
 
-    bytes: dict[str, int]
-    exchanges: int
-    bytes_a_block: dict[str, int]
+    bytes: dict[str, float]
+    exchanges: float
+    bytes_a_block: dict[str, float]
     exchanges_a_block: int
     kinds: tuple[str, ...]
 
     @property
-    def total(self) -> int:
+    def total(self) -> float:
         """Bytes of a round."""
         return sum(self.bytes.values())
 
 
 def volume(trainer: Trainer, blocks: int = 1) -> Volume:
     """What a round of so many blocks exchanges; a round whose episodes fit the devices' memory has one."""
-    exchanges = list(read(trainer.compiled_text(), trainer.config.training.chunk))
-    of_block = [e for e in exchanges if e.in_block]
-    once = _count([e for e in exchanges if not e.in_block])
-    each = _count(of_block)
+    exchanges = list(read(trainer.compiled_text()))
+    of_block = [e for e in exchanges if e.loops == 2]
+    passes = (1 / trainer.config.training.chunk, 1, blocks)
+    bytes_a_round = _bytes(exchanges, passes)
     return Volume(
-        bytes={name: once[0][name] + blocks * each[0][name] for name in sorted(once[0] | each[0])},
-        exchanges=once[1] + blocks * each[1],
-        bytes_a_block=dict(each[0]),
-        exchanges_a_block=each[1],
+        bytes={name: bytes_a_round[name] for name in sorted(bytes_a_round)},
+        exchanges=sum(e.times * passes[e.loops] for e in exchanges),
+        bytes_a_block=_bytes(of_block, (0, 0, 1)),
+        exchanges_a_block=sum(e.times for e in of_block),
         kinds=tuple(sorted({e.kind for e in exchanges})),
     )
 
 
-def read(text: str, rounds: int) -> Iterator[Exchange]:
-    """The exchanges of a program that runs so many rounds.
-
-    A loop with a number of passes that XLA knows multiplies what is in it. The one that it cannot know is that over a
-    round's blocks.
-    """
+def read(text: str) -> Iterator[Exchange]:
+    """The exchanges of a chunk's program. A loop of which XLA knows how often it runs multiplies what is in it."""
     computations, frames = _computations(text), _Frames(text)
-    for name, (times, in_block) in _visits(text, computations).items():
+    for name, (times, loops) in _visits(text, computations).items():
         for index, line in enumerate(computations[name]):
             if found := _COLLECTIVE.search(line):
                 parts = tuple(_parts(computations[name], index, found.start(), frames))
-                yield Exchange(found[1], parts, times / rounds, in_block)
+                yield Exchange(found[1], parts, times, loops)
 
 
-def _count(exchanges: list[Exchange]) -> tuple[collections.Counter[str], int]:
-    """Bytes by purpose, and operations."""
-    bytes_of: collections.Counter[str] = collections.Counter()
+def _bytes(exchanges: list[Exchange], passes: tuple[float, ...]) -> dict[str, float]:
+    """By purpose, where loops run so often."""
+    bytes_of: dict[str, float] = collections.defaultdict(float)
     for exchange in exchanges:
         for purpose, size in exchange.parts:
-            bytes_of[purpose] += round(size * exchange.times)
-    return bytes_of, round(sum(e.times for e in exchanges))
+            bytes_of[purpose] += size * exchange.times * passes[exchange.loops]
+    return dict(bytes_of)
 
 
 def _computations(text: str) -> dict[str, list[str]]:
@@ -141,25 +138,25 @@ def _computations(text: str) -> dict[str, list[str]]:
     return computations
 
 
-def _visits(text: str, computations: dict[str, list[str]]) -> dict[str, tuple[float, bool]]:
-    """How often each computation runs in a call of the program, and whether that is for every block."""
+def _visits(text: str, computations: dict[str, list[str]]) -> dict[str, tuple[int, int]]:
+    """How often each computation runs in a pass of the loops that XLA does not know, and how many those are."""
     entry = next(line for line in text.splitlines() if line.startswith("ENTRY "))
-    visits: dict[str, tuple[float, bool]] = collections.defaultdict(lambda: (0.0, False))
+    visits: dict[str, tuple[int, int]] = collections.defaultdict(lambda: (0, 0))
 
-    def visit(name: str, times: float, in_block: bool) -> None:
+    def visit(name: str, times: int, loops: int) -> None:
         before, _ = visits[name]
-        visits[name] = (before + times, in_block)
+        visits[name] = (before + times, loops)
         for line in computations[name]:
             loop = " while(" in line
             known = _TRIPS.search(line)
             passes = int(known[1]) if loop and known else 1
             for called in _CALLED.findall(line):
                 for inner in re.findall(r"%([^\s,{}]+)", called):
-                    visit(inner, times * passes, in_block or (loop and not known))
+                    visit(inner, times * passes, loops + (loop and not known))
 
     found = _COMPUTATION.match(entry)
     assert found
-    visit(found[1], 1.0, False)
+    visit(found[1], 1, 0)
     return dict(visits)
 
 

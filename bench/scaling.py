@@ -153,10 +153,10 @@ def difference(run: Run, reference: Run) -> float:
 def row(record: dict[str, Any]) -> str:
     """A line of the table."""
     total, least, apart = record["bytes_total"], record["minimum"], record["difference"]
-    split = " | ".join(f"{record['bytes'][name]:,}" if name in record["bytes"] else "-" for name in COLUMNS)
+    split = " | ".join(f"{record['bytes'][name]:,.0f}" if name in record["bytes"] else "-" for name in COLUMNS)
     return (
-        f"| {record['scaling']} | {record['estimator']} | {record['devices']} | {record['batch_size']} | {total:,} "
-        f"| {least:,} | {total / least:.3f} | {split} | {record['exchanges']} | {record['exchanges_a_block']} "
+        f"| {record['scaling']} | {record['estimator']} | {record['devices']} | {record['batch_size']} | {total:,.0f} "
+        f"| {least:,} | {total / least:.3f} | {split} | {record['exchanges']:.1f} | {record['exchanges_a_block']} "
         f"| {record['useful_steps']:.0%} | {'-' if apart is None else f'{apart:.0e}'} |"
     )
 

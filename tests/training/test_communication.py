@@ -74,5 +74,5 @@ def test_the_reader_sees_loops_and_gathers():
     mesh, whole = Mesh(np.array(jax.devices()[:4]), ("devices",)), PartitionSpec()
     mapped = jax.shard_map(function, mesh=mesh, in_specs=(whole, whole), out_specs=whole, check_vma=False)
     text = jax.jit(mapped).lower(jnp.ones(6), jnp.int32(1)).compile().as_text()
-    found = sorted((e.kind, e.bytes, e.times, e.in_block) for e in communication.read(text, 1))
-    assert found == [("all-gather", 96, 1, False), ("all-reduce", 24, 1, True), ("all-reduce", 24, 5, False)]
+    found = sorted((e.kind, e.bytes, e.times, e.loops) for e in communication.read(text))
+    assert found == [("all-gather", 96, 1, 0), ("all-reduce", 24, 1, 1), ("all-reduce", 24, 5, 0)]
