@@ -108,8 +108,9 @@ def stacked_settings(runs: Sequence[Config], policy: Policy) -> Settings:
     """
     largest = max(max(c.method.batch_size, c.method.initial_batch_size or 0) for c in runs)
     first, *others = settings = [make_settings(c, policy, largest) for c in runs]
+    kind = lambda tree: (jax.tree.structure(tree), [x.shape for x in jax.tree.leaves(tree)])
     for number, own in enumerate(others, start=1):
-        if jax.tree.map(jnp.shape, own) != jax.tree.map(jnp.shape, first):
+        if kind(own) != kind(first):
             raise UserError(
                 f"runs[{number}].workers: differ from those of runs[0] in kind; allowed in one program: as many, with "
                 "other times, speeds and factors of the same kind"

@@ -161,4 +161,4 @@ def test_workers_may_differ_in_their_times():
     trainer = Trainer(cfg, EndsWhenGood(), [cfg, changed(cfg, "workers", compute_time=PowerLaw(scale=2.0))])
     trainer.compile()
     _, metrics = trainer.run(trainer.initial_state(), 1)
-    assert metrics.time.high[0, 1] > 1.5 * metrics.time.high[0, 0]
+    assert metrics.time.high[0, 1] > 1.3 * metrics.time.high[0, 0]  # exchanges take as long as before
