@@ -29,9 +29,8 @@ def interruptions(announce: Callable[[], None] = lambda: None) -> Iterator[threa
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         if first:
-            with contextlib.suppress(
-                OSError, RuntimeError
-            ):  # whoever was writing cannot be interrupted by more to write
+            # In the middle of a write Python refuses another one to the same stream; the run is worth more.
+            with contextlib.suppress(OSError, RuntimeError):
                 announce()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
