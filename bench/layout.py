@@ -109,7 +109,8 @@ def ratios(times: list[dict[str, float]]) -> dict[str, Any]:
 def episodes(config: Config, both: dict[str, Contender], rounds: int) -> dict[str, Any]:
     """Means of what a round counts, what workers begin, and the rectangle that holds it; and whether layouts agree."""
     clock, rule = make_clock(config.workers, 1, BATCH_SIZE), rennala_rule(BATCH_SIZE, WORKERS)
-    play, state, played = jax.jit(play_round), jax.device_get(both["packed"].trainer.initial_state().clock), []
+    clocks = jax.device_get(both["packed"].trainer.initial_state().clock)
+    play, state, played = jax.jit(play_round), jax.tree.map(lambda x: x[0], clocks), []
     for _ in range(rounds):
         round, state = play(clock, rule, state)
         played.append((round.counts, round.counts + round.discarded))

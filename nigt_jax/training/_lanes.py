@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from nigt_jax.config import Config
+from nigt_jax.methods import ArrivalMethod
 from nigt_jax.records import write_whole
-from nigt_jax.rollout import one_policy, play_only
+from nigt_jax.rollout import Tasks, play_only
 from nigt_jax.training._parts import Parts
 from nigt_jax.training._spmd import cache_folder, device_name
 
@@ -41,7 +42,7 @@ def choose_lanes(config: Config, parts: Parts, devices: list[jax.Device], keep: 
     (episodes,) = parts.widths
     if episodes <= _FEW:
         return episodes
-    known, found = _Known(config, devices, keep), {}
+    known, found = _Known(config, devices, keep, _many_policies(parts)), {}
     for size in _CANDIDATES.get(devices[0].platform, _CANDIDATES_ELSEWHERE):
         each = max(1, round(episodes / size))
         lanes = -(-episodes // each)  # so that episodes of the same length leave no lane idle
@@ -53,11 +54,13 @@ def choose_lanes(config: Config, parts: Parts, devices: list[jax.Device], keep: 
 
 def _steps_per_second(parts: Parts, lanes: int, devices: list[jax.Device]) -> float:
     """Steps that so many lanes of every device make in a second, idle ones included."""
-    normalizer = parts.policy.init_normalizer()
+    groups = lanes if _many_policies(parts) else 1
 
     def episodes(key: jax.Array) -> jax.Array:
         keys = jax.random.split(key, lanes)
-        tasks = one_policy(parts.policy.init(key), normalizer, keys, jnp.ones(lanes, bool))
+        params = jax.vmap(parts.policy.init)(keys[:groups])
+        normalizer = jax.tree.map(lambda x: jnp.stack([x] * groups), parts.policy.init_normalizer())
+        tasks = Tasks(keys, jnp.ones(lanes, bool), params, normalizer, None)
         return play_only(parts.environment, parts.policy, tasks, min(_STEPS, parts.horizon), (lanes,))[1]
 
     program, keys = jax.pmap(episodes, devices=devices), jax.random.split(jax.random.key(0), len(devices))
@@ -70,14 +73,20 @@ def _steps_per_second(parts: Parts, lanes: int, devices: list[jax.Device]) -> fl
     return steps / min(seconds)
 
 
+def _many_policies(parts: Parts) -> bool:
+    """Whether lanes play for several policies; one for each lane takes longer than one for all."""
+    return parts.widths[0] > parts.episodes or isinstance(parts.method, ArrivalMethod)
+
+
 class _Known:
     """What was measured on this machine before."""
 
-    def __init__(self, config: Config, devices: list[jax.Device], keep: bool):
+    def __init__(self, config: Config, devices: list[jax.Device], keep: bool, many_policies: bool):
         self._file = cache_folder() / "lanes.json" if keep and config.training.compilation_cache else None
         env, widths = config.environment, "x".join(map(str, config.policy.hidden_sizes))
         machine = f"{len(devices)} x {device_name(devices[0])} {os.cpu_count()} jax {jax.__version__}"
-        self._name = f"{env.name} {env.backend} {widths} {machine}"
+        policies = "each" if many_policies else "all"
+        self._name = f"{env.name} {env.backend} {widths} for {policies} {machine}"
 
     def rate(self, lanes: int, measure: Callable[[], float]) -> float:
         """The rate of so many lanes, from the file or measured now."""
