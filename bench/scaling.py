@@ -114,13 +114,16 @@ def play(config: Config) -> Run:
     state = trainer.initial_state()
     start = vector(state.server.sent)
     state, metrics = trainer.run(state, config.training.chunk)
-    return Run(
+    run = Run(
         found=volume(trainer),
         start=start,
         params=vector(state.server.sent),
         env_steps=int(metrics.env_steps.sum()),
         computed_steps=int(metrics.computed_steps.sum()),
     )
+    # A process can map only so much code: twenty of these programs are too many to keep.
+    jax.clear_caches()
+    return run
 
 
 def vector(params: Any) -> np.ndarray:

@@ -15,8 +15,9 @@ from nigt_jax.config import Config
 from nigt_jax.methods import ArrivalMethod
 from nigt_jax.records import write_whole
 from nigt_jax.rollout import Tasks, play_only
+from nigt_jax.training._compile import cache_folder, compile_options
 from nigt_jax.training._parts import Parts
-from nigt_jax.training._spmd import cache_folder, device_name
+from nigt_jax.training._spmd import Spmd, device_name
 
 _FEW = 64  # so many are run side by side without asking
 _CANDIDATES = {"cpu": (16, 64, 256)}
@@ -57,13 +58,15 @@ def _steps_per_second(parts: Parts, lanes: int, devices: list[jax.Device]) -> fl
     groups = lanes if _many_policies(parts) else 1
 
     def episodes(key: jax.Array) -> jax.Array:
-        keys = jax.random.split(key, lanes)
+        keys = jax.random.split(key[0], lanes)
         params = jax.vmap(parts.policy.init)(keys[:groups])
         normalizer = jax.tree.map(lambda x: jnp.stack([x] * groups), parts.policy.init_normalizer())
         tasks = Tasks(keys, jnp.ones(lanes, bool), params, normalizer, None)
         return play_only(parts.environment, parts.policy, tasks, min(_STEPS, parts.horizon), (lanes,))[1]
 
-    program, keys = jax.pmap(episodes, devices=devices), jax.random.split(jax.random.key(0), len(devices))
+    spmd = Spmd("pmap", devices, apart=True)
+    keys = spmd.place(jax.random.split(jax.random.key(0), len(devices)))
+    program = spmd.lower(episodes, (keys,), ()).compile()
     steps = int(program(keys).sum())
     seconds = []
     for _ in range(_REPEATS):
@@ -84,7 +87,8 @@ class _Known:
     def __init__(self, config: Config, devices: list[jax.Device], keep: bool, many_policies: bool):
         self._file = cache_folder() / "lanes.json" if keep and config.training.compilation_cache else None
         env, widths = config.environment, "x".join(map(str, config.policy.hidden_sizes))
-        machine = f"{len(devices)} x {device_name(devices[0])} {os.cpu_count()} jax {jax.__version__}"
+        options = " ".join(compile_options(devices[0].platform))
+        machine = f"{len(devices)} x {device_name(devices[0])} {os.cpu_count()} jax {jax.__version__} {options}"
         policies = "each" if many_policies else "all"
         self._name = f"{env.name} {env.backend} {widths} for {policies} {machine}"
 

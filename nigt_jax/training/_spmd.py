@@ -3,7 +3,7 @@
 import contextlib
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from nigt_jax.config import Config
 from nigt_jax.errors import UserError
+from nigt_jax.training._compile import compile_options
 
 AXIS = "devices"
 
@@ -86,20 +87,6 @@ def _split_cpu(parts: int) -> None:
             jax.config.update("jax_num_cpu_devices", max(parts, jax.config.jax_num_cpu_devices))  # type: ignore[attr-defined]
 
 
-def keep_compiled_programs() -> None:
-    """Has JAX keep what it compiles in the user's cache folder, unless JAX was already told of another.
-
-    Programs are found again by their content, JAX's version and the device, so the folder can be deleted at any time.
-    """
-    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
-
-
-def cache_folder() -> Path:
-    """What can be had again at any time is kept there from one start to the next."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nigt_jax"
-
-
 class Spmd:
     """Maps per-device functions over the axis ``devices``, by pmap or by shard_map, to the same numbers.
 
@@ -151,7 +138,7 @@ class Spmd:
         mapped = (self._pmapped if self.kind == "pmap" else self._shard_mapped)(
             function, len(of_runs), len(shared), (1,) if donate_first else ()
         )
-        return Lowered(mapped.lower(numbers, *of_runs, *shared), numbers)
+        return Lowered(mapped.lower(numbers, *of_runs, *shared), numbers, self.devices[0].platform)
 
     def _pmapped(self, function: Callable, of_runs: int, shared: int, donate: tuple[int, ...]) -> Any:
         mine = 0 if self.apart else None
@@ -184,21 +171,30 @@ class Spmd:
 class Lowered:
     """A traced program, ready to be compiled."""
 
-    def __init__(self, lowered: Any, numbers: jax.Array):
+    def __init__(self, lowered: Any, numbers: jax.Array, platform: str):
         self._lowered = lowered
         self._numbers = numbers
+        self._platform = platform
 
     def text(self) -> str:
         """The compiled program, in XLA's own language."""
-        return self._lowered.compile().as_text()
+        return self._compiled().as_text()
 
     def peak_bytes(self) -> int:
         """Memory of the compiled program: arguments, results and temporaries."""
-        memory: Any = self._lowered.compile().memory_analysis()
+        memory: Any = self._compiled().memory_analysis()
         held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
         return held + memory.temp_size_in_bytes
 
-    def compile(self) -> Callable:
-        """The program, for arguments of the same shapes in the same places."""
-        compiled = self._lowered.compile()
+    def compile(self, options: Mapping[str, Any] | None = None) -> Callable:
+        """The program, for arguments of the same shapes in the same places.
+
+        Args:
+          options: of XLA, other than those that suit the platform.
+        """
+        compiled = self._compiled(options)
         return lambda *arguments: compiled(self._numbers, *arguments)
+
+    def _compiled(self, options: Mapping[str, Any] | None = None) -> Any:
+        chosen = compile_options(self._platform) if options is None else dict(options)
+        return self._lowered.compile(compiler_options=chosen)

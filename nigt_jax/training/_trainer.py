@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,13 +14,14 @@ from nigt_jax.config import Config
 from nigt_jax.methods import ArrivalMethod, iterate
 from nigt_jax.rollout import make_environment
 from nigt_jax.training._arrivals import run_arrivals
+from nigt_jax.training._compile import keep_compiled_programs
 from nigt_jax.training._endless import what_never_ends
 from nigt_jax.training._evaluate import evaluate, summarise
 from nigt_jax.training._lanes import choose_lanes
 from nigt_jax.training._parts import Parts, first_environment, make_parts, memory_for_steps, with_lanes
 from nigt_jax.training._round import RoundMetrics, run_chunk
 from nigt_jax.training._settings import Settings, check_runs, stacked_settings
-from nigt_jax.training._spmd import AXIS, Lowered, Spmd, claim_devices, keep_compiled_programs
+from nigt_jax.training._spmd import AXIS, Lowered, Spmd, claim_devices
 from nigt_jax.training._state import TrainState, initial_state, stream
 
 
@@ -107,15 +108,18 @@ class Trainer:
         """Memory of a chunk of rounds at its peak, by XLA's own analysis; what is donated is counted once."""
         return self._lower_chunk().peak_bytes()
 
-    def program(self, function: Callable[[Parts, TrainState, Settings], Any]) -> Callable[[TrainState], Any]:
+    def program(
+        self, function: Callable[[Parts, TrainState, Settings], Any], options: Mapping[str, Any] | None = None
+    ) -> Callable[[TrainState], Any]:
         """Another program of a run's state, such as a part of a round; compiled at once.
 
         Args:
           function: of one device; what it gives has to be the same on all that share a run.
+          options: of XLA, other than those that training is compiled with.
         """
         with jax.default_matmul_precision("highest"):
             arguments = (self.initial_state(), self._placed)
-            compiled = self._spmd.lower(functools.partial(function, self.parts), arguments, ()).compile()
+            compiled = self._spmd.lower(functools.partial(function, self.parts), arguments, ()).compile(options)
         return lambda state: compiled(state, self._placed)
 
     def _lower_chunk(self) -> Lowered:

@@ -1,0 +1,48 @@
+"""How XLA compiles what is trained with, and where what it has compiled is kept."""
+
+import functools
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+
+# Physics of few lanes is thousands of small operations a step, and what a call costs is what counts. Measured by
+# bench/compile_options.py: a round of hopper is 1.3 to 1.5 times as fast, and compiles faster, too.
+_ON_CPU = {
+    "xla_cpu_experimental_ynn_fusion_type": "",  # nothing by YNNPACK, which is called for every product and sum
+    "xla_cpu_use_fusion_emitters": False,  # the older generator of code for fused operations
+}
+
+
+def compile_options(platform: str) -> dict[str, Any]:
+    """XLA's options for a program of this platform: those that this version of XLA knows.
+
+    What the environment variable XLA_FLAGS names is left to it.
+    """
+    asked = os.environ.get("XLA_FLAGS", "")
+    wanted = _ON_CPU if platform == "cpu" else {}
+    return {name: value for name, value in wanted.items() if name not in asked and _is_known(name, value)}
+
+
+@functools.cache
+def _is_known(name: str, value: Any) -> bool:
+    try:
+        jax.jit(lambda x: x).lower(0.0).compile(compiler_options={name: value})
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
+
+
+def keep_compiled_programs() -> None:
+    """Has JAX keep what it compiles in the user's cache folder, unless JAX was already told of another.
+
+    Programs are found again by their content, JAX's version and the device, so the folder can be deleted at any time.
+    """
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
+
+
+def cache_folder() -> Path:
+    """What can be had again at any time is kept there from one start to the next."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nigt_jax"
