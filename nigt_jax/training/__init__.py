@@ -1,5 +1,6 @@
 """The loop: compiled rounds on the devices, and the host around them."""
 
+from nigt_jax.training._compile import compile_options
 from nigt_jax.training._loop import Summary, Totals, train
 from nigt_jax.training._parts import Parts
 from nigt_jax.training._round import RoundMetrics, count, run_round, tasks_of_block
@@ -18,6 +19,7 @@ __all__ = [
     "TrainState",
     "TrainedPolicy",
     "Trainer",
+    "compile_options",
     "count",
     "device_name",
     "load_policy",

@@ -1,0 +1,46 @@
+"""XLA's options: those that it knows, on a CPU, unless the user has said otherwise."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from nigt_jax.training import _compile, compile_options
+from nigt_jax.training._spmd import Spmd
+
+
+@pytest.fixture(autouse=True)
+def no_flags(monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+
+
+def lowered():
+    spmd = Spmd("pmap", jax.devices("cpu")[:2])
+    product = lambda x, y: jnp.sin(jnp.tanh(x @ y)).sum()
+    return spmd.lower(product, (jnp.ones((25, 11)), jnp.ones((11, 64))), ())
+
+
+def test_programs_are_compiled_with_the_options_of_their_platform():
+    """The tested version of XLA knows all of them, and what it compiles shows the first."""
+    assert compile_options("cpu") == _compile._ON_CPU
+    program = lowered()
+    assert "ynn" in program._compiled({}).as_text()
+    assert "ynn" not in program.text()
+
+
+def test_results_stay_what_they_are():
+    program, x, y = lowered(), jnp.ones((25, 11)) / 7, jnp.ones((11, 64)) / 3
+    assert float(program.compile()(x, y)) == pytest.approx(float(program.compile({})(x, y)), rel=1e-5)
+
+
+def test_other_platforms_have_none():
+    assert compile_options("gpu") == {}
+
+
+def test_what_this_version_of_xla_does_not_know_is_left_out(monkeypatch):
+    monkeypatch.setattr(_compile, "_ON_CPU", {"xla_cpu_no_such_option": True, "xla_cpu_use_fusion_emitters": False})
+    assert compile_options("cpu") == {"xla_cpu_use_fusion_emitters": False}
+
+
+def test_what_the_user_has_said_is_left_to_xla(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=true")
+    assert list(compile_options("cpu")) == ["xla_cpu_experimental_ynn_fusion_type"]
