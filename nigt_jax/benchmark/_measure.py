@@ -15,12 +15,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from nigt_jax.benchmark._profile import Profile, profile
 from nigt_jax.benchmark._stages import STAGES, Stage
 from nigt_jax.config import Config
 from nigt_jax.errors import UserError
 from nigt_jax.training import Parts, Settings, Trainer, TrainState, device_name, sum_over
-
-_PROFILED = 3  # rounds of training in a profile, and as many before it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,23 +54,25 @@ class Report:
       machine: device, number of devices, cores, versions, date.
       setting: environment, lanes, episodes, and so on.
       rows: one a stage.
+      profile: of a round, where one was asked for.
     """
 
     machine: dict[str, Any]
     setting: dict[str, Any]
     rows: list[Row]
+    profile: Profile | None
 
 
 def measure(
-    config: Config, turns: int, profile: Path | None = None, progress: Callable[[str], None] = lambda stage: None
+    config: Config, turns: int, trace: Path | None = None, progress: Callable[[str], None] = lambda stage: None
 ) -> Report:
     """Measures every stage; in each turn all of them, one after the other, so that they see the same machine.
 
     Args:
       config: of a run whose method has rounds; its lanes and devices are used.
       turns: how often; one more warms up.
-      profile: a folder for a trace of some rounds of training, by JAX's profiler; None for none.
-      progress: told which stage is compiled.
+      trace: a folder for a trace of a round, by JAX's profiler; None for none.
+      progress: told what is compiled.
 
     Raises:
       UserError: the method has no rounds.
@@ -97,9 +98,11 @@ def measure(
             jax.block_until_ready(program(state))
             if turn > 0:
                 rows[name].seconds.append(time.perf_counter() - started)
-    if profile is not None:
-        _profile(trainer, profile)
-    return Report(machine(trainer.devices), _setting(trainer), list(rows.values()))
+    seen = None
+    if trace is not None:
+        progress("a round to be traced")
+        seen = profile(trainer, trace)
+    return Report(machine(trainer.devices), _setting(trainer), list(rows.values()), seen)
 
 
 @contextlib.contextmanager
@@ -141,11 +144,3 @@ def _setting(trainer: Trainer) -> dict[str, Any]:
 
 def _on_all(stage: Stage, parts: Parts, state: TrainState, settings: Settings) -> Any:
     return sum_over(parts.axis, stage(parts, settings, state))
-
-
-def _profile(trainer: Trainer, folder: Path) -> None:
-    trainer.compile()
-    rounds = min(_PROFILED, trainer.config.training.chunk)
-    state, _ = trainer.run(trainer.initial_state(), rounds)
-    with jax.profiler.trace(str(folder)):
-        trainer.run(state, rounds)

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nigt_jax.benchmark._measure import Report, Row
+from nigt_jax.benchmark._profile import Profile
 
 
 def show(console: Console, report: Report) -> None:
@@ -40,6 +41,8 @@ def show(console: Console, report: Report) -> None:
             f"{row.compile_seconds:.1f}s",
         )
     console.print(table)
+    if report.profile is not None:
+        _show_profile(console, report.profile)
 
 
 def to_json(report: Report) -> str:
@@ -48,7 +51,30 @@ def to_json(report: Report) -> str:
         dataclasses.asdict(row) | {"useful_steps_per_second": row.useful_per_second, "quartiles": _quartiles(row)}
         for row in report.rows
     ]
-    return json.dumps({"machine": report.machine, "setting": report.setting, "stages": rows}, indent=1) + "\n"
+    seen = {} if report.profile is None else {"profile": dataclasses.asdict(report.profile)}
+    return json.dumps({"machine": report.machine, "setting": report.setting, "stages": rows} | seen, indent=1) + "\n"
+
+
+def _show_profile(console: Console, profile: Profile) -> None:
+    """A line for everything that the operations of the traced round were for."""
+    console.print(
+        f"\nOperations of a traced round with episodes cut after {profile.horizon:,} steps, {profile.computed_steps:,} "
+        "steps in all. Tracing makes small ones look longer.\n",
+        soft_wrap=True,
+    )
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for name in ("", "of the time", "operations", "for a step of all lanes", "µs each"):
+        table.add_column(name, justify="left" if not name else "right")
+    whole, rows = sum(p.seconds for p in profile.purposes), profile.computed_steps / profile.lanes
+    for part in profile.purposes:
+        table.add_row(
+            part.name,
+            f"{part.seconds / whole:.1%}",
+            f"{part.operations:,}",
+            f"{part.operations / rows:,.0f}",
+            f"{1e6 * part.seconds / part.operations:.2f}",
+        )
+    console.print(table)
 
 
 def _quartiles(row: Row) -> tuple[float, float]:

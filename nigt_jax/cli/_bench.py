@@ -49,7 +49,10 @@ def add_bench(commands: Any) -> None:
     parser.add_argument("--turns", metavar="N", type=int, default=7, help="turns of every stage (default: 7)")
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write all figures to this file")
     parser.add_argument(
-        "--profile", metavar="DIR", type=Path, help="also write a trace of some rounds, for TensorBoard or Perfetto"
+        "--profile",
+        metavar="DIR",
+        type=Path,
+        help="also trace a round, cut short, for TensorBoard or Perfetto, and say what its operations were for",
     )
     add_settings(parser)
     parser.set_defaults(run=_bench)

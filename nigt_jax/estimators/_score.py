@@ -43,6 +43,7 @@ class Estimator(NamedTuple):
     learn: Callable[..., Any]
 
 
+@jax.named_scope("gradient")
 def policy_gradient_sum(
     policy: Policy,
     params: Any,

@@ -104,6 +104,7 @@ def ask(state: ServerState) -> QueryPoint:
     return QueryPoint(state.sent)
 
 
+@jax.named_scope("update")
 def tell(
     method: Method,
     state: ServerState,

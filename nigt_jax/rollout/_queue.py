@@ -133,6 +133,7 @@ def most_rows(episodes: int, lanes: int, horizon: int) -> int:
     return horizon * -(-episodes // lanes)
 
 
+@jax.named_scope("queue")
 def play(
     environment: Any, policy: Policy, tasks: Tasks, horizon: int, widths: tuple[int, ...], write: Write, record: Any
 ) -> tuple[Outcomes, Int[Array, ""], Any]:
@@ -180,13 +181,13 @@ def _make_game(environment: Any, policy: Policy, tasks: Tasks, horizon: int, wri
     reset, step = side_by_side(environment)
     return _Game(
         tasks=tasks,
-        pool=reset(tasks.variation, reset_keys),
+        pool=jax.named_scope("reset")(reset)(tasks.variation, reset_keys),
         action_keys=action_keys,
         order=jnp.argsort(~tasks.active, stable=True),
         number=tasks.active.sum(dtype=jnp.int32),
         horizon=horizon,
-        act=_actor(policy, tasks),
-        step=step,
+        act=jax.named_scope("policy")(_actor(policy, tasks)),
+        step=jax.named_scope("physics")(step),
         write=write,
     )
 

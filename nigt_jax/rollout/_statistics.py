@@ -27,6 +27,7 @@ class Seen(NamedTuple):
     variance: Float[Array, "*groups obs"]
 
 
+@jax.named_scope("statistics")
 def see(trajectories: Trajectories, axis_name: str | None) -> Seen:
     """What each group's episodes have seen, on all devices of the axis (None: on this one).
 

@@ -93,6 +93,7 @@ def run_round(parts: Parts, settings: Settings, state: TrainState) -> tuple[Trai
     return TrainState(state.iteration + 1, server, normalizer, estimator, clock, (), state.key), metrics
 
 
+@jax.named_scope("clock")
 def count(parts: Parts, settings: Settings, state: TrainState) -> tuple[Round, Any]:
     """Who is counted in the next round of each run, and the clocks after it."""
 
@@ -149,7 +150,7 @@ def _collect(parts: Parts, settings: Settings, state: TrainState, counted: Round
         batch = rollout(parts.environment, parts.policy, tasks, parts.horizon, parts.widths, parts.piece)
         batch = batch.only(places.counted.reshape(-1))
         context = (batch, state.normalizer, settings.estimator, parts.axis)
-        factors = parts.estimator.coefficients(state.estimator, *context)
+        factors = jax.named_scope("baseline")(parts.estimator.coefficients)(state.estimator, *context)
         weight = jnp.where(places.counted, jnp.take_along_axis(weights, places.worker, axis=1), 0)
         factors = factors * weight.reshape(1, -1)
         gradient = policy_gradient_sum(parts.policy, tasks.params, state.normalizer, batch, factors)

@@ -51,3 +51,16 @@ def test_a_whole_bench(tmp_path, capsys):
     assert found["setting"]["episodes_per_lane"] == 2
     assert found["machine"]["devices"] == 2
     assert any(path.is_file() for path in trace.rglob("*"))
+    purposes = {part["name"]: part for part in found["profile"]["purposes"]}
+    assert purposes.keys() >= {"clock", "queue", "policy", "physics", "gradient", "update"}
+    assert all(part["operations"] > 0 and name in out for name, part in purposes.items())
+    # Two episodes in turn in each lane, each of seven steps at most: all of them fit in a trace.
+    assert (found["profile"]["horizon"], found["profile"]["computed_steps"]) == (7, 12 * 7)
+
+
+def test_a_trace_has_few_steps_however_long_episodes_may_be(tmp_path, capsys):
+    file, long = tmp_path / "figures.json", [x if x != "7" else "1000" for x in TINY]
+    assert main(["bench", *long, "--turns", "1", "--json", str(file), "--profile", str(tmp_path / "trace")]) == 0
+    seen = json.loads(file.read_text())["profile"]
+    assert (seen["horizon"], seen["computed_steps"]) == (32, 12 * 32)
+    assert "cut after 32 steps" in capsys.readouterr().out

@@ -1,0 +1,103 @@
+"""A trace of a round by JAX's profiler, and what its operations were for."""
+
+import collections
+import dataclasses
+import re
+from pathlib import Path
+
+import jax
+
+from nigt_jax.training import Trainer
+
+# Steps that a lane makes in the trace, at most. Each is thousands of operations, and the profiler keeps every one.
+_STEPS = 64
+
+# Scopes in the names that operations have in a program; the innermost one is what an operation is for.
+_PURPOSES = ("clock", "reset", "queue", "policy", "physics", "baseline", "gradient", "statistics", "update")
+_INSTRUCTION = re.compile(r'^\s*(?:ROOT )?%?(\S+) = .*? ([\w\-]+)\(.*?(?:op_name="([^"]*)"|$)')
+_CONTAINERS = ("while", "conditional", "call")
+
+
+@dataclasses.dataclass(frozen=True)
+class Purpose:
+    """What a part of a round took in the trace.
+
+    Attributes:
+      name: one of the scopes, or "other".
+      seconds: on all devices together, as traced: looking at an operation takes as long as a small one does.
+      operations: likewise.
+    """
+
+    name: str
+    seconds: float
+    operations: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """A traced round.
+
+    Attributes:
+      horizon: length at which its episodes were cut.
+      computed_steps: that its lanes made.
+      lanes: of each device.
+      purposes: longest first.
+    """
+
+    horizon: int
+    computed_steps: int
+    lanes: int
+    purposes: list[Purpose]
+
+
+def profile(like: Trainer, folder: Path) -> Profile:
+    """Traces a round like those of the run, but cut short, after one that is not traced.
+
+    Args:
+      like: whose rounds they are.
+      folder: for the trace.
+    """
+    config, lanes = like.config, like.parts.widths[0]
+    in_turn = -(-like.parts.episodes // lanes)
+    horizon = min(config.environment.horizon, max(1, _STEPS // in_turn))
+    short = dataclasses.replace(config.environment, horizon=horizon)
+    trainer = Trainer(dataclasses.replace(config, environment=short))
+    trainer.compile()
+    state, _ = trainer.run(trainer.initial_state(), 1)
+    with jax.profiler.trace(str(folder)):
+        _, metrics = trainer.run(state, 1)
+    steps = int(metrics.computed_steps.sum())
+    return Profile(horizon, steps, lanes, by_purpose(folder, trainer.compiled_text()))
+
+
+def by_purpose(folder: Path, text: str) -> list[Purpose]:
+    """Adds up the operations in a trace by what they are for.
+
+    Args:
+      folder: where the trace is; the newest, if there are several.
+      text: of the program that was traced, in XLA's own language.
+    """
+    known = dict(_operations(text))
+    seconds: dict[str, float] = collections.defaultdict(float)
+    number: dict[str, int] = collections.defaultdict(int)
+    newest = max(folder.rglob("*.xplane.pb"), key=lambda file: file.stat().st_mtime)
+    for plane in jax.profiler.ProfileData.from_file(str(newest)).planes:
+        for line in plane.lines:
+            for event in line.events:
+                purpose = known.get(dict(event.stats).get("hlo_op", event.name))
+                if purpose is not None:
+                    seconds[purpose] += event.duration_ns / 1e9
+                    number[purpose] += 1
+    found = [Purpose(name, seconds[name], number[name]) for name in seconds]
+    return sorted(found, key=lambda purpose: -purpose.seconds)
+
+
+def _operations(text: str) -> list[tuple[str, str]]:
+    """(operation, what it is for) of everything in a program that does not consist of other operations."""
+    found = []
+    for line in text.splitlines():
+        match = _INSTRUCTION.match(line)
+        if match and match[2] not in _CONTAINERS:
+            scopes = [word for word in re.findall(r"\w+", match[3] or "") if word in _PURPOSES]  # "a/vmap(update)/mul"
+            found.append((match[1], scopes[-1] if scopes else "other"))
+    return found
