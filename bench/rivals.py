@@ -12,16 +12,33 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from nigt_jax.training import compile_options
 
 SCRIPTS = Path(__file__).parent / "rivals"
 TORCH = "gymnasium_torch.py"
-RIVALS: dict[str, list[str]] = {
-    "Brax PPO": ["brax_ppo.py"],
-    "Brax PPO, its own networks": ["brax_ppo.py", "--own-networks"],
-    "Brax ES": ["brax_es.py"],
-    "Brax APG": ["brax_apg.py"],
-    "Gymnasium and PyTorch": [TORCH],
+
+
+class Rival(NamedTuple):
+    """A contender.
+
+    Attributes:
+      command: script and arguments of its own.
+      as_ours: whether XLA is told how to compile it, as it is told by us.
+    """
+
+    command: list[str]
+    as_ours: bool = False
+
+
+RIVALS = {
+    "Brax PPO": Rival(["brax_ppo.py"]),
+    "Brax PPO, compiled as ours": Rival(["brax_ppo.py"], as_ours=True),
+    "Brax PPO, its own networks": Rival(["brax_ppo.py", "--own-networks"]),
+    "Brax ES": Rival(["brax_es.py"]),
+    "Brax APG": Rival(["brax_apg.py"]),
+    "Gymnasium and PyTorch": Rival([TORCH]),
 }
 COLUMNS = ("rival", "its steps a second", "ours", "ours / its (range)", "it compiles", "we compile")
 
@@ -60,23 +77,32 @@ def ours(args: argparse.Namespace, cache: str) -> dict[str, Any]:
     return turn(Path(sys.executable), ["ours.py", *more], args, cache)
 
 
-def rival(command: list[str], args: argparse.Namespace, cache: str) -> dict[str, Any]:
+def rival(chosen: Rival, args: argparse.Namespace, cache: str) -> dict[str, Any]:
     """The figures of one turn of a rival's."""
+    command = chosen.command
     if command[0] == TORCH:
         made = subprocess.run(
             [sys.executable, SCRIPTS / "environment.py"], check=True, stdout=subprocess.PIPE, text=True
         )
         return turn(Path(made.stdout.strip()), [*command, "--batch-size", str(args.batch_size)], args, cache)
     more = ["--backend", args.backend, "--lanes", str(args.lanes)]
-    return turn(Path(sys.executable), [*command, *more], args, cache)
+    return turn(Path(sys.executable), [*command, *more], args, cache, our_flags() if chosen.as_ours else {})
 
 
-def turn(python: Path, command: list[str], args: argparse.Namespace, cache: str) -> dict[str, Any]:
+def our_flags() -> dict[str, str]:
+    """An environment variable by which XLA compiles everything in a process as it compiles our programs."""
+    spelt = {name: str(value).lower() for name, value in compile_options("cpu").items()}
+    return {"XLA_FLAGS": " ".join(f"--{name}={value}" for name, value in spelt.items())}
+
+
+def turn(
+    python: Path, command: list[str], args: argparse.Namespace, cache: str, more: dict[str, str] | None = None
+) -> dict[str, Any]:
     """Runs a contender by itself, on the package of this checkout; its last line is what it found."""
     script, *rest = command
     done = subprocess.run(
         [python, SCRIPTS / script, "--env", args.env, "--horizon", str(args.horizon), *rest],
-        env=os.environ | {"JAX_COMPILATION_CACHE_DIR": cache, "PYTHONPATH": str(SCRIPTS.parents[1])},
+        env=os.environ | {"JAX_COMPILATION_CACHE_DIR": cache, "PYTHONPATH": str(SCRIPTS.parents[1])} | (more or {}),
         capture_output=True,
         text=True,
     )

@@ -19,7 +19,8 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 # Tests that build the same program share its compilation; the folder is new for every run of the tests.
-_cache = os.environ.setdefault("NIGT_TEST_CACHE", tempfile.mkdtemp(prefix="nigt-test-cache-"))
+_cache = os.environ.get("NIGT_TEST_CACHE") or tempfile.mkdtemp(prefix="nigt-test-cache-")
+os.environ["NIGT_TEST_CACHE"] = _cache  # for the processes of pytest-xdist
 jax.config.update("jax_compilation_cache_dir", _cache)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1"
