@@ -29,7 +29,9 @@ def compile_options(platform: str) -> dict[str, Any]:
 def _is_known(name: str, value: Any) -> bool:
     try:
         jax.jit(lambda x: x).lower(0.0).compile(compiler_options={name: value})
-    except jax.errors.JaxRuntimeError:
+    except jax.errors.JaxRuntimeError as error:
+        if name not in str(error):
+            raise
         return False
     return True
 
