@@ -77,7 +77,7 @@ def by_purpose(folder: Path, text: str) -> list[Purpose]:
       folder: where the trace is; the newest, if there are several.
       text: of the program that was traced, in XLA's own language.
     """
-    known = dict(_operations(text))
+    known = _operations(text)
     seconds: dict[str, float] = collections.defaultdict(float)
     number: dict[str, int] = collections.defaultdict(int)
     newest = max(folder.rglob("*.xplane.pb"), key=lambda file: file.stat().st_mtime)
@@ -92,12 +92,20 @@ def by_purpose(folder: Path, text: str) -> list[Purpose]:
     return sorted(found, key=lambda purpose: -purpose.seconds)
 
 
-def _operations(text: str) -> list[tuple[str, str]]:
-    """(operation, what it is for) of everything in a program that does not consist of other operations."""
-    found = []
+def _operations(text: str) -> dict[str, str]:
+    """What each operation of a program is for, but for those that consist of others.
+
+    What XLA has added, such as copies, has no name: it is for what most of its computation is for.
+    """
+    found: dict[str, str] = {}
+    here: dict[str, str | None] = {}
     for line in text.splitlines():
         match = _INSTRUCTION.match(line)
         if match and match[2] not in _CONTAINERS:
             scopes = [word for word in re.findall(r"\w+", match[3] or "") if word in _PURPOSES]  # "a/vmap(update)/mul"
-            found.append((match[1], scopes[-1] if scopes else "other"))
+            here[match[1]] = scopes[-1] if scopes else None
+        elif line.startswith("}"):  # the end of a computation
+            ((usual, _),) = collections.Counter(filter(None, here.values())).most_common(1) or [("other", 0)]
+            found |= {operation: purpose or usual for operation, purpose in here.items()}
+            here = {}
     return found

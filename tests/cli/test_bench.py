@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from nigt_jax.benchmark._profile import _operations
 from nigt_jax.cli import main
 
 TINY = (
@@ -64,3 +65,27 @@ def test_a_trace_has_few_steps_however_long_episodes_may_be(tmp_path, capsys):
     seen = json.loads(file.read_text())["profile"]
     assert (seen["horizon"], seen["computed_steps"]) == (32, 12 * 32)
     assert "cut after 32 steps" in capsys.readouterr().out
+
+
+def test_what_operations_are_for():
+    """The innermost scope; without one, what most of the computation is for; what holds others is none."""
+    text = """
+HloModule jit_f
+
+%body (p: (f32[2])) -> (f32[2]) {
+  %p = (f32[2]{0}) parameter(0)
+  %sin.1 = f32[2]{0} sine(%x), metadata={op_name="jit(f)/queue/while/body/physics/sin" stack_frame_id=3}
+  %tanh.2 = f32[2]{0} tanh(%sin.1), metadata={op_name="jit(f)/queue/while/body/vmap(physics)/tanh"}
+  %add.3 = f32[2]{0} add(%x, %x), metadata={op_name="jit(f)/queue/while/body/add"}
+  ROOT %copy.4 = f32[2]{0} copy(%tanh.2)
+}
+
+ENTRY %main (x: f32[2]) -> f32[2] {
+  %while.5 = (f32[2]{0}) while(%x), condition=%cond, body=%body, metadata={op_name="jit(f)/queue/while"}
+  ROOT %neg.6 = f32[2]{0} negate(%x), metadata={op_name="jit(f)/neg"}
+}
+"""
+    found = _operations(text)
+    assert "while.5" not in found
+    assert found["sin.1"] == found["tanh.2"] == found["copy.4"] == "physics"
+    assert (found["add.3"], found["neg.6"]) == ("queue", "other")
