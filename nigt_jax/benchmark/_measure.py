@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental.compilation_cache import compilation_cache
 
 from nigt_jax.benchmark._profile import Profile, profile
 from nigt_jax.benchmark._stages import STAGES, Stage
@@ -109,11 +110,16 @@ def measure(
 def _no_cache() -> Iterator[None]:
     """A program from a cache would make a stage's compile seconds those of whatever was compiled before."""
     before = jax.config.jax_enable_compilation_cache  # type: ignore[attr-defined]
-    jax.config.update("jax_enable_compilation_cache", False)
+    _use_cache(False)
     try:
         yield
     finally:
-        jax.config.update("jax_enable_compilation_cache", before)
+        _use_cache(before)
+
+
+def _use_cache(whether: bool) -> None:
+    jax.config.update("jax_enable_compilation_cache", whether)
+    compilation_cache.reset_cache()  # or JAX goes on with what it found when it first compiled
 
 
 def machine(devices: list[jax.Device]) -> dict[str, Any]:

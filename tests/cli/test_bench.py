@@ -2,8 +2,10 @@
 
 import json
 
+import jax
 import pytest
 
+from nigt_jax.benchmark._measure import _no_cache, _use_cache
 from nigt_jax.benchmark._profile import _operations
 from nigt_jax.cli import main
 
@@ -89,3 +91,30 @@ ENTRY %main (x: f32[2]) -> f32[2] {
     assert "while.5" not in found
     assert found["sin.1"] == found["tanh.2"] == found["copy.4"] == "physics"
     assert (found["add.3"], found["neg.6"]) == ("queue", "other")
+
+
+def _keep_in(folder, seconds):
+    jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", seconds)
+    _use_cache(True)
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """A cache of compiled programs for this test alone, which keeps all of them."""
+    before = jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs
+    _keep_in(str(tmp_path), 0.0)
+    yield tmp_path
+    _keep_in(*before)
+
+
+def test_stages_are_compiled_without_a_cache(cache):
+    compiled = lambda number: jax.jit(lambda x: x + number).lower(1.0).compile()
+    compiled(1)
+    kept = len(list(cache.iterdir()))
+    assert kept > 0
+    with _no_cache():
+        compiled(2)
+        assert len(list(cache.iterdir())) == kept
+    compiled(3)
+    assert len(list(cache.iterdir())) > kept
