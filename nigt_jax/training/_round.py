@@ -6,6 +6,7 @@ evenly over the devices whatever worker they belong to, and what the clock disca
 State, settings and metrics have a leading axis of runs. Runs know nothing of each other: they share lanes and programs.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -119,12 +120,13 @@ def run_chunk(
     Returns:
       The state after, and the metrics with a leading axis of `length`; rows from `rounds` on are zero.
     """
-    shapes = jax.eval_shape(lambda state: run_round(parts, settings, state)[1], state)
+    one = jax.jit(functools.partial(run_round, parts), inline=True)  # traced once, for its shapes and for the loop
+    shapes = jax.eval_shape(one, settings, state)[1]
     none = jax.tree.map(lambda m: jnp.zeros((length, *m.shape), m.dtype), shapes)
 
     def step(number: Array, carry: tuple[TrainState, RoundMetrics]) -> tuple[TrainState, RoundMetrics]:
         state, metrics = carry
-        state, own = run_round(parts, settings, state)
+        state, own = one(settings, state)
         return state, jax.tree.map(lambda rows, row: rows.at[number].set(row), metrics, own)
 
     # Not a scan that skips what is not asked for: XLA for CPU runs a branch of a conditional a quarter more slowly.
