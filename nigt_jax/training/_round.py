@@ -120,7 +120,7 @@ def run_chunk(
     Returns:
       The state after, and the metrics with a leading axis of `length`; rows from `rounds` on are zero.
     """
-    one = jax.jit(functools.partial(run_round, parts), inline=True)  # traced once, for its shapes and for the loop
+    one = jax.jit(functools.partial(run_round, parts))  # traced once, for its shapes and for the loop
     shapes = jax.eval_shape(one, settings, state)[1]
     none = jax.tree.map(lambda m: jnp.zeros((length, *m.shape), m.dtype), shapes)
 
