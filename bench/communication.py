@@ -94,7 +94,7 @@ class Volume:
 
 def volume(trainer: Trainer, blocks: int = 1) -> Volume:
     """What a round of so many blocks exchanges; a round whose episodes fit the devices' memory has one."""
-    exchanges = list(read(trainer.compiled_text()))
+    exchanges = list(read(trainer.chunk.text()))
     of_block = [e for e in exchanges if e.loops == 2]
     passes = (1 / trainer.config.training.chunk, 1, blocks)
     bytes_a_round = _bytes(exchanges, passes)

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from nigt_jax.benchmark import machine
+from nigt_jax.benchmark import machine, take_turns
 from nigt_jax.config import Config, check_config
 from nigt_jax.training import Parts, Settings, Trainer, TrainState, compile_options, run_round, sum_over
 
@@ -70,13 +70,7 @@ def measure(config: Config, turns: int) -> list[dict[str, Any]]:
         programs[name] = trainer.program(one_round, options)
         compiled[name] = time.perf_counter() - started
         steps[name] = int(jax.device_get(programs[name](state))[0])
-    took: dict[str, list[float]] = {name: [] for name in programs}
-    for turn in range(turns + 1):
-        for name, program in programs.items():
-            started = time.perf_counter()
-            jax.block_until_ready(program(state))
-            if turn > 0:
-                took[name].append(time.perf_counter() - started)
+    took = take_turns(programs, state, turns)
     rates = {name: [steps[name] / s for s in seconds] for name, seconds in took.items()}
     return [
         {

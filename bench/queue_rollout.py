@@ -7,7 +7,6 @@ import argparse
 import functools
 import json
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nigt_jax.benchmark import machine
+from nigt_jax.benchmark import machine, take_turns
 from nigt_jax.config import check_config
 from nigt_jax.rollout import Tasks, play_only
 from nigt_jax.training import Parts, Settings, Trainer, TrainState, count, sum_over, tasks_of_block
@@ -58,12 +57,7 @@ def measure(name: str, lanes: int, each: int, turns: int) -> dict[str, Any]:
     state = trainer.initial_state()
     steps = {way: [int(x) for x in jax.device_get(program(state))] for way, program in programs.items()}
     check(steps)
-    times: dict[str, list[float]] = {way: [] for way in ways}
-    for _ in range(turns):
-        for way, program in programs.items():
-            started = time.perf_counter()
-            jax.block_until_ready(program(state))
-            times[way].append(time.perf_counter() - started)
+    times = take_turns(programs, state, turns)
     rates = {way: [steps[way][0] / t for t in times[way]] for way in ways}
     rows = {
         way: {
@@ -170,7 +164,7 @@ def memory(episodes: int) -> dict[str, Any]:
         "environment": "humanoid",
         "episodes": episodes,
         "episodes_at_once": trainer.parts.episodes,
-        "peak_mib": trainer.peak_bytes() / 2**20,
+        "peak_mib": trainer.chunk.peak_bytes() / 2**20,
     }
 
 

@@ -86,7 +86,7 @@ def rival(chosen: Rival, args: argparse.Namespace, cache: str) -> dict[str, Any]
         )
         return turn(Path(made.stdout.strip()), [*command, "--batch-size", str(args.batch_size)], args, cache)
     more = ["--backend", args.backend, "--lanes", str(args.lanes)]
-    return turn(Path(sys.executable), [*command, *more], args, cache, our_flags() if chosen.as_ours else {})
+    return turn(Path(sys.executable), [*command, *more], args, cache, **(our_flags() if chosen.as_ours else {}))
 
 
 def our_flags() -> dict[str, str]:
@@ -95,14 +95,12 @@ def our_flags() -> dict[str, str]:
     return {"XLA_FLAGS": " ".join(f"--{name}={value}" for name, value in spelt.items())}
 
 
-def turn(
-    python: Path, command: list[str], args: argparse.Namespace, cache: str, more: dict[str, str] | None = None
-) -> dict[str, Any]:
+def turn(python: Path, command: list[str], args: argparse.Namespace, cache: str, **environment: str) -> dict[str, Any]:
     """Runs a contender by itself, on the package of this checkout; its last line is what it found."""
     script, *rest = command
     done = subprocess.run(
         [python, SCRIPTS / script, "--env", args.env, "--horizon", str(args.horizon), *rest],
-        env=os.environ | {"JAX_COMPILATION_CACHE_DIR": cache, "PYTHONPATH": str(SCRIPTS.parents[1])} | (more or {}),
+        env=os.environ | {"JAX_COMPILATION_CACHE_DIR": cache, "PYTHONPATH": str(SCRIPTS.parents[1])} | environment,
         capture_output=True,
         text=True,
     )

@@ -3,5 +3,6 @@
 from nigt_jax.benchmark._measure import Report, machine, measure
 from nigt_jax.benchmark._stages import STAGES
 from nigt_jax.benchmark._table import show, to_json
+from nigt_jax.benchmark._turns import take_turns
 
-__all__ = ["STAGES", "Report", "machine", "measure", "show", "to_json"]
+__all__ = ["STAGES", "Report", "machine", "measure", "show", "take_turns", "to_json"]

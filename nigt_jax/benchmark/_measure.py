@@ -18,6 +18,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from nigt_jax.benchmark._profile import Profile, profile
 from nigt_jax.benchmark._stages import STAGES, Stage
+from nigt_jax.benchmark._turns import take_turns
 from nigt_jax.config import Config
 from nigt_jax.errors import UserError
 from nigt_jax.training import Parts, Settings, Trainer, TrainState, device_name, sum_over
@@ -84,7 +85,7 @@ def measure(
         )
     trainer = Trainer(config)
     state = trainer.initial_state()
-    programs, rows = {}, {}
+    programs, found = {}, {}
     for name, stage in STAGES.items():
         progress(name)
         started = time.perf_counter()
@@ -92,18 +93,14 @@ def measure(
             programs[name] = trainer.program(functools.partial(_on_all, stage))
         compiled = time.perf_counter() - started
         useful, computed, _ = jax.device_get(programs[name](state))
-        rows[name] = Row(name, [], int(useful), int(computed), compiled)
-    for turn in range(turns + 1):
-        for name, program in programs.items():
-            started = time.perf_counter()
-            jax.block_until_ready(program(state))
-            if turn > 0:
-                rows[name].seconds.append(time.perf_counter() - started)
+        found[name] = int(useful), int(computed), compiled
+    took = take_turns(programs, state, turns)
+    rows = [Row(name, took[name], *figures) for name, figures in found.items()]
     seen = None
     if trace is not None:
         progress("a round to be traced")
         seen = profile(trainer, trace)
-    return Report(machine(trainer.devices), _setting(trainer), list(rows.values()), seen)
+    return Report(machine(trainer.devices), _setting(trainer), rows, seen)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,8 @@ import jax
 
 from nigt_jax.training import Trainer
 
-# Steps that a lane makes in the trace, at most. Each is thousands of operations, and the profiler keeps every one.
+# Steps that a lane makes in the trace, unless it has more episodes. Each is a thousand operations or more, and the
+# profiler keeps every one.
 _STEPS = 64
 
 # Scopes in the names that operations have in a program; the innermost one is what an operation is for.
@@ -58,16 +59,15 @@ def profile(like: Trainer, folder: Path) -> Profile:
       folder: for the trace.
     """
     config, lanes = like.config, like.parts.widths[0]
-    in_turn = -(-like.parts.episodes // lanes)
+    in_turn = -(-config.episodes_per_round // (lanes * len(like.devices)))
     horizon = min(config.environment.horizon, max(1, _STEPS // in_turn))
     short = dataclasses.replace(config.environment, horizon=horizon)
     trainer = Trainer(dataclasses.replace(config, environment=short))
-    trainer.compile()
     state, _ = trainer.run(trainer.initial_state(), 1)
     with jax.profiler.trace(str(folder)):
         _, metrics = trainer.run(state, 1)
     steps = int(metrics.computed_steps.sum())
-    return Profile(horizon, steps, lanes, by_purpose(folder, trainer.compiled_text()))
+    return Profile(horizon, steps, lanes, by_purpose(folder, trainer.chunk.text()))
 
 
 def by_purpose(folder: Path, text: str) -> list[Purpose]:

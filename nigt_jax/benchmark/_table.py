@@ -25,9 +25,7 @@ def show(console: Console, report: Report) -> None:
         f"{setting['parameters']:,} parameters, {setting['estimator']}, {setting['spmd']}\n",
         soft_wrap=True,
     )
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for name in ("", "useful steps/s", "quartiles", "useful / computed", "of + policy", "of + storage", "compile"):
-        table.add_column(name, justify="left" if not name else "right")
+    table = _table("useful steps/s", "quartiles", "useful / computed", "of + policy", "of + storage", "compile")
     rates = {row.stage: row.useful_per_second for row in report.rows}
     for row in report.rows:
         against = (f"{row.useful_per_second / rates[name]:.2f}" for name in ("+ policy", "+ storage"))
@@ -62,9 +60,7 @@ def _show_profile(console: Console, profile: Profile) -> None:
         "steps in all. Tracing makes small ones look longer.\n",
         soft_wrap=True,
     )
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for name in ("", "of the time", "operations", "for a step of all lanes", "µs each"):
-        table.add_column(name, justify="left" if not name else "right")
+    table = _table("of the time", "operations", "for a step of all lanes", "µs each")
     whole, rows = sum(p.seconds for p in profile.purposes), profile.computed_steps / profile.lanes
     for part in profile.purposes:
         table.add_row(
@@ -75,6 +71,15 @@ def _show_profile(console: Console, profile: Profile) -> None:
             f"{1e6 * part.seconds / part.operations:.2f}",
         )
     console.print(table)
+
+
+def _table(*columns: str) -> Table:
+    """With names on the left and these columns of figures."""
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column("")
+    for name in columns:
+        table.add_column(name, justify="right")
+    return table
 
 
 def _quartiles(row: Row) -> tuple[float, float]:

@@ -66,7 +66,7 @@ def _steps_per_second(parts: Parts, lanes: int, devices: list[jax.Device]) -> fl
 
     spmd = Spmd("pmap", devices, apart=True)
     keys = spmd.place(jax.random.split(jax.random.key(0), len(devices)))
-    program = spmd.lower(episodes, (keys,), ()).compile()
+    program = spmd.compile(episodes, (keys,))
     steps = int(program(keys).sum())
     seconds = []
     for _ in range(_REPEATS):

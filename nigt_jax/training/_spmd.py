@@ -124,21 +124,30 @@ class Spmd:
             return tree
         return jax.tree.map(lambda x: np.concatenate(list(x), axis), tree)
 
-    def lower(self, function: Callable, of_runs: tuple, shared: tuple, donate_first: bool = False) -> "Lowered":
-        """Traces ``function(*of_runs, *shared)``; ``.compile()`` makes it a program that never compiles again.
+    def compile(
+        self,
+        function: Callable,
+        of_runs: tuple,
+        shared: tuple = (),
+        donate_first: bool = False,
+        options: Mapping[str, Any] | None = None,
+    ) -> "Program":
+        """A program of ``function(*of_runs, *shared)``.
 
         Args:
           function: of one device.
           of_runs: arguments with an axis of runs, as `place` gives them; so is the result.
           shared: arguments that every device has.
           donate_first: whether the first argument is used up.
+          options: of XLA, other than those that suit the platform.
         """
         # pmap wants something that is split: each device's number, which nobody reads.
         numbers = jax.device_put(np.arange(len(self.devices)), NamedSharding(self._mesh, PartitionSpec(AXIS)))
         mapped = (self._pmapped if self.kind == "pmap" else self._shard_mapped)(
             function, len(of_runs), len(shared), (1,) if donate_first else ()
         )
-        return Lowered(mapped.lower(numbers, *of_runs, *shared), numbers, self.devices[0].platform)
+        chosen = compile_options(self.devices[0].platform) if options is None else dict(options)
+        return Program(mapped.lower(numbers, *of_runs, *shared).compile(compiler_options=chosen), numbers)
 
     def _pmapped(self, function: Callable, of_runs: int, shared: int, donate: tuple[int, ...]) -> Any:
         mine = 0 if self.apart else None
@@ -168,33 +177,23 @@ class Spmd:
         return jax.jit(mapped, donate_argnums=donate)
 
 
-class Lowered:
-    """A traced program, ready to be compiled."""
+class Program:
+    """A compiled program, for arguments of the same shapes in the same places. It never compiles again."""
 
-    def __init__(self, lowered: Any, numbers: jax.Array, platform: str):
-        self._lowered = lowered
+    def __init__(self, compiled: Any, numbers: jax.Array):
+        self._compiled = compiled
         self._numbers = numbers
-        self._platform = platform
+
+    def __call__(self, *arguments: Any) -> Any:
+        """What the mapped function makes of them."""
+        return self._compiled(self._numbers, *arguments)
 
     def text(self) -> str:
-        """The compiled program, in XLA's own language."""
-        return self._compiled().as_text()
+        """The program in XLA's own language."""
+        return self._compiled.as_text()
 
     def peak_bytes(self) -> int:
-        """Memory of the compiled program: arguments, results and temporaries."""
-        memory: Any = self._compiled().memory_analysis()
+        """Memory by XLA's own analysis: arguments, results and temporaries; what is donated is counted once."""
+        memory = self._compiled.memory_analysis()
         held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
         return held + memory.temp_size_in_bytes
-
-    def compile(self, options: Mapping[str, Any] | None = None) -> Callable:
-        """The program, for arguments of the same shapes in the same places.
-
-        Args:
-          options: of XLA, other than those that suit the platform.
-        """
-        compiled = self._compiled(options)
-        return lambda *arguments: compiled(self._numbers, *arguments)
-
-    def _compiled(self, options: Mapping[str, Any] | None = None) -> Any:
-        chosen = compile_options(self._platform) if options is None else dict(options)
-        return self._lowered.compile(compiler_options=chosen)

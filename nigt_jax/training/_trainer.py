@@ -21,7 +21,7 @@ from nigt_jax.training._lanes import choose_lanes
 from nigt_jax.training._parts import Parts, first_environment, make_parts, memory_for_steps, with_lanes
 from nigt_jax.training._round import RoundMetrics, run_chunk
 from nigt_jax.training._settings import Settings, check_runs, stacked_settings
-from nigt_jax.training._spmd import AXIS, Lowered, Spmd, claim_devices
+from nigt_jax.training._spmd import AXIS, Program, Spmd, claim_devices
 from nigt_jax.training._state import TrainState, initial_state, stream
 
 
@@ -56,8 +56,6 @@ class Trainer:
         self._placed = self._spmd.place(self._settings)
         self._evaluation_key = self._spmd.replicate(stream(config.evaluation.seed, "evaluation"))
         self._start = jax.jit(functools.partial(initial_state, self.parts))
-        self._chunk: Any = None
-        self._evaluation: Any = None
 
     def _resolved(self, config: Config, environment: Any, apart: bool) -> tuple[Parts, Config]:
         """The parts, and the configuration with what was left to us."""
@@ -96,17 +94,22 @@ class Trainer:
     def compile(self) -> None:
         """Compiles both programs, one after the other: XLA itself uses several threads for each."""
         started = time.perf_counter()
-        self._chunk = self._lower_chunk().compile()
-        self._evaluation = self._lower_evaluation().compile()
+        _ = self.chunk, self._evaluation
         self.compile_seconds += time.perf_counter() - started
 
-    def compiled_text(self) -> str:
-        """The compiled program of a chunk of rounds, in XLA's own language."""
-        return self._lower_chunk().text()
+    @functools.cached_property
+    def chunk(self) -> Program:
+        """The program of a chunk of rounds, compiled when it is first asked for; :meth:`run` calls it."""
+        run = run_arrivals if isinstance(self.parts.method, ArrivalMethod) else run_chunk
+        rounds = functools.partial(run, self.parts, self.config.training.chunk)
+        number = self._spmd.replicate(jnp.asarray(0, jnp.int32))
+        with jax.default_matmul_precision("highest"):  # TF32 would not reproduce a CPU's numbers
+            return self._spmd.compile(rounds, (self.initial_state(), self._placed), (number,), donate_first=True)
 
-    def peak_bytes(self) -> int:
-        """Memory of a chunk of rounds at its peak, by XLA's own analysis; what is donated is counted once."""
-        return self._lower_chunk().peak_bytes()
+    @functools.cached_property
+    def _evaluation(self) -> Program:
+        with jax.default_matmul_precision("highest"):
+            return self._spmd.compile(self._play, (self.initial_state(), self._placed), (self._evaluation_key,))
 
     def program(
         self, function: Callable[[Parts, TrainState, Settings], Any], options: Mapping[str, Any] | None = None
@@ -119,20 +122,8 @@ class Trainer:
         """
         with jax.default_matmul_precision("highest"):
             arguments = (self.initial_state(), self._placed)
-            compiled = self._spmd.lower(functools.partial(function, self.parts), arguments, ()).compile(options)
+            compiled = self._spmd.compile(functools.partial(function, self.parts), arguments, options=options)
         return lambda state: compiled(state, self._placed)
-
-    def _lower_chunk(self) -> Lowered:
-        run = run_arrivals if isinstance(self.parts.method, ArrivalMethod) else run_chunk
-        chunk = functools.partial(run, self.parts, self.config.training.chunk)
-        number = self._spmd.replicate(jnp.asarray(0, jnp.int32))
-        with jax.default_matmul_precision("highest"):  # TF32 would not reproduce a CPU's numbers
-            return self._spmd.lower(chunk, (self.initial_state(), self._placed), (number,), donate_first=True)
-
-    def _lower_evaluation(self) -> Lowered:
-        with jax.default_matmul_precision("highest"):
-            state = self.initial_state()
-            return self._spmd.lower(self._play, (state, self._placed), (self._evaluation_key,))
 
     def run(self, state: TrainState, rounds: int) -> tuple[TrainState, RoundMetrics]:
         """Runs `rounds` rounds, at most ``training.chunk``. The state given is used up.
@@ -141,7 +132,7 @@ class Trainer:
           The state after, and the metrics of each round (leading axes `rounds`, `runs`) on the host. It waits for both.
         """
         number = self._spmd.replicate(jnp.asarray(rounds, jnp.int32))
-        state, metrics = self._chunk(state, self._placed, number)
+        state, metrics = self.chunk(state, self._placed, number)
         return state, jax.tree.map(lambda m: m[:rounds], self._spmd.collect(metrics, axis=1))
 
     def what_never_ends(self, clock: Any, iteration: int, ended: int) -> str:

@@ -115,7 +115,7 @@ def test_a_run_that_breaks_breaks_alone(name):
 def test_runs_on_several_devices_tell_each_other_nothing():
     cfg = config(devices=4)
     trainer = Trainer(cfg, EndsWhenGood(), variants(cfg))
-    text = trainer.compiled_text()
+    text = trainer.chunk.text()
     assert not any(name in text for name in ("all-reduce", "all-gather", "collective-permute", "all-to-all"))
 
 
@@ -129,7 +129,7 @@ def test_another_grid_of_the_same_size_is_the_same_program():
     """Seeds, step sizes and discounts are arguments, and no constant of the program gives them away."""
     cfg = config(devices=1)
     grids = variants(cfg)[:2], [dataclasses.replace(run, seed=9) for run in variants(cfg)[2:]]
-    one, other = (Trainer(cfg, EndsWhenGood(), runs).compiled_text() for runs in grids)
+    one, other = (Trainer(cfg, EndsWhenGood(), runs).chunk.text() for runs in grids)
     assert one == other
 
 
