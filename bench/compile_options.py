@@ -90,7 +90,7 @@ def measure(config: Config, turns: int) -> list[dict[str, Any]]:
 
 def one_round(parts: Parts, state: TrainState, settings: Settings) -> Any:
     """Useful steps, and what was learnt, so that nothing of it is left out."""
-    after, metrics = run_round(parts, settings, state)
+    after, metrics = run_round(parts, state, settings)
     return sum_over(parts.axis, metrics.env_steps.sum()), after.server
 
 

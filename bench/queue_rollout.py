@@ -92,8 +92,8 @@ def make_trainer(name: str, lanes: int, each: int) -> Trainer:
 
 def on_all(way: Callable[[Parts, Tasks], Any], parts: Parts, state: TrainState, settings: Settings) -> Any:
     """(useful steps, computed steps) of a way to play the episodes of a round, on all devices."""
-    counted, _ = count(parts, settings, state)
-    tasks, _ = tasks_of_block(parts, settings, state, counted, jnp.asarray(0))
+    counted, _ = count(parts, state, settings)
+    tasks, _ = tasks_of_block(parts, state, settings, counted, jnp.asarray(0))
     return sum_over(parts.axis, way(parts, tasks))
 
 

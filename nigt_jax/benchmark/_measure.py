@@ -146,4 +146,4 @@ def _setting(trainer: Trainer) -> dict[str, Any]:
 
 
 def _on_all(stage: Stage, parts: Parts, state: TrainState, settings: Settings) -> Any:
-    return sum_over(parts.axis, stage(parts, settings, state))
+    return sum_over(parts.axis, stage(parts, state, settings))

@@ -1,6 +1,6 @@
 """Programs of which each does a little more than the one before it, on the same lanes and the same episodes.
 
-All are functions of one device, (parts, settings, state) to (useful steps, computed steps, a number). The number
+All are functions of one device, (parts, state, settings) to (useful steps, computed steps, a number). The number
 depends on everything that was computed, so that the compiler leaves nothing out.
 """
 
@@ -15,52 +15,52 @@ from nigt_jax.estimators import policy_gradient_sum
 from nigt_jax.rollout import Tasks, Trajectories, play_only, rollout, see, side_by_side
 from nigt_jax.training import Parts, Settings, TrainState, count, run_round, sum_over, tasks_of_block
 
-Stage = Callable[[Parts, Settings, TrainState], tuple[Array, Array, Array]]
+Stage = Callable[[Parts, TrainState, Settings], tuple[Array, Array, Array]]
 
 
-def physics(parts: Parts, settings: Settings, state: TrainState) -> tuple[Array, Array, Array]:
+def physics(parts: Parts, state: TrainState, settings: Settings) -> tuple[Array, Array, Array]:
     """Lanes that take the same actions in every step, and never end."""
     actions = jax.random.uniform(state.key[0], (parts.widths[0], parts.environment.action_size), minval=-1.0)
-    return _lanes(parts, settings, state, lambda observation, keys: actions)
+    return _lanes(parts, state, settings, lambda observation, keys: actions)
 
 
-def policy(parts: Parts, settings: Settings, state: TrainState) -> tuple[Array, Array, Array]:
+def policy(parts: Parts, state: TrainState, settings: Settings) -> tuple[Array, Array, Array]:
     """Lanes that take actions of the policy, and never end: raw physics with the policy's forward pass."""
     params, normalizer = jax.tree.map(lambda x: x[0], (state.server.sent, state.normalizer))
     act = jax.vmap(parts.policy.sample, (None, None, 0, 0))
-    return _lanes(parts, settings, state, lambda obs, keys: jnp.tanh(act(params, normalizer, obs, keys)))
+    return _lanes(parts, state, settings, lambda obs, keys: jnp.tanh(act(params, normalizer, obs, keys)))
 
 
-def queue(parts: Parts, settings: Settings, state: TrainState) -> tuple[Array, Array, Array]:
+def queue(parts: Parts, state: TrainState, settings: Settings) -> tuple[Array, Array, Array]:
     """The round's episodes through the queue, from reset to end; nothing is kept."""
-    tasks = _tasks(parts, settings, state)
+    tasks = _tasks(parts, state, settings)
     outcomes, computed = play_only(parts.environment, parts.policy, tasks, parts.horizon, parts.widths)
     return outcomes.lengths.sum(), computed, outcomes.returns.sum()
 
 
-def storage(parts: Parts, settings: Settings, state: TrainState) -> tuple[Array, Array, Array]:
+def storage(parts: Parts, state: TrainState, settings: Settings) -> tuple[Array, Array, Array]:
     """The same, and every step is kept: rollouts as training makes them."""
-    batch = _rollout(parts, settings, state)
+    batch = _rollout(parts, state, settings)
     return batch.lengths.sum(), batch.computed_steps, _all_of((batch.observation, batch.pre_tanh, batch.reward))
 
 
-def gradient(parts: Parts, settings: Settings, state: TrainState) -> tuple[Array, Array, Array]:
+def gradient(parts: Parts, state: TrainState, settings: Settings) -> tuple[Array, Array, Array]:
     """The same, and the policy gradient and the statistics of observations are made of them."""
-    batch = _rollout(parts, settings, state)
-    total, seen = _learnt(parts, settings, state, batch, None)
+    batch = _rollout(parts, state, settings)
+    total, seen = _learnt(parts, state, settings, batch, None)
     return batch.lengths.sum(), batch.computed_steps, _all_of((total, seen))
 
 
-def communication(parts: Parts, settings: Settings, state: TrainState) -> tuple[Array, Array, Array]:
+def communication(parts: Parts, state: TrainState, settings: Settings) -> tuple[Array, Array, Array]:
     """The same, and devices tell each other of gradients and observations, too."""
-    batch = _rollout(parts, settings, state)
-    total, seen = _learnt(parts, settings, state, batch, parts.axis)
+    batch = _rollout(parts, state, settings)
+    total, seen = _learnt(parts, state, settings, batch, parts.axis)
     return batch.lengths.sum(), batch.computed_steps, _all_of((sum_over(parts.axis, total), seen))
 
 
-def training(parts: Parts, settings: Settings, state: TrainState) -> tuple[Array, Array, Array]:
+def training(parts: Parts, state: TrainState, settings: Settings) -> tuple[Array, Array, Array]:
     """A whole round: the clock, all of the above, what devices tell each other, and the update."""
-    after, metrics = run_round(parts, settings, state)
+    after, metrics = run_round(parts, state, settings)
     learnt = (after.server, after.normalizer, after.estimator)
     return metrics.env_steps[0], metrics.computed_steps[0], _all_of(learnt)
 
@@ -77,10 +77,10 @@ STAGES: dict[str, Stage] = {
 
 
 def _lanes(
-    parts: Parts, settings: Settings, state: TrainState, act: Callable[[Array, Array], Array]
+    parts: Parts, state: TrainState, settings: Settings, act: Callable[[Array, Array], Array]
 ) -> tuple[Array, Array, Array]:
     """As many steps of all lanes as an episode may have."""
-    tasks = _tasks(parts, settings, state)
+    tasks = _tasks(parts, state, settings)
     keys, variation = jax.tree.map(lambda x: x[: parts.widths[0]], (tasks.keys, tasks.variation))
     reset, advance = side_by_side(parts.environment)
 
@@ -93,18 +93,18 @@ def _lanes(
     return steps, steps, _all_of((end.obs, end.reward))
 
 
-def _tasks(parts: Parts, settings: Settings, state: TrainState) -> Tasks:
+def _tasks(parts: Parts, state: TrainState, settings: Settings) -> Tasks:
     """The device's episodes of the first block of the next round."""
-    counted, _ = count(parts, settings, state)
-    return tasks_of_block(parts, settings, state, counted, jnp.asarray(0))[0]
+    counted, _ = count(parts, state, settings)
+    return tasks_of_block(parts, state, settings, counted, jnp.asarray(0))[0]
 
 
-def _rollout(parts: Parts, settings: Settings, state: TrainState) -> Trajectories:
-    tasks = _tasks(parts, settings, state)
+def _rollout(parts: Parts, state: TrainState, settings: Settings) -> Trajectories:
+    tasks = _tasks(parts, state, settings)
     return rollout(parts.environment, parts.policy, tasks, parts.horizon, parts.widths, parts.piece)
 
 
-def _learnt(parts: Parts, settings: Settings, state: TrainState, batch: Trajectories, axis: str | None) -> Any:
+def _learnt(parts: Parts, state: TrainState, settings: Settings, batch: Trajectories, axis: str | None) -> Any:
     """Sum of policy gradients; mean and variance of the axis's observations. A baseline is that of all devices."""
     factors = parts.estimator.coefficients(state.estimator, batch, state.normalizer, settings.estimator, parts.axis)
     total = policy_gradient_sum(parts.policy, state.server.sent, state.normalizer, batch, factors)

@@ -79,12 +79,12 @@ def run_arrivals(
     def step(carry: tuple) -> tuple:
         state, metrics, stuck = carry
         schedule = functools.partial(_schedule, parts)
-        block, clock, waits = jax.vmap(schedule)(settings, state, first + rounds)
-        delivered, episodes = _deliver(parts, settings, state, block)
+        block, clock, waits = jax.vmap(schedule)(state, settings, first + rounds)
+        delivered, episodes = _deliver(parts, state, settings, block)
         rows = jnp.where(block.taken, block.number - first[:, None], length)  # those of empty places are dropped
         metrics = jax.vmap(_report)(metrics, block, delivered, rows)
         absorb = functools.partial(_absorb, parts, episodes)
-        state, norms = jax.vmap(absorb)(settings, state._replace(clock=clock), block, delivered)
+        state, norms = jax.vmap(absorb)(state._replace(clock=clock), settings, block, delivered)
         add = jax.vmap(lambda column, row, norm: column.at[row].add(norm, mode="drop"))
         metrics = metrics._replace(gradient_norm=add(metrics.gradient_norm, rows, norms))
         return state, metrics, stuck | waits
@@ -96,7 +96,7 @@ def run_arrivals(
 
 
 def _schedule(
-    parts: Parts, settings: Settings, state: TrainState, last: Int[Array, ""]
+    parts: Parts, state: TrainState, settings: Settings, last: Int[Array, ""]
 ) -> tuple[_Block, Any, Bool[Array, ""]]:
     """One run's next block: up to the first worker that comes a second time, or to update number `last`.
 
@@ -128,7 +128,7 @@ def _places(parts: Parts) -> int:
     return parts.episodes // parts.trajectories_per_gradient
 
 
-def _deliver(parts: Parts, settings: Settings, state: TrainState, block: _Block) -> tuple[_Delivered, Trajectories]:
+def _deliver(parts: Parts, state: TrainState, settings: Settings, block: _Block) -> tuple[_Delivered, Trajectories]:
     """The gradients of the runs' blocks, each device computing its share of them, and all the episodes.
 
     Every gradient is a group of its own, with the parameters that its worker was sent.
@@ -174,8 +174,8 @@ def _gathered(name: str | None, tree: Any, axis: int) -> Any:
 def _absorb(
     parts: Parts,
     episodes: Trajectories,
-    settings: Settings,
     state: TrainState,
+    settings: Settings,
     block: _Block,
     delivered: _Delivered,
 ) -> tuple[TrainState, Float[Array, " places"]]:

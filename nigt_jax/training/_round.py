@@ -68,13 +68,13 @@ class _Sums(NamedTuple):
     diverged: Int[Array, " runs"]
 
 
-def run_round(parts: Parts, settings: Settings, state: TrainState) -> tuple[TrainState, RoundMetrics]:
+def run_round(parts: Parts, state: TrainState, settings: Settings) -> tuple[TrainState, RoundMetrics]:
     """One round: clock, episodes, gradient, aggregation, update. Runs under the axis ``parts.axis``.
 
     What the metrics say of episodes is this device's share: nothing in a round needs the sum.
     """
-    counted, clock = count(parts, settings, state)
-    sums, normalizer, estimator = _collect(parts, settings, state, counted)
+    counted, clock = count(parts, state, settings)
+    sums, normalizer, estimator = _collect(parts, state, settings, counted)
     absorb = lambda server, step, gradient, weight: tell(parts.method, server, step, gradient, weight, parts.axis)
     server, gradient_norm = jax.vmap(absorb)(state.server, settings.step, sums.gradient, sums.weight)
     episodes = counted.counts.sum(1) * parts.trajectories_per_gradient
@@ -95,7 +95,7 @@ def run_round(parts: Parts, settings: Settings, state: TrainState) -> tuple[Trai
 
 
 @jax.named_scope("clock")
-def count(parts: Parts, settings: Settings, state: TrainState) -> tuple[Round, Any]:
+def count(parts: Parts, state: TrainState, settings: Settings) -> tuple[Round, Any]:
     """Who is counted in the next round of each run, and the clocks after it."""
 
     def of_one(settings: Settings, iteration: Array, clock: Any) -> tuple[Round, Any]:
@@ -121,12 +121,12 @@ def run_chunk(
       The state after, and the metrics with a leading axis of `length`; rows from `rounds` on are zero.
     """
     one = jax.jit(functools.partial(run_round, parts))  # traced once, for its shapes and for the loop
-    shapes = jax.eval_shape(one, settings, state)[1]
+    shapes = jax.eval_shape(one, state, settings)[1]
     none = jax.tree.map(lambda m: jnp.zeros((length, *m.shape), m.dtype), shapes)
 
     def step(number: Array, carry: tuple[TrainState, RoundMetrics]) -> tuple[TrainState, RoundMetrics]:
         state, metrics = carry
-        state, own = one(settings, state)
+        state, own = one(state, settings)
         return state, jax.tree.map(lambda rows, row: rows.at[number].set(row), metrics, own)
 
     # Not a scan that skips what is not asked for: XLA for CPU runs a branch of a conditional a quarter more slowly.
@@ -135,7 +135,7 @@ def run_chunk(
     return state, metrics._replace(**sum_over(parts.axis, mine))
 
 
-def _collect(parts: Parts, settings: Settings, state: TrainState, counted: Round) -> tuple[_Sums, Normalizer, Any]:
+def _collect(parts: Parts, state: TrainState, settings: Settings, counted: Round) -> tuple[_Sums, Normalizer, Any]:
     """The device's own share of the round's episodes, in blocks: sums, and what the next round will know.
 
     The number of blocks is traced, so that rounds of other sizes use the same program. Statistics and value baseline
@@ -148,7 +148,7 @@ def _collect(parts: Parts, settings: Settings, state: TrainState, counted: Round
 
     def block(number: Array, carry: tuple) -> tuple:
         sums, normalizer, estimator = carry
-        tasks, places = tasks_of_block(parts, settings, state, counted, number)
+        tasks, places = tasks_of_block(parts, state, settings, counted, number)
         batch = rollout(parts.environment, parts.policy, tasks, parts.horizon, parts.widths, parts.piece)
         batch = batch.only(places.counted.reshape(-1))
         context = (batch, state.normalizer, settings.estimator, parts.axis)
@@ -170,7 +170,7 @@ def _collect(parts: Parts, settings: Settings, state: TrainState, counted: Round
 
 
 def tasks_of_block(
-    parts: Parts, settings: Settings, state: TrainState, counted: Round, number: Int[Array, ""]
+    parts: Parts, state: TrainState, settings: Settings, counted: Round, number: Int[Array, ""]
 ) -> tuple[Tasks, Places]:
     """The device's own episodes of a round's block of that number, and what they are for: leaves [runs, episodes]."""
     (me, devices), each = place_on(parts.axis), parts.trajectories_per_gradient
