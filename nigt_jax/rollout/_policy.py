@@ -29,16 +29,36 @@ class GaussianMLP(nn.Module):
         for width in self.hidden_sizes:
             hidden = jnp.tanh(nn.Dense(width)(hidden))
         small = nn.initializers.variance_scaling(1e-2, "fan_in", "truncated_normal")
-        # One product for both: on a CPU one of three columns takes as long as one of sixteen. A bias for each: that of
-        # both would need their gradients side by side, which XLA for CPU does slowly.
-        heads = nn.Dense(2 * self.action_size, use_bias=False, kernel_init=small, name="heads")(hidden)
-        mean = self._shifted("mean", heads[..., : self.action_size])
-        std = nn.softplus(self._shifted("std", heads[..., self.action_size :])) + self.min_std
-        return mean, std
+        heads = [_Layer(self.action_size, small, name=name)(hidden.shape[-1]) for name in ("mean", "std")]
+        mean, std = _apply(heads, hidden)
+        return mean, nn.softplus(std) + self.min_std
 
-    def _shifted(self, name: str, head: Float[Array, "*batch action"]) -> Float[Array, "*batch action"]:
-        bias = self.param(name, nn.initializers.zeros_init(), (self.action_size,))
-        return head + jnp.broadcast_to(bias, head.shape)
+
+class _Layer(nn.Module):
+    """The parameters of a dense layer with so many outputs, for others to apply."""
+
+    size: int
+    kernel_init: nn.initializers.Initializer
+
+    @nn.compact
+    def __call__(self, inputs: int) -> tuple[Array, Array]:
+        """Kernel, of shape [inputs, size], and bias."""
+        kernel = self.param("kernel", self.kernel_init, (inputs, self.size))
+        return kernel, self.param("bias", nn.initializers.zeros_init(), (self.size,))
+
+
+def _apply(layers: list[tuple[Array, Array]], inputs: Float[Array, "*batch inputs"]) -> list[Array]:
+    """What layers of equal size make of the same inputs.
+
+    One product for all of them: on a CPU one with three columns takes as long as one with sixteen. But each adds its
+    own bias: the gradient of all biases at once would need the layers' side by side, where XLA for CPU is slow to put
+    them.
+    """
+    kernels, biases = zip(*layers, strict=True)
+    size = biases[0].size
+    product = inputs @ jnp.concatenate(kernels, axis=1)
+    parts = [product[..., k * size : (k + 1) * size] for k in range(len(layers))]
+    return [part + jnp.broadcast_to(bias, part.shape) for part, bias in zip(parts, biases, strict=True)]
 
 
 class Policy(NamedTuple):

@@ -11,15 +11,14 @@ WIDTHS = (5, 4)
 
 
 def oracle(params, observation, min_std):
-    """The same in float64, from its definition: tanh layers, then a linear head for each of mean and deviation."""
+    """The same in float64, from its definition: tanh layers, then a dense one for each of mean and deviation."""
     params = jax.tree.map(lambda x: np.asarray(x, np.float64), params["params"])
     hidden = np.asarray(observation, np.float64)
     for number in range(len(WIDTHS)):
         layer = params[f"Dense_{number}"]
         hidden = np.tanh(hidden @ layer["kernel"] + layer["bias"])
-    heads, actions = params["heads"]["kernel"], params["mean"].size
-    mean = hidden @ heads[:, :actions] + params["mean"]
-    return mean, np.log1p(np.exp(hidden @ heads[:, actions:] + params["std"])) + min_std
+    mean, std = (hidden @ params[name]["kernel"] + params[name]["bias"] for name in ("mean", "std"))
+    return mean, np.log1p(np.exp(std)) + min_std
 
 
 def with_biases(network, observation):
