@@ -5,7 +5,6 @@ Run `python bench/adaptive.py --help`. What the figures mean, and those of one m
 
 import argparse
 import itertools
-import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 import nigt_jax
+from nigt_jax.benchmark import in_words, machine
 from nigt_jax.transforms import implicit_gradient_transport, normalized_momentum, tree_norm
 
 C = 7**0.5  # the paper's constant, from which its other one follows
@@ -291,7 +291,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=16, help="runs of which the median is taken")
     args = parser.parse_args()
     problems = {"noisy quadratic": quadratic(0.3), "quiet quadratic": quadratic(0.003), "network": network()}
-    print(f"jax {jax.__version__}, optax {optax.__version__}, {os.cpu_count()} CPU cores, ", end="")
+    print(f"{in_words(machine(jax.devices()[:1]))}, optax {optax.__version__}; ", end="")
     print(f"{args.budget} gradients, {args.seeds} seeds, float32\n", flush=True)
     measured = {name: measure(problem, args.budget, args.seeds) for name, problem in problems.items()}
     tables = [medians for medians, _ in measured.values()]

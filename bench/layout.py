@@ -6,7 +6,6 @@ Run `python bench/layout.py --help`. What the figures mean, and those of one mac
 import argparse
 import dataclasses
 import json
-import os
 import statistics
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from nigt_jax.benchmark import in_words, machine
 from nigt_jax.clocks import make_clock, play_round, rennala_rule
 from nigt_jax.config import Config, check_config
 from nigt_jax.training import Trainer
@@ -63,15 +63,14 @@ def main() -> None:
     for _ in range(args.rounds + 1):
         for name, both in contenders.items():
             times[name].append({layout: one.seconds() for layout, one in both.items()})
-    devices = jax.devices()
-    machine = f"{os.cpu_count()} CPU cores" if devices[0].platform == "cpu" else devices[0].device_kind
-    print(f"jax {jax.__version__}, {machine}, {args.rounds} rounds, {args.environment}, {args.horizon} steps\n")
+    here = machine(jax.devices())
+    print(f"{in_words(here)}; {args.rounds} rounds, {args.environment}, {args.horizon} steps\n")
     print(f"{'workers':18} {'packed':>9} {'masked':>9} {'ratio':>6} {'quartiles':>11}", end="")
     print(f" {'counted':>8} {'begun':>6} {'places':>7} {'difference':>11}")
     records = []
     for name, config in configs.items():
         figures = ratios(times[name][1:]) | episodes(config, contenders[name], args.length)  # the first round warms up
-        records.append({"device": machine, "jax": jax.__version__, "workers": name} | figures)
+        records.append({"workers": name} | figures | {"machine": here})
         print(row(records[-1]))
     if args.json:
         args.json.write_text(json.dumps(records, indent=1) + "\n")

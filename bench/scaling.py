@@ -9,7 +9,6 @@ Run `python bench/scaling.py --help`. What the figures mean, and those of one ru
 import argparse
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 from communication import Volume, volume
 from scaling_model import show
 
+from nigt_jax.benchmark import in_words, machine
 from nigt_jax.config import Config, check_config
 from nigt_jax.training import Trainer
 
@@ -73,8 +73,8 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     jax.config.update("jax_num_cpu_devices", max(args.devices))
     # Who asked for an exchange is said by metadata, which the cache would otherwise take from any program alike.
     jax.config.update("jax_compilation_cache_include_metadata_in_key", True)
-    machine = f"{os.cpu_count()} CPU cores"
-    print(f"jax {jax.__version__}, {machine}, {args.environment}, {args.horizon} steps, {args.rounds} rounds\n")
+    here = machine(jax.devices())
+    print(f"{in_words(here)}; {args.environment}, {args.horizon} steps, {args.rounds} rounds\n")
     print(f"| scaling | estimator | devices | M | bytes a round | 4(d + 1) | ratio | {' | '.join(COLUMNS)} ", end="")
     print("| all-reduces | of them in a block | useful steps | difference |")
     print("|---" * (11 + len(COLUMNS)) + "|")
@@ -89,7 +89,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
         compared = scaling == "strong" and devices != args.devices[0]
         reference = runs[estimator, args.devices[0], args.batch_size] if compared else None
         case = {"scaling": scaling, "estimator": estimator, "devices": devices, "batch_size": batch_size}
-        records.append({"machine": machine, "jax": jax.__version__} | case | figures(runs[key], reference))
+        records.append(case | figures(runs[key], reference) | {"machine": here})
         print(row(records[-1]), flush=True)
     return records
 

@@ -6,7 +6,6 @@ Run `python bench/transform.py --help`. What the figures mean, and those of one 
 import argparse
 import dataclasses
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ import jax.numpy as jnp
 import optax
 
 import nigt_jax
+from nigt_jax.benchmark import in_words, machine
 
 REFERENCE = "sgd(momentum=0.9)"
 TRANSFORMS: dict[str, Callable[[], optax.GradientTransformation]] = {
@@ -56,16 +56,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15, help="rounds in which every contender has one turn")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     args = parser.parse_args()
-    device = jax.devices()[0]
-    machine = f"{os.cpu_count()} CPU cores" if device.platform == "cpu" else device.device_kind
-    print(f"jax {jax.__version__}, optax {optax.__version__}, {machine}, {args.rounds} rounds, float32\n")
+    here = machine(jax.devices()[:1]) | {"optax": optax.__version__}
+    print(f"{in_words(here)}, optax {optax.__version__}; {args.rounds} rounds, float32\n")
     print(f"{'parameters':>10} {'arrays':>6}  {'transform':18} {'time':>10} {'ratio':>6} {'quartiles':>11}", end="")
     print(f" {'state':>6} {'peak':>6} {'of limit':>8}")
     records = []
     for size in map(int, args.sizes):
         for leaves in args.leaves:
             for record in measure(size, leaves, args.rounds):
-                records.append({"device": machine, "jax": jax.__version__, "optax": optax.__version__} | record)
+                records.append(record | {"machine": here})
                 print(row(record), flush=True)
             print()
     if args.json:

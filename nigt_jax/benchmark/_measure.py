@@ -130,6 +130,12 @@ def machine(devices: list[jax.Device]) -> dict[str, Any]:
     } | versions
 
 
+def in_words(machine: dict[str, Any]) -> str:
+    """One line of it."""
+    first = f"{machine['devices']} x {machine['device']}, {machine['cores']} cores"
+    return f"{first}, jax {machine['jax']}, brax {machine['brax']}, {machine['date']}"
+
+
 def _setting(trainer: Trainer) -> dict[str, Any]:
     config, parts = trainer.config, trainer.parts
     return {

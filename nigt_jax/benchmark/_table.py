@@ -7,18 +7,14 @@ import statistics
 from rich.console import Console
 from rich.table import Table
 
-from nigt_jax.benchmark._measure import Report, Row
+from nigt_jax.benchmark._measure import Report, Row, in_words
 from nigt_jax.benchmark._profile import Profile
 
 
 def show(console: Console, report: Report) -> None:
     """Prints the machine, the setting and a line a stage."""
-    machine, setting = report.machine, report.setting
-    console.print(
-        f"{machine['devices']} x {machine['device']}, {machine['cores']} cores, jax {machine['jax']}, "
-        f"brax {machine['brax']}, {machine['date']}",
-        soft_wrap=True,
-    )
+    setting = report.setting
+    console.print(in_words(report.machine), soft_wrap=True)
     console.print(
         f"{setting['environment']} on {setting['backend']}, {setting['episodes']:,} episodes of at most "
         f"{setting['horizon']:,} steps, {setting['lanes_per_device']} lanes a device, untrained policy of "
