@@ -85,8 +85,8 @@ def _lanes(
     reset, advance = side_by_side(parts.environment)
 
     def step(now: Any, number: Array) -> tuple[Any, None]:
-        actions = act(now.obs, jax.vmap(jax.random.fold_in, (0, None))(keys, number))
-        return advance(variation, now, actions), None
+        actions = act(now.obs.T, jax.vmap(jax.random.fold_in, (0, None))(keys, number))
+        return advance(variation, now, actions.T), None
 
     end, _ = jax.lax.scan(step, reset(variation, keys), jnp.arange(parts.horizon))
     steps = jnp.asarray(parts.horizon * keys.shape[0])

@@ -62,7 +62,9 @@ class Step(NamedTuple):
 
 
 class _Lanes(NamedTuple):
-    """What every lane is doing; all leaves have a leading axis of lanes.
+    """What every lane is doing.
+
+    Leaves of `state` have a last axis of lanes, all others a leading one.
 
     Attributes:
       column: its number, whatever lanes are left beside it.
@@ -107,13 +109,13 @@ class _Game(NamedTuple):
 
     Attributes:
       tasks: the episodes.
-      pool: the environment's state at the start of each.
+      pool: the environment's state at the start of each; the last axis is that of episodes.
       action_keys: of each.
       order: in which they are taken; those that are not played come last.
       number: that are played.
       horizon: length at which an episode is cut.
       act: (policies of the lanes, observations, keys) to samples before tanh.
-      step: (variations, states, actions) to the states after.
+      step: (variations, states, actions) to the states after, all with a last axis of lanes.
       write: keeps a step.
     """
 
@@ -195,7 +197,7 @@ def _make_game(environment: Any, policy: Policy, tasks: Tasks, horizon: int, wri
 def _begin(game: _Game, column: Array, place: Int[Array, " lanes"]) -> _Lanes:
     """Lanes at the start of the episodes in these places of the order."""
     episode = game.order[jnp.minimum(place, game.order.size - 1)]
-    at = lambda tree: jax.tree.map(lambda x: x[episode], tree)
+    at = lambda tree: jax.tree.map(lambda x: x[..., episode], tree)
     return _Lanes(
         column=column,
         busy=place < game.number,
@@ -212,10 +214,10 @@ def _begin(game: _Game, column: Array, place: Int[Array, " lanes"]) -> _Lanes:
 def _advance(game: _Game, now: _Play, columns: Int[Array, " lanes"] | None) -> tuple[_Play, Bool[Array, " lanes"]]:
     """One step of every lane, and which episodes it has ended."""
     lanes = now.lanes
-    observation = jnp.where(lanes.busy[:, None], lanes.state.obs, 0)
+    observation = jnp.where(lanes.busy[:, None], lanes.state.obs.T, 0)
     pre_tanh = game.act(lanes.policy, observation, jax.vmap(jax.random.fold_in)(lanes.key, lanes.time))
-    state = game.step(lanes.variation, lanes.state, jnp.tanh(pre_tanh))
-    finite = jnp.isfinite(state.reward) & jnp.all(jnp.isfinite(state.obs), axis=-1)
+    state = game.step(lanes.variation, lanes.state, jnp.tanh(pre_tanh).T)
+    finite = jnp.isfinite(state.reward) & jnp.all(jnp.isfinite(state.obs), axis=0)
     reward = jnp.where(lanes.busy & finite, state.reward, 0)
     time = lanes.time + 1
     ended = lanes.busy & ((state.done > 0) | ~finite | (time == game.horizon))
@@ -303,8 +305,9 @@ def _only_busy(lanes: _Lanes, width: int, nowhere: int) -> _Lanes:
     """The busy lanes, `width` of them at most, and idle ones, in a column that is `nowhere`, to make up the number."""
     index = jnp.nonzero(lanes.busy, size=width, fill_value=0)[0]
     there = jnp.arange(width) < lanes.busy.sum()
-    kept = jax.tree.map(lambda x: x[index], lanes)
-    return kept._replace(busy=there, column=jnp.where(there, kept.column, nowhere))
+    kept = jax.tree.map(lambda x: x[..., index], lanes._replace(policy=()))
+    policy = jax.tree.map(lambda x: x[index], lanes.policy)
+    return kept._replace(busy=there, column=jnp.where(there, kept.column, nowhere), policy=policy)
 
 
 def _many(number: Int[Array, ""], width: int, now: _Play) -> Bool[Array, ""]:
@@ -313,4 +316,4 @@ def _many(number: Int[Array, ""], width: int, now: _Play) -> Bool[Array, ""]:
 
 
 def _where(condition: Bool[Array, " lanes"], new: Array, old: Array) -> Array:
-    return jnp.where(condition.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+    return jnp.where(condition.reshape(*[1] * (new.ndim - 1), -1), new, old)

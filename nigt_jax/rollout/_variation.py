@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from nigt_jax.errors import UserError
+from nigt_jax.rollout._vmap_last import vmap_last
 
 
 class Variation(NamedTuple):
@@ -64,12 +65,12 @@ class Varied:
 def side_by_side(environment: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Many episodes at once: (variations, keys) to first states, and (variations, states, actions) to the next ones.
 
-    Variations are None where no environment differs.
+    The axis of episodes is the last one of everything. Variations are None where no environment differs.
     """
     mine = lambda variation: environment if variation is None else Varied(environment, variation)
     reset = lambda variation, key: mine(variation).reset(key)
     step = lambda variation, state, action: mine(variation).step(state, action)
-    return jax.vmap(_permissive(reset)), jax.vmap(_permissive(step))
+    return vmap_last(_permissive(reset)), vmap_last(_permissive(step))
 
 
 def check_variation(environment: Any, variation: Variation) -> None:

@@ -7,12 +7,9 @@ from typing import Any
 
 import jax
 
-# Physics of few lanes is thousands of small operations a step, and what a call costs is what counts. Measured by
-# bench/compile_options.py: a round of hopper is 1.3 to 1.5 times as fast, and compiles faster, too.
-_ON_CPU = {
-    "xla_cpu_experimental_ynn_fusion_type": "",  # nothing by YNNPACK, which is called for every product and sum
-    "xla_cpu_use_fusion_emitters": False,  # the older generator of code for fused operations
-}
+# Physics of few lanes is hundreds of small operations a step, and YNNPACK is called for every product and sum, however
+# small. Measured by bench/compile_options.py.
+_ON_CPU = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 
 def compile_options(platform: str) -> dict[str, Any]:
