@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from nigt_jax.benchmark import machine, take_turns
 from nigt_jax.config import check_config
-from nigt_jax.rollout import Tasks, play_only
+from nigt_jax.rollout import Tasks, play_only, side_by_side
 from nigt_jax.training import Parts, Settings, Trainer, TrainState, count, sum_over, tasks_of_block
 
 HORIZON = 1000
@@ -50,7 +50,7 @@ def measure(name: str, lanes: int, each: int, turns: int) -> dict[str, Any]:
     ways: dict[str, Program] = {
         "masked scan": functools.partial(on_all, masked_scan),
         "masked, all at once": functools.partial(on_all, masked_at_once),
-        "until all are done": functools.partial(on_all, side_by_side),
+        "until all are done": functools.partial(on_all, until_all_are_done),
         "queue": functools.partial(on_all, queue),
     }
     programs = {way: trainer.program(program) for way, program in ways.items()}
@@ -103,7 +103,7 @@ def queue(parts: Parts, tasks: Tasks) -> tuple[jax.Array, jax.Array]:
     return outcomes.lengths.sum(), computed
 
 
-def side_by_side(parts: Parts, tasks: Tasks) -> tuple[jax.Array, jax.Array]:
+def until_all_are_done(parts: Parts, tasks: Tasks) -> tuple[jax.Array, jax.Array]:
     """As many at a time as there are lanes, until the last of them has ended; then the next ones."""
     lanes = parts.widths[0]
     keys = tasks.keys.reshape(-1, lanes)
@@ -124,7 +124,8 @@ def masked_at_once(parts: Parts, tasks: Tasks) -> tuple[jax.Array, jax.Array]:
 
 def masked_scan(parts: Parts, tasks: Tasks) -> tuple[jax.Array, jax.Array]:
     """As many at a time as there are lanes, over the whole horizon; what comes after an episode's end is masked."""
-    lanes, environment = parts.widths[0], parts.environment
+    lanes = parts.widths[0]
+    reset, advance = side_by_side(parts.environment)
     params, normalizer = jax.tree.map(lambda x: x[0], (tasks.params, tasks.normalizer))
     act = jax.vmap(parts.policy.sample, (None, None, 0, 0))
 
@@ -133,14 +134,13 @@ def masked_scan(parts: Parts, tasks: Tasks) -> tuple[jax.Array, jax.Array]:
 
         def step(carry: tuple, time: jax.Array) -> tuple:
             state, ended = carry
-            actions = jnp.tanh(
-                act(params, normalizer, state.obs, jax.vmap(jax.random.fold_in, (0, None))(action_keys, time))
-            )
-            after = jax.vmap(environment.step)(state, actions)
-            broken = ~jnp.isfinite(after.reward) | ~jnp.all(jnp.isfinite(after.obs), axis=-1)
+            keys = jax.vmap(jax.random.fold_in, (0, None))(action_keys, time)
+            actions = jnp.tanh(act(params, normalizer, state.obs.T, keys))
+            after = advance(None, state, actions.T)
+            broken = ~jnp.isfinite(after.reward) | ~jnp.all(jnp.isfinite(after.obs), axis=0)
             return (after, ended | (after.done > 0) | broken), ~ended
 
-        start = jax.vmap(environment.reset)(reset_keys)
+        start = reset(None, reset_keys)
         ended = jnp.zeros(lanes, bool)
         return jax.lax.scan(step, (start, ended), jnp.arange(parts.horizon))[1].sum()
 

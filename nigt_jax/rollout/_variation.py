@@ -70,7 +70,7 @@ def side_by_side(environment: Any) -> tuple[Callable[..., Any], Callable[..., An
     mine = lambda variation: environment if variation is None else Varied(environment, variation)
     reset = lambda variation, key: mine(variation).reset(key)
     step = lambda variation, state, action: mine(variation).step(state, action)
-    return vmap_last(_permissive(reset)), vmap_last(_permissive(step))
+    return _permissive(vmap_last(reset)), _permissive(vmap_last(step))
 
 
 def check_variation(environment: Any, variation: Variation) -> None:

@@ -18,6 +18,7 @@ from jax import lax
 from jax.extend.core import ClosedJaxpr, Literal
 from jaxtyping import Array
 
+_EXACT = {jnp.dtype(t) for t in ("float32", "float64", "int32", "int64")}  # sums of others need wider numbers
 _LARGE = 2**12  # multiplications of a lane: from here on a matrix product is left to those who do nothing else
 
 # fmt: off
@@ -50,18 +51,27 @@ def vmap_last(function: Callable[..., Any]) -> Callable[..., Any]:
       function: of pytrees of arrays to a pytree of arrays. It is traced, and it may not be differentiated later.
 
     Returns:
-      The same of arguments whose leaves have a last axis of lanes, all equally many, to a result whose leaves do.
+      The same of arguments whose leaves have a last axis of lanes, to a result whose leaves do. It raises ValueError
+      where not all leaves have equally many.
     """
 
     def of_all(*args: Any) -> Any:
         leaves, structure = jax.tree.flatten(args)
+        last = {x.shape[-1:] for x in leaves}
+        if len(last) != 1 or last == {()}:
+            raise ValueError(f"leaves need last axes of one size, got: {sorted(last)}")
         lanes = leaves[0].shape[-1]
-        one = jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(x.shape[:-1], x.dtype) for x in leaves])
+        one = jax.tree.unflatten(structure, [_of_one(x) for x in leaves])
         traced, result = jax.make_jaxpr(function, return_shape=True)(*one)
         values = _evaluate(traced, [_Lanes(x) for x in leaves], lanes)
         return jax.tree.unflatten(jax.tree.structure(result), [_lift(v, lanes) for v in values])
 
     return of_all
+
+
+def _of_one(leaf: Any) -> jax.ShapeDtypeStruct:
+    """What a lane sees of a leaf."""
+    return jax.ShapeDtypeStruct(leaf.shape[:-1], leaf.dtype, weak_type=getattr(leaf, "weak_type", False))
 
 
 def _evaluate(traced: ClosedJaxpr, values: Sequence[Any], lanes: int) -> list[Any]:
@@ -125,15 +135,18 @@ def _unsharded(params: dict[str, Any]) -> dict[str, Any]:
 
 def _scan(params: dict[str, Any], values: list[Any], lanes: int) -> list[Any]:
     """A loop whose carry differs from lane to lane from the start."""
-    constants, carried = params["num_consts"], params["num_carry"]
-    consts, start, rows = values[:constants], values[constants:][:carried], values[constants + carried :]
+    if "ft_in" in params:  # from JAX 0.11 on
+        consts, start, rows = map(list, params["ft_in"].update(values).unpack())
+    else:
+        first, last = params["num_consts"], params["num_consts"] + params["num_carry"]
+        consts, start, rows = values[:first], values[first:last], values[last:]
     differ = [isinstance(x, _Lanes) for x in rows]
 
     def body(carry: list[Array], row: list[Array]) -> tuple[list[Array], list[Array]]:
         own = [_Lanes(x) if d else x for x, d in zip(row, differ, strict=True)]
         results = _evaluate(params["jaxpr"], [*consts, *map(_Lanes, carry), *own], lanes)
         lifted = [_lift(v, lanes) for v in results]
-        return lifted[:carried], lifted[carried:]
+        return lifted[: len(start)], lifted[len(start) :]
 
     arrays = [x.array if isinstance(x, _Lanes) else x for x in rows]
     options = {name: params[name] for name in ("length", "reverse", "unroll")}
@@ -146,7 +159,9 @@ def _broadcast_in_dim(params: dict[str, Any], values: list[Any], lanes: int) -> 
     return lax.broadcast_in_dim(values[0].array, (*shape, lanes), (*where, len(shape)))
 
 
-def _reshape(params: dict[str, Any], values: list[Any], lanes: int) -> Array:
+def _reshape(params: dict[str, Any], values: list[Any], lanes: int) -> Array | None:
+    if params["dimensions"] is not None:  # in another order
+        return None
     return lax.reshape(values[0].array, (*params["new_sizes"], lanes))
 
 
@@ -190,7 +205,8 @@ def _gather(params: dict[str, Any], values: list[Any], lanes: int) -> Array | No
 def _scatter(scatter: Callable[..., Array], params: dict[str, Any], values: list[Any], lanes: int) -> Array | None:
     """To the same places in all lanes."""
     numbers, (operand, indices, updates) = params["dimension_numbers"], values
-    if isinstance(indices, _Lanes) or numbers.operand_batching_dims:
+    overwrites = scatter is lax.scatter and params["update_jaxpr"] is None
+    if isinstance(indices, _Lanes) or numbers.operand_batching_dims or not (overwrites or scatter is lax.scatter_add):
         return None
     made = _lift(updates, lanes)
     window = (*numbers.update_window_dims, made.ndim - 1)
@@ -211,8 +227,8 @@ def _dot_general(params: dict[str, Any], values: list[Any], lanes: int) -> Array
     left, shape, left_free = _arranged(values[0], left_batch, left_sum)
     right, _, right_free = _arranged(values[1], right_batch, right_sum)
     same, rows, summed, _ = left.shape
-    columns, wanted = right.shape[1], params["preferred_element_type"]
-    if same * rows * columns * summed > _LARGE or not left.dtype == right.dtype == (wanted or left.dtype):
+    columns, dtypes = right.shape[1], {left.dtype, right.dtype, params["preferred_element_type"] or left.dtype}
+    if same * rows * columns * summed > _LARGE or len(dtypes) > 1 or left.dtype not in _EXACT:
         return None
     products = lax.expand_dims(left, (2,)) * lax.expand_dims(right, (1,))  # [same, rows, columns, summed, lanes]
     return products.sum(3).reshape(*shape, *left_free, *right_free, lanes)

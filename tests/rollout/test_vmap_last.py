@@ -29,6 +29,7 @@ FUNCTIONS = {
     "integers": lambda x: (x.astype(jnp.int32) * 3 // 2) ^ 5,
     "constant result": lambda x: jnp.ones((2, 3)) + 0 * x.shape[0],
     "reshape": lambda x: x.reshape(2, 6).ravel()[None],
+    "reshape by columns": lambda x: x.reshape((2, 6), order="F"),
     "squeeze": lambda x: x[:1].squeeze(0),
     "broadcast": lambda x: jnp.broadcast_to(x[:, None, :1], (4, 2, 3)),
     "transpose": lambda x: x.T,
@@ -43,6 +44,7 @@ FUNCTIONS = {
     "add a constant": lambda x: x.at[:, INDICES].add(1.0),
     "add to a constant": lambda x: jnp.zeros((3, 3)).at[INDICES].add(x[:3]),
     "set same places": lambda x: x.at[np.array([3, 1])].set(x[:2]),
+    "apply at same places": lambda x: x.at[np.array([3, 1])].apply(jnp.sin),
     "set a place of each lane": lambda x: x.at[x[0, 0].astype(jnp.int32) % 4].set(0.0),
     "sums by group": lambda x: jax.ops.segment_sum(x, np.array([1, 0, 1, 5]), 3),
     "inner product": lambda x: x[0] @ x[1],
@@ -52,6 +54,8 @@ FUNCTIONS = {
     "products side by side": lambda x: jnp.einsum("bij,bkj->bik", x.reshape(2, 2, 3), x.reshape(2, 2, 3)),
     "several axes summed": lambda x: jnp.einsum("ij,ijk->k", x, jnp.stack([x, 2 * x], axis=-1)),
     "a large product": lambda x: jnp.tile(x, (8, 8)) @ jnp.tile(x.T, (8, 8)),
+    "product of small integers": lambda x: (x.astype(jnp.int8) @ x.T.astype(jnp.int8), (x > 1) @ (x.T > 2)),
+    "product of half precision": lambda x: (10 * x).astype(jnp.bfloat16) @ x.T.astype(jnp.bfloat16),
     "solve": lambda x: jnp.linalg.solve(x[:3] + 9 * jnp.eye(3), x[3]),
     "sort": lambda x: jnp.sort(x, axis=0),
     "a function of its own": lambda x: jax.jit(jnp.cross)(x, x[::-1]),
@@ -86,6 +90,19 @@ def test_every_kind_of_operation(name):
     with jax.numpy_rank_promotion("allow"):
         wanted = moved(jax.vmap(FUNCTIONS[name])(x))
         assert_alike(jax.jit(vmap_last(FUNCTIONS[name]))(moved(x)), wanted, rtol=2e-5, atol=1e-5)
+
+
+def test_a_weak_type_stays_weak():
+    x = jnp.broadcast_to(1.0, (LANES,))
+    assert x.weak_type
+    product = lambda a: a * jnp.ones(2, jnp.bfloat16)
+    assert jax.eval_shape(vmap_last(product), x).dtype == jax.eval_shape(jax.vmap(product), x).dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize("shapes", [[(5,), (3,)], [(5,), (1,)], [(5,), ()], [()], []], ids=str)
+def test_equally_many_lanes(shapes):
+    with pytest.raises(ValueError, match="last axes of one size"):
+        vmap_last(lambda *leaves: leaves)(*map(jnp.ones, shapes))
 
 
 def test_trees_none_and_keys():
