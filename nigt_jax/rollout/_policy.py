@@ -41,13 +41,13 @@ class _Layer(nn.Module):
     kernel_init: nn.initializers.Initializer
 
     @nn.compact
-    def __call__(self, inputs: int) -> tuple[Array, Array]:
+    def __call__(self, inputs: int) -> tuple[Any, Any]:
         """Kernel, of shape [inputs, size], and bias."""
         kernel = self.param("kernel", self.kernel_init, (inputs, self.size))
         return kernel, self.param("bias", nn.initializers.zeros_init(), (self.size,))
 
 
-def _apply(layers: list[tuple[Array, Array]], inputs: Float[Array, "*batch inputs"]) -> list[Array]:
+def _apply(layers: list[tuple[Any, Any]], inputs: Float[Array, "*batch inputs"]) -> list[Array]:
     """What layers of equal size make of the same inputs.
 
     One product for all of them: on a CPU one with three columns takes as long as one with sixteen. But each adds its

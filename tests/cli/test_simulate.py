@@ -24,7 +24,7 @@ EXPONENT = ("--workers.communication_time.parameter_exponent", "0.5")
         ((QUICK, "--rounds", "many"), "invalid int value: 'many'"),
         ((QUICK, "--target-noise", "0"), "--target-noise: got 0"),
         ((QUICK, "--target-noise", "nan"), "--target-noise: got nan"),
-        ((QUICK, "--target-noise", "1e-5"), "takes rounds of 526,"),
+        ((QUICK, "--target-noise", "1e-5"), "takes rounds of 1,111,111,"),
         ((QUICK, "--parameters", "0"), "--parameters: got 0"),
         ((QUICK, *EXPONENT), "workers.communication_time.parameter_exponent is 0.5: give the number"),
         ((QUICK, "--workers.cuont", "3"), "did you mean --workers.count?"),
