@@ -44,3 +44,8 @@ def pytest_unconfigure(config):
 
 
 install_import_hook([f"nigt_jax.{name}" for name in _checked], "beartype.beartype")
+
+from nigt_jax.training import _compile  # noqa: E402  (after the hook)
+
+# XLA's older emitters make slower programs, and make them in less time, which is what tests need.
+_compile._ON_CPU["xla_cpu_use_fusion_emitters"] = False
