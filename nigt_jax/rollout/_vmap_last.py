@@ -31,8 +31,9 @@ _ELEMENTWISE = frozenset([
     "xor",
 ])
 _ALONG_AXES = frozenset([  # which they count from the front
-    "argmax", "argmin", "cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum", "reduce_and", "reduce_max",
-    "reduce_min", "reduce_or", "reduce_prod", "reduce_sum", "reduce_xor", "rev", "squeeze",
+    "argmax", "argmin", "concatenate", "cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum", "reduce_and",
+    "reduce_max", "reduce_min", "reduce_or", "reduce_prod", "reduce_sum", "reduce_xor", "rev", "split", "squeeze",
+    "stack", "unstack",
 ])
 # fmt: on
 _INLINE = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "custom_jvp_call": "call_jaxpr"}
@@ -96,7 +97,8 @@ def _apply(operation: Any, values: list[Any], lanes: int) -> list[Any]:
     if name in _ELEMENTWISE:
         return [_Lanes(operation.primitive.bind(*_alike(values, lanes), **_unsharded(params)))]
     if name in _ALONG_AXES:
-        return [_Lanes(operation.primitive.bind(_lift(values[0], lanes), **_unsharded(params)))]
+        results = operation.primitive.bind(*[_lift(v, lanes) for v in values], **_unsharded(params))
+        return [_Lanes(x) for x in (results if operation.primitive.multiple_results else [results])]
     rule = _RULES.get(name)
     result = rule(params, values, lanes) if rule else None
     return _by_vmap(operation, values) if result is None else [_Lanes(result)]
@@ -168,10 +170,6 @@ def _reshape(params: dict[str, Any], values: list[Any], lanes: int) -> Array | N
 def _transpose(params: dict[str, Any], values: list[Any], _: int) -> Array:
     order = params["permutation"]
     return lax.transpose(values[0].array, (*order, len(order)))
-
-
-def _concatenate(params: dict[str, Any], values: list[Any], lanes: int) -> Array:
-    return lax.concatenate([_lift(v, lanes) for v in values], params["dimension"])
 
 
 def _slice(params: dict[str, Any], values: list[Any], lanes: int) -> Array:
@@ -246,7 +244,6 @@ def _arranged(value: Any, batch: Sequence[int], summed: Sequence[int]) -> tuple[
 _Rule = Callable[[dict[str, Any], list[Any], int], Array | None]
 _RULES: dict[str, _Rule] = {  # None where an operation is not of the kind that the rule is for
     "broadcast_in_dim": _broadcast_in_dim,
-    "concatenate": _concatenate,
     "dot_general": _dot_general,
     "gather": _gather,
     "reshape": _reshape,

@@ -34,6 +34,8 @@ FUNCTIONS = {
     "broadcast": lambda x: jnp.broadcast_to(x[:, None, :1], (4, 2, 3)),
     "transpose": lambda x: x.T,
     "concatenate": lambda x: jnp.concatenate([x, jnp.ones((1, 3)), x[1:2]]),
+    "stack and unstack": lambda x: (jnp.stack([x, 2 * x], axis=2), jnp.stack([x, x], axis=0), jnp.unstack(x, axis=1)),
+    "split": lambda x: jnp.split(x, [1, 3], axis=0),
     "slice": lambda x: x[1:4:2, ::-1],
     "reductions": lambda x: jnp.stack([x.sum(0), x.max(0), x.prod(0), x.mean(0), (x > 1).all(0).astype(x.dtype)]),
     "along an axis": lambda x: (jnp.cumsum(x, axis=1), jnp.argmax(x, axis=1)),
