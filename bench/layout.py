@@ -70,7 +70,7 @@ def main() -> None:
     records = []
     for name, config in configs.items():
         figures = ratios(times[name][1:]) | episodes(config, contenders[name], args.length)  # the first round warms up
-        records.append({"workers": name} | figures | {"machine": here})
+        records.append(here | {"workers": name} | figures)
         print(row(records[-1]))
     if args.json:
         args.json.write_text(json.dumps(records, indent=1) + "\n")

@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--backend", default="spring", help="physics pipeline of Brax")
     parser.add_argument("--horizon", type=int, default=200, help="length at which an episode is cut, in steps")
     parser.add_argument("--lanes", type=int, default=256, help="of ours, and environments that Brax steps side by side")
-    parser.add_argument("--batch-size", type=int, default=512, help="episodes in a round, ours and PyTorch's")
+    parser.add_argument("--batch-size", type=int, default=2048, help="episodes in a round, ours and PyTorch's")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="more settings of ours")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     args = parser.parse_args()

@@ -89,7 +89,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
         compared = scaling == "strong" and devices != args.devices[0]
         reference = runs[estimator, args.devices[0], args.batch_size] if compared else None
         case = {"scaling": scaling, "estimator": estimator, "devices": devices, "batch_size": batch_size}
-        records.append(case | figures(runs[key], reference) | {"machine": here})
+        records.append(here | case | figures(runs[key], reference))
         print(row(records[-1]), flush=True)
     return records
 

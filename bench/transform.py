@@ -64,7 +64,7 @@ def main() -> None:
     for size in map(int, args.sizes):
         for leaves in args.leaves:
             for record in measure(size, leaves, args.rounds):
-                records.append(record | {"machine": here})
+                records.append(here | record)
                 print(row(record), flush=True)
             print()
     if args.json:

@@ -77,7 +77,7 @@ def main() -> None:
     parser = arguments(__doc__, repeats=6, warm_up=6)
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that play episodes")
     parser.add_argument("--lanes", type=int, default=8, help="environments of each worker, in one forward pass")
-    parser.add_argument("--batch-size", type=int, default=512, help="episodes in a round")
+    parser.add_argument("--batch-size", type=int, default=2048, help="episodes in a round")
     args = parser.parse_args()
     torch.set_num_threads(args.workers)
     name = ENVIRONMENTS[args.env]

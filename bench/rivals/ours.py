@@ -23,7 +23,7 @@ def main() -> None:
     """Trains, and prints the figures."""
     parser = arguments(__doc__, repeats=6, warm_up=6)
     parser.add_argument("--backend", default="spring", help="physics pipeline of Brax")
-    parser.add_argument("--batch-size", type=int, default=512, help="episodes in a round")
+    parser.add_argument("--batch-size", type=int, default=2048, help="episodes in a round")
     parser.add_argument("--lanes", type=int, default=256, help="episodes side by side, on all devices")
     parser.add_argument("--rounds", type=int, default=1, help="in a stretch of training, one compiled call")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="more settings of the configuration")

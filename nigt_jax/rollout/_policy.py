@@ -50,9 +50,8 @@ class _Layer(nn.Module):
 def _apply(layers: list[tuple[Any, Any]], inputs: Float[Array, "*batch inputs"]) -> list[Array]:
     """What layers of equal size make of the same inputs.
 
-    One product for all of them: on a CPU one with three columns takes as long as one with sixteen. But each adds its
-    own bias: the gradient of all biases at once would need the layers' side by side, where XLA for CPU is slow to put
-    them.
+    One product for all of them, because products of a few columns are slow on a CPU. But each adds its own bias: the
+    gradient of all biases at once would need the layers' side by side, where XLA for CPU is slow to put them.
     """
     kernels, biases = zip(*layers, strict=True)
     size = biases[0].size

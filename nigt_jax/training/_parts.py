@@ -12,7 +12,7 @@ from nigt_jax.training._settings import make_variation
 from nigt_jax.training._spmd import AXIS
 
 _BLOCK = 16  # gradients that are computed at once, where they arrive one at a time
-_PIECE, _PIECE_ELSEWHERE = {"cpu": 2**11}, 2**16  # steps: a CPU with 2**9, or 2**13 and more, was 1% to 5% slower
+_PIECE, _PIECE_ELSEWHERE = {"cpu": 2**11}, 2**16  # steps; a hopper's round: 1% to 5% slower at 2**9 and from 2**13
 _FEW_LANES = 32
 _MEMORY = 2**30  # bytes of steps that a CPU keeps at once, all its devices together
 _MEMORY_SHARE = 8  # what part of its memory any other device takes for them
