@@ -15,7 +15,16 @@ import jax
 
 from nigt_jax.benchmark import machine, take_turns
 from nigt_jax.config import Config, check_config
-from nigt_jax.training import Parts, Settings, Trainer, TrainState, compile_options, run_round, sum_over
+from nigt_jax.training import (
+    Parts,
+    Settings,
+    Trainer,
+    TrainState,
+    compile_options,
+    known_options,
+    run_round,
+    sum_over,
+)
 
 ENVIRONMENTS = ("hopper", "walker2d", "halfcheetah", "inverted_pendulum")
 
@@ -53,10 +62,9 @@ def configure(args: argparse.Namespace, environment: str) -> Config:
 
 
 def ways() -> dict[str, dict[str, Any]]:
-    """No options, each of ours alone, and all."""
-    ours = compile_options("cpu")
-    alone = {name: {name: value} for name, value in ours.items()} if len(ours) > 1 else {}
-    return {"none": {}} | alone | {"all": ours}
+    """No options, ours, and ours with XLA's older emitters of fused operations, where it still has them."""
+    ours, older = compile_options("cpu"), known_options({"xla_cpu_use_fusion_emitters": False})
+    return {"none": {}, "ours": ours} | ({"ours, older emitters": ours | older} if older else {})
 
 
 def measure(config: Config, turns: int) -> list[dict[str, Any]]:

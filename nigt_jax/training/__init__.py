@@ -1,6 +1,6 @@
 """The loop: compiled rounds on the devices, and the host around them."""
 
-from nigt_jax.training._compile import compile_options
+from nigt_jax.training._compile import compile_options, known_options
 from nigt_jax.training._loop import Summary, Totals, train
 from nigt_jax.training._parts import Parts
 from nigt_jax.training._round import RoundMetrics, count, run_round, tasks_of_block
@@ -22,6 +22,7 @@ __all__ = [
     "compile_options",
     "count",
     "device_name",
+    "known_options",
     "load_policy",
     "run_round",
     "sum_over",

@@ -19,7 +19,12 @@ def compile_options(platform: str) -> dict[str, Any]:
     """
     asked = os.environ.get("XLA_FLAGS", "")
     wanted = _ON_CPU if platform == "cpu" else {}
-    return {name: value for name, value in wanted.items() if name not in asked and _is_known(name, value)}
+    return known_options({name: value for name, value in wanted.items() if name not in asked})
+
+
+def known_options(wanted: dict[str, Any]) -> dict[str, Any]:
+    """Those that this version of XLA knows."""
+    return {name: value for name, value in wanted.items() if _is_known(name, value)}
 
 
 @functools.cache

@@ -137,7 +137,12 @@ def played(reset, step, keys, actions):
 @brax_own_habits
 @pytest.mark.parametrize(
     ("name", "backend"),
-    [("hopper", "spring"), ("reacher", "positional"), ("inverted_pendulum", "generalized"), ("reacher", "mjx")],
+    [
+        ("hopper", "spring"),
+        ("inverted_pendulum", "positional"),
+        ("inverted_pendulum", "generalized"),
+        ("reacher", "mjx"),
+    ],
 )
 def test_environments(name, backend):
     """A few steps of physics, before chaos makes much of rounding."""
