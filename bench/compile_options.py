@@ -26,7 +26,7 @@ from nigt_jax.training import (
     sum_over,
 )
 
-ENVIRONMENTS = ("hopper", "walker2d", "halfcheetah", "inverted_pendulum")
+ENVIRONMENTS = ("hopper", "walker2d", "humanoid", "inverted_pendulum")
 
 
 def main() -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import jax
 
-# Physics of few lanes is hundreds of small operations a step, and YNNPACK is called for every product and sum, however
-# small. Measured by bench/compile_options.py.
+# YNNPACK is called for every product and sum. Physics is hundreds of small ones a step, and takes up to four times as
+# long (bench/compile_options.py). And that of jaxlib 0.10.2 and 0.11.0 makes mistakes in some sums of products
+# (https://github.com/jax-ml/jax/issues/39103): MJX ended every episode at its first step.
 _ON_CPU = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 

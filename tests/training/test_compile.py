@@ -2,8 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
+from nigt_jax.rollout._vmap_last import vmap_last
 from nigt_jax.training import _compile, compile_options
 from nigt_jax.training._spmd import Spmd
 
@@ -27,6 +29,13 @@ def test_programs_are_compiled_with_the_options_of_their_platform():
     assert compile_options("cpu") == OURS
     assert "ynn" in compiled({}).text()
     assert "ynn" not in compiled().text()
+
+
+def test_products_along_the_lanes_are_right():
+    """With YNNPACK, that of jaxlib 0.10.2, every number of this one is wrong."""
+    x, y = np.random.default_rng(0).normal(size=(2, 6, 6, 32)).astype(np.float32)
+    product = Spmd("pmap", jax.devices("cpu")[:2]).compile(vmap_last(jnp.matmul), (x, y))
+    np.testing.assert_allclose(product(x, y), np.einsum("ikl,kjl->ijl", x, y), rtol=1e-4, atol=1e-5)
 
 
 def test_results_stay_what_they_are():
