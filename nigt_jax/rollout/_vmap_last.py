@@ -92,8 +92,8 @@ def _apply(operation: Any, values: list[Any], lanes: int) -> list[Any]:
         return _as_it_is(operation, *values)
     if name in _INLINE:
         return _evaluate(params[_INLINE[name]], values, lanes)
-    if name == "scan":
-        return _scan(params, values, lanes)
+    if name in _NESTED:
+        return _NESTED[name](params, values, lanes)
     if name in _ELEMENTWISE:
         return [_Lanes(operation.primitive.bind(*_alike(values, lanes), **_unsharded(params)))]
     if name in _ALONG_AXES:
@@ -128,7 +128,12 @@ def _alike(values: list[Any], lanes: int) -> list[Array]:
     """The same with equal shapes: a single number stands for an array of it."""
     arrays = [_lift(v, lanes) for v in values]
     shape = max((x.shape for x in arrays), key=len)
-    return [x if x.ndim == len(shape) else lax.broadcast_in_dim(x, shape, (len(shape) - 1,)) for x in arrays]
+    return [x if x.ndim == len(shape) else _spread(x, shape) for x in arrays]
+
+
+def _spread(number: Array, shape: Sequence[int]) -> Array:
+    """A number of each lane, as often as it is needed."""
+    return lax.broadcast_in_dim(number, shape, (len(shape) - 1,))
 
 
 def _unsharded(params: dict[str, Any]) -> dict[str, Any]:
@@ -154,6 +159,39 @@ def _scan(params: dict[str, Any], values: list[Any], lanes: int) -> list[Any]:
     options = {name: params[name] for name in ("length", "reverse", "unroll")}
     carry, made = lax.scan(body, [_lift(v, lanes) for v in start], arrays, **options)
     return [_Lanes(x) for x in (*carry, *made)]
+
+
+def _cond(params: dict[str, Any], values: list[Any], lanes: int) -> list[Any]:
+    """Where lanes go different ways, all of them go all, and each keeps what is its own."""
+    index, *operands = values
+    branch = lambda traced: [_lift(v, lanes) for v in _evaluate(traced, operands, lanes)]
+    branches = [functools.partial(branch, traced) for traced in params["branches"]]
+    if not isinstance(index, _Lanes):
+        return [_Lanes(x) for x in lax.switch(index, branches)]
+    results = zip(*[branch() for branch in branches], strict=True)
+    return [_Lanes(lax.select_n(_spread(index.array, cases[0].shape), *cases)) for cases in results]
+
+
+def _while(params: dict[str, Any], values: list[Any], lanes: int) -> list[Any]:
+    """A loop that goes on until the last lane is done; those that are done stay as they are."""
+    first, last = params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"]
+
+    def more(carry: list[Array]) -> Array:
+        (answer,) = _evaluate(params["cond_jaxpr"], [*values[:first], *map(_Lanes, carry)], lanes)
+        return _lift(answer, lanes)
+
+    def body(now: tuple[Array, list[Array]]) -> tuple[Array, list[Array]]:
+        busy, carry = now
+        results = _evaluate(params["body_jaxpr"], [*values[first:last], *map(_Lanes, carry)], lanes)
+        of_shape = lambda shape: lax.broadcast_in_dim(busy, shape, (len(shape) - 1,))
+        carry = [
+            lax.select(of_shape(old.shape), _lift(new, lanes), old) for new, old in zip(results, carry, strict=True)
+        ]
+        return busy & more(carry), carry
+
+    start = [_lift(v, lanes) for v in values[last:]]
+    _, carry = lax.while_loop(lambda now: now[0].any(), body, (more(start), start))
+    return [_Lanes(x) for x in carry]
 
 
 def _broadcast_in_dim(params: dict[str, Any], values: list[Any], lanes: int) -> Array:
@@ -241,6 +279,7 @@ def _arranged(value: Any, batch: Sequence[int], summed: Sequence[int]) -> tuple[
     return moved.reshape(*map(math.prod, shapes), array.shape[-1]), shapes[0], shapes[1]
 
 
+_NESTED = {"cond": _cond, "scan": _scan, "while": _while}
 _Rule = Callable[[dict[str, Any], list[Any], int], Array | None]
 _RULES: dict[str, _Rule] = {  # None where an operation is not of the kind that the rule is for
     "broadcast_in_dim": _broadcast_in_dim,

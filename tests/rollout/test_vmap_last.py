@@ -20,6 +20,13 @@ def newton(x):
     return lax.while_loop(lambda y: jnp.abs(y * y - x[0, 0]) > 1e-3, lambda y: (y + x[0, 0] / y) / 2, 1.0)
 
 
+def count_to(number, x):
+    """A loop with constants, a counter that does not differ at first, and a key."""
+    step = lambda c: (c[0] + 1, c[1] * x[1], jax.random.split(c[2])[0])
+    count, rows, key = lax.while_loop(lambda c: c[0] < number, step, (0, x[2], jax.random.key(1)))
+    return count, rows + jax.random.uniform(key)
+
+
 FUNCTIONS = {
     "elementwise": lambda x: jnp.sin(x) * 2 + x**2 - jnp.arctan2(x, x.sum()),
     "with a constant array": lambda x: x * np.arange(12, dtype=np.float32).reshape(4, 3),
@@ -67,8 +74,14 @@ FUNCTIONS = {
     "scan backwards": lambda x: lax.scan(lambda c, _: (c * 2, c), x, length=3, reverse=True),
     "scan that counts": lambda x: lax.scan(lambda c, row: (c + 1, row[c % 3]), 0, x),
     "while": newton,
+    "while, as often as each lane says": lambda x: count_to(x[0, 0].astype(jnp.int32), x),
+    "while, equally often": lambda x: count_to(3, x),
+    "while, not once": lambda x: count_to(jnp.asarray(0), x),
     "for": lambda x: lax.fori_loop(0, 3, lambda k, y: y + y[k], x),
     "cond": lambda x: lax.cond(x[0, 0] > 1, jnp.sin, jnp.cos, x),
+    "switch": lambda x: lax.switch(x[0, 0].astype(jnp.int32), [jnp.sin, jnp.cos, lambda x: jnp.ones((4, 3))], x),
+    "switch for all": lambda x: lax.switch(jnp.asarray(2), [jnp.sin, lambda x: jnp.ones((4, 3)), jnp.cos], x),
+    "cond of keys": lambda x: jax.random.uniform(lax.cond(x[0, 0] > 1, jax.random.key, lambda _: jax.random.key(3), 5)),
     "cond for all": lambda x: lax.cond(jnp.asarray(True), jnp.sin, jnp.cos, x),
     "keys": lambda x: jax.random.normal(jax.random.fold_in(jax.random.key(3), x[0, 0].astype(jnp.int32)), (2, 3)),
 }
