@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
+from jaxtyping import Array
 
 from nigt_jax.benchmark._profile import Profile, profile
 from nigt_jax.benchmark._stages import STAGES, Stage
@@ -22,6 +24,8 @@ from nigt_jax.benchmark._turns import take_turns
 from nigt_jax.config import Config
 from nigt_jax.errors import UserError
 from nigt_jax.training import Parts, Settings, Trainer, TrainState, device_name, sum_over
+
+_ROUNDS = 3  # in a program: memory is taken from the system once for all of them, as for a chunk of training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Row:
     Attributes:
       stage: a key of STAGES.
       seconds: of each turn.
-      useful_steps: of one turn, on all devices: those of episodes, up to their ends.
+      useful_steps: of one turn, which is of several rounds, on all devices: those of episodes, up to their ends.
       computed_steps: likewise, with those of idle lanes.
       compile_seconds: to trace and compile it.
     """
@@ -152,4 +156,11 @@ def _setting(trainer: Trainer) -> dict[str, Any]:
 
 
 def _on_all(stage: Stage, parts: Parts, state: TrainState, settings: Settings) -> Any:
-    return sum_over(parts.axis, stage(parts, state, settings))
+    """A stage of a few rounds, other episodes in each; what it makes on all devices."""
+
+    def one(number: Array, sums: Any) -> Any:
+        made = stage(parts, state._replace(iteration=state.iteration + number), settings)
+        return jax.tree.map(jnp.add, sums, made)
+
+    nothing = jnp.zeros([], jnp.int32), jnp.zeros([], jnp.int32), jnp.zeros([])
+    return sum_over(parts.axis, jax.lax.fori_loop(0, _ROUNDS, one, nothing))

@@ -47,9 +47,9 @@ def test_a_whole_bench(tmp_path, capsys):
     assert list(stages) == ["physics", "+ policy", "+ queue", "+ storage", "+ gradient", "+ communication", "+ update"]
     assert all(name in out for name in stages)
     # Lanes that never end make every step; "fast" always has episodes of full length, two for each of three lanes.
-    assert stages["physics"]["useful_steps"] == 2 * 3 * 7
+    assert stages["physics"]["useful_steps"] == 3 * 2 * 3 * 7  # of three rounds
     for name in ("+ queue", "+ storage", "+ gradient", "+ communication", "+ update"):
-        assert stages[name]["useful_steps"] == stages[name]["computed_steps"] == 12 * 7
+        assert stages[name]["useful_steps"] == stages[name]["computed_steps"] == 3 * 12 * 7
     assert all(len(row["seconds"]) == 2 and row["useful_steps_per_second"] > 0 for row in stages.values())
     assert found["setting"]["episodes_per_lane"] == 2
     assert found["machine"]["devices"] == 2
