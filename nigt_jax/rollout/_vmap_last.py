@@ -183,10 +183,8 @@ def _while(params: dict[str, Any], values: list[Any], lanes: int) -> list[Any]:
     def body(now: tuple[Array, list[Array]]) -> tuple[Array, list[Array]]:
         busy, carry = now
         results = _evaluate(params["body_jaxpr"], [*values[first:last], *map(_Lanes, carry)], lanes)
-        of_shape = lambda shape: lax.broadcast_in_dim(busy, shape, (len(shape) - 1,))
-        carry = [
-            lax.select(of_shape(old.shape), _lift(new, lanes), old) for new, old in zip(results, carry, strict=True)
-        ]
+        new = [_lift(v, lanes) for v in results]
+        carry = [lax.select(_spread(busy, x.shape), x, old) for x, old in zip(new, carry, strict=True)]
         return busy & more(carry), carry
 
     start = [_lift(v, lanes) for v in values[last:]]

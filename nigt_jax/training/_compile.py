@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 # YNNPACK is called for every product and sum. Physics is hundreds of small ones a step, and takes up to four times as
-# long (bench/compile_options.py). And that of jaxlib 0.10.2 and 0.11.0 makes mistakes in some sums of products
+# long (bench/compile_options.py). And that of jaxlib 0.10.2 makes mistakes in some sums of products
 # (https://github.com/jax-ml/jax/issues/39103): MJX ended every episode at its first step.
 _ON_CPU = {"xla_cpu_experimental_ynn_fusion_type": ""}
 

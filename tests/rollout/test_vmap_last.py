@@ -20,6 +20,10 @@ def newton(x):
     return lax.while_loop(lambda y: jnp.abs(y * y - x[0, 0]) > 1e-3, lambda y: (y + x[0, 0] / y) / 2, 1.0)
 
 
+def way_of_three(x):
+    return (5 * x[0, 0]).astype(jnp.int32) % 3
+
+
 def count_to(number, x):
     """A loop with constants, a counter that does not differ at first, and a key."""
     step = lambda c: (c[0] + 1, c[1] * x[1], jax.random.split(c[2])[0])
@@ -30,7 +34,7 @@ def count_to(number, x):
 FUNCTIONS = {
     "elementwise": lambda x: jnp.sin(x) * 2 + x**2 - jnp.arctan2(x, x.sum()),
     "with a constant array": lambda x: x * np.arange(12, dtype=np.float32).reshape(4, 3),
-    "a number of each lane": lambda x: jnp.where(x[0, 0] > 1, x, x.sum() * x),
+    "a number of each lane": lambda x: jnp.where(x[0, 0] > 2, x, x.sum() * x),
     "one choice for all": lambda x: lax.select(jnp.asarray(True), x, -x),
     "clip": lambda x: jnp.clip(x, 0.5, x[0, 0]),
     "integers": lambda x: (x.astype(jnp.int32) * 3 // 2) ^ 5,
@@ -78,10 +82,10 @@ FUNCTIONS = {
     "while, equally often": lambda x: count_to(3, x),
     "while, not once": lambda x: count_to(jnp.asarray(0), x),
     "for": lambda x: lax.fori_loop(0, 3, lambda k, y: y + y[k], x),
-    "cond": lambda x: lax.cond(x[0, 0] > 1, jnp.sin, jnp.cos, x),
-    "switch": lambda x: lax.switch(x[0, 0].astype(jnp.int32), [jnp.sin, jnp.cos, lambda x: jnp.ones((4, 3))], x),
+    "cond": lambda x: lax.cond(x[0, 0] > 2, jnp.sin, jnp.cos, x),
+    "switch": lambda x: lax.switch(way_of_three(x), [jnp.sin, jnp.cos, lambda x: jnp.ones((4, 3))], x),
     "switch for all": lambda x: lax.switch(jnp.asarray(2), [jnp.sin, lambda x: jnp.ones((4, 3)), jnp.cos], x),
-    "cond of keys": lambda x: jax.random.uniform(lax.cond(x[0, 0] > 1, jax.random.key, lambda _: jax.random.key(3), 5)),
+    "cond of keys": lambda x: jax.random.uniform(lax.cond(x[0, 0] > 2, jax.random.key, lambda _: jax.random.key(3), 5)),
     "cond for all": lambda x: lax.cond(jnp.asarray(True), jnp.sin, jnp.cos, x),
     "keys": lambda x: jax.random.normal(jax.random.fold_in(jax.random.key(3), x[0, 0].astype(jnp.int32)), (2, 3)),
 }
@@ -98,13 +102,25 @@ def assert_alike(got, wanted, **tolerance):
         np.testing.assert_allclose(g, w, **tolerance)
 
 
+def example():
+    return 3 * jax.random.uniform(jax.random.key(0), (LANES, 4, 3))
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_kind_of_operation(name):
     """The oracle is `jax.vmap`, along the first axis."""
-    x = 3 * jax.random.uniform(jax.random.key(0), (LANES, 4, 3))
+    x = example()
     with jax.numpy_rank_promotion("allow"):
         wanted = moved(jax.vmap(FUNCTIONS[name])(x))
         assert_alike(jax.jit(vmap_last(FUNCTIONS[name]))(moved(x)), wanted, rtol=2e-5, atol=1e-5)
+
+
+def test_lanes_go_every_way():
+    """In the examples above, or a choice that is always the same would do for them."""
+    x = example()
+    assert set(map(int, jax.vmap(way_of_three)(x))) == {0, 1, 2}
+    assert {bool(y) for y in x[:, 0, 0] > 2} == {True, False}
+    assert len({int(y) for y in x[:, 0, 0]}) > 1
 
 
 def test_a_weak_type_stays_weak():

@@ -25,7 +25,7 @@ def compiled(options=None):
 
 
 def test_programs_are_compiled_with_the_options_of_their_platform():
-    """The tested version of XLA knows all of them, and what it compiles shows it."""
+    """The tested version of XLA knows it, and what it compiles shows it."""
     assert compile_options("cpu") == OURS
     assert "ynn" in compiled({}).text()
     assert "ynn" not in compiled().text()

@@ -164,7 +164,8 @@ def small_disk(tmp_path):
     subprocess.run(["umount", place], check=True)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax breaks off in several threads
+# What Orbax breaks off in several threads complains when it is let go.
+@pytest.mark.filterwarnings("ignore:(?s).*(asyncio|orbax):pytest.PytestUnraisableExceptionWarning")
 def test_a_really_full_disk(small_disk):
     cfg, folders = config(checkpoint={"every": 2, "keep": 1}), [small_disk / str(k) for k in range(20)]
 
