@@ -7,7 +7,7 @@ from nigt_jax.clocks._endless import NeverEnds, never_comes, never_ends
 from nigt_jax.clocks._rounds import Round, malenia_round, rennala_round, synchronous_round
 from nigt_jax.clocks._rules import Rule, m_synchronous_rule, malenia_rule, rennala_rule, synchronous_rule
 from nigt_jax.clocks._speed import Speed
-from nigt_jax.clocks._time import SimulatedTime, advance, time_zero, to_float
+from nigt_jax.clocks._time import SimulatedTime, time_zero, to_float
 from nigt_jax.clocks._work import FixedWork
 
 __all__ = [
@@ -20,7 +20,6 @@ __all__ = [
     "Rule",
     "SimulatedTime",
     "Speed",
-    "advance",
     "begin_arrivals",
     "exchange_time",
     "finishing_times",

@@ -30,8 +30,7 @@ class ArrivalState(NamedTuple):
 
 def begin_arrivals(clock: Clock, key: PRNGKeyArray) -> ArrivalState:
     """The state at time 0, when every worker begins its first gradient."""
-    nothing = widen(jnp.zeros(clock.workers))
-    state = ArrivalState(time_zero(), nothing, jnp.zeros(clock.workers, jnp.int32), key)
+    state = ArrivalState(time_zero(), clock.at_once, jnp.zeros(clock.workers, jnp.int32), key)
     return state._replace(due=_due(clock, state), begun=state.begun + 1)
 
 
@@ -49,21 +48,22 @@ def next_arrival(clock: Clock, state: ArrivalState) -> tuple[Int[Array, ""], Boo
       The worker, whether there is one at all, and the state after; its ``now`` is the time of the arrival.
     """
     first = pairs.smallest(state.due)
-    worker = jnp.argmax((state.due.high == first.high) & (state.due.low == first.low))
+    worker = jnp.argmax(pairs.equal(state.due, pairs.broadcast(first, state.due.high.shape))).astype(jnp.int32)
     if clock.topology == "shared-link":
         free = pairs.where(pairs.less(first, state.now), state.now, first)
         first = pairs.add(free, widen(clock.exchange[worker]))
     after = state._replace(now=first)
     due = jax.tree.map(lambda old, new: old.at[worker].set(new[worker]), state.due, _due(clock, after))
-    return worker, jnp.isfinite(first.high), after._replace(due=due, begun=state.begun.at[worker].add(1))
+    begun = state.begun.at[worker].add(1)
+    there = jnp.isfinite(first.high) & (begun[worker] > state.begun[worker])  # numbers of gradients may run out
+    return worker, there, after._replace(due=due, begun=begun)
 
 
 def _due(clock: Clock, state: ArrivalState) -> Pair:
     """When a gradient that is begun now would reach the server (or its queue), for each worker."""
-    nothing = widen(jnp.zeros(clock.workers))
-    begun = ClockState(state.now, nothing, state.begun, state.key)
-    after = finishing_times(clock, begun, jnp.zeros(clock.workers, jnp.int32), nothing, 1)
+    begun = ClockState(state.now, clock.at_once, state.begun, state.key)
+    after = finishing_times(clock, begun, jnp.zeros(clock.workers, jnp.int32), clock.at_once, 1)
     spent = Pair(after.high[:, 0], after.low[:, 0])
     if clock.topology != "shared-link":
         spent = pairs.add(spent, widen(clock.exchange))
-    return pairs.add(jax.tree.map(lambda x: jnp.broadcast_to(x, spent.high.shape), state.now), spent)
+    return pairs.add(pairs.broadcast(state.now, spent.high.shape), spent)

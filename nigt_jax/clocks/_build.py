@@ -46,9 +46,9 @@ def power_law(law: PowerLaw, workers: int, parameters: int) -> Float[np.ndarray,
         return np.asarray(law.values, np.float32)
     number = np.arange(1, workers + 1, dtype=np.float64)
     times = law.scale * number**law.worker_exponent * float(parameters) ** law.parameter_exponent
-    if law.scale > 0 and not (times.min() > 1e-37 and times.max() < 1e37):
+    if law.scale > 0 and not (times.min() >= SHORTEST and times.max() <= LONGEST):
         raise UserError(
-            f"workers: a law gives times from {times.min():g} to {times.max():g}, allowed: what a float32 can hold"
+            f"workers: a law gives times from {times.min():g} to {times.max():g}, allowed: {SHORTEST:g} to {LONGEST:g}"
         )
     return times.astype(np.float32)
 

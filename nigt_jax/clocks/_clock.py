@@ -13,7 +13,7 @@ from nigt_jax.clocks._pairs import Pair, widen
 from nigt_jax.clocks._rounds import Ending, Round
 from nigt_jax.clocks._rules import Rule
 from nigt_jax.clocks._search import searched_round
-from nigt_jax.clocks._time import SimulatedTime, advance, time_zero
+from nigt_jax.clocks._time import SimulatedTime, time_zero
 from nigt_jax.clocks._work import FixedWork
 
 
@@ -62,7 +62,12 @@ class Clock:
 
     def begin(self, key: PRNGKeyArray) -> ClockState:
         """The state at time 0."""
-        return ClockState(time_zero(), widen(jnp.zeros(self.workers)), jnp.zeros(self.workers, jnp.int32), key)
+        return ClockState(time_zero(), self.at_once, jnp.zeros(self.workers, jnp.int32), key)
+
+    @property
+    def at_once(self) -> Pair:
+        """No time at all, for each worker."""
+        return pairs.broadcast(time_zero(), (self.workers,))
 
 
 def play_round(clock: Clock, rule: Rule, state: ClockState) -> tuple[Round, ClockState]:
@@ -74,20 +79,22 @@ def play_round(clock: Clock, rule: Rule, state: ClockState) -> tuple[Round, Cloc
       state: when it begins.
 
     Returns:
-      The round, and the state after it. The time of a round is rounded to float32 once; adding it up loses nothing.
+      The round, and the state after it. The round reports its time rounded to float32; the state has all its digits.
     """
     round, end, busy = _collect(clock, rule, state)
-    everywhere = jax.tree.map(lambda x: jnp.broadcast_to(x, round.counts.shape), end)
+    everywhere = pairs.broadcast(end, round.counts.shape)
     # Who was still at work for an earlier round has begun nothing in this one.
     waiting = pairs.less_equal(everywhere, state.start)
     round = round._replace(discarded=jnp.where(waiting, 0, round.discarded))
-    exchange = exchange_time(clock, round.counts)
-    start = widen(jnp.zeros(clock.workers))
+    spent = pairs.add(end, widen(exchange_time(clock, round.counts)))
+    start = clock.at_once
     if clock.carry_over:
-        left = pairs.subtract(pairs.where(waiting, state.start, busy), pairs.add(everywhere, widen(exchange)))
+        left = pairs.subtract(pairs.where(waiting, state.start, busy), pairs.broadcast(spent, round.counts.shape))
         start = pairs.where((waiting | (round.discarded > 0)) & (left.high > 0), left, start)
     begun = state.begun + round.counts + round.discarded
-    return round, ClockState(advance(state.now, round.elapsed + exchange), start, begun, state.key)
+    # Numbers of gradients decide their times; they may run out, but not begin again.
+    round = round._replace(complete=round.complete & jnp.all(begun >= state.begun))
+    return round, ClockState(pairs.add(state.now, spent), start, begun, state.key)
 
 
 def exchange_time(clock: Clock, counts: Int[Array, " workers"]) -> Float[Array, ""]:
@@ -116,7 +123,7 @@ def finishing_times(
     Returns:
       Times from ``state.now``, shape [workers, window].
     """
-    number = (state.begun + finished)[:, None] + jnp.arange(window)[None, :]
+    number = (state.begun + finished)[:, None] + jnp.arange(window, dtype=jnp.int32)[None, :]
     work = clock.work.amounts(state.key, number)
     if clock.speed is not None:
         return clock.speed.finish(state.now, since, work)

@@ -1,4 +1,4 @@
-"""Rounds that never end, and who they wait for. On the host."""
+"""Rounds that cannot be decided, and why: above all those that never end, and who they wait for. On the host."""
 
 import dataclasses
 import functools
@@ -6,40 +6,70 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
-from nigt_jax.clocks._clock import Clock, ClockState, finishing_times
-from nigt_jax.clocks._rules import Rule
+from nigt_jax.clocks._arrivals import ArrivalState
+from nigt_jax.clocks._clock import Clock, ClockState, finishing_times, play_round
+from nigt_jax.clocks._rules import MOST, Rule
 from nigt_jax.clocks._work import FixedWork
 
 
 @dataclasses.dataclass(frozen=True)
 class NeverEnds:
-    """A round that waits for ever.
+    """A round that a clock cannot decide.
 
     Attributes:
       round: its number, from 1.
       waits_for: workers, numbered from 1, that never answer again; the one that has done least comes first. Empty where
-        the round only takes longer than a float32 can say.
+        the round does not wait for ever.
+      reason: the clause that says why.
     """
 
     round: int
     waits_for: tuple[int, ...]
+    reason: str
 
     def __str__(self) -> str:
         """One clause."""
-        return f"round {self.round} never ends: {_why(self.waits_for)}"
+        return f"round {self.round} {self.reason}"
 
 
 def never_ends(clock: Clock, rule: Rule, state: ClockState, number: int) -> NeverEnds:
-    """Who keeps a round from ending: those that never answer again and have done less than their share.
+    """Why a round is not decided: workers that never answer again, or more gradients than can be counted.
 
     Args:
-      clock: on which the round that begins with `state` never ends.
+      clock: on which the round that begins with `state` is incomplete.
       rule: of the round.
       state: when it begins.
       number: of the round, from 1.
     """
+    round, after = jax.device_get(_play_round(clock, rule, state))
+    counts, begun = np.asarray(round.counts, np.int64), np.asarray(after.begun)
+    if counts.sum() >= MOST:
+        most = int(counts.argmax()) + 1
+        return NeverEnds(number, (), f"counts {MOST:,} gradients or more, too many; most of them are worker {most}'s")
+    if (begun < np.asarray(state.begun)).any():
+        return NeverEnds(number, (), _run_out(np.asarray(state.begun)))
+    late = _late(clock, rule, state)
+    return NeverEnds(number, late, f"never ends: {_why(late)}")
+
+
+def never_comes(clock: Clock, state: ArrivalState, number: int) -> str:
+    """One clause on an update that never comes, where every arrival is an update.
+
+    Args:
+      clock: on which it does not.
+      state: some time before.
+      number: of the update, from 1.
+    """
+    begun, everyone = np.asarray(state.begun), tuple(range(1, clock.workers + 1))
+    if begun.max() > MOST:
+        return f"update {number} {_run_out(begun)}"
+    return f"update {number} never comes: {_why(everyone if _silent(clock).all() else ())}"
+
+
+def _late(clock: Clock, rule: Rule, state: ClockState) -> tuple[int, ...]:
+    """Workers that never answer again and have done less than their share, from 1."""
     silent = _silent(clock)
     share = getattr(rule, "share", None)
     enough = np.iinfo(np.int32).max if share is None else int(share)
@@ -52,13 +82,11 @@ def never_ends(clock: Clock, rule: Rule, state: ClockState, number: int) -> Neve
         since = jax.tree.map(lambda x: x[:, -1], times)
         waiting = waiting & (new == times.high.shape[1]) & (finished < enough)
     late = np.flatnonzero(silent & (finished < enough))
-    return NeverEnds(number, tuple(int(i) + 1 for i in late[np.argsort(finished[late], kind="stable")]))
+    return tuple(int(i) + 1 for i in late[np.argsort(finished[late], kind="stable")])
 
 
-def never_comes(clock: Clock, number: int) -> str:
-    """One clause on update `number` of a method that updates at every arrival, where nobody's gradient ever arrives."""
-    everyone = tuple(range(1, clock.workers + 1))
-    return f"update {number} never comes: {_why(everyone if _silent(clock).all() else ())}"
+def _run_out(begun: Int[np.ndarray, " workers"]) -> str:
+    return f"cannot be played: worker {int(begun.argmax()) + 1} has begun as many gradients as an int32 can number"
 
 
 def _why(waits_for: tuple[int, ...]) -> str:
@@ -69,6 +97,7 @@ def _why(waits_for: tuple[int, ...]) -> str:
     return f"it waits for {who}"
 
 
+_play_round = jax.jit(play_round)
 _times = functools.partial(jax.jit, static_argnames="window")(finishing_times)
 
 

@@ -1,18 +1,15 @@
 """Workers whose gradients always take the same time: rounds without enumerating a single gradient."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from nigt_jax.clocks import _pairs as pairs
 from nigt_jax.clocks._pairs import Pair, widen
-from nigt_jax.clocks._rounds import Ending, end_together
-from nigt_jax.clocks._rules import Rule
+from nigt_jax.clocks._rounds import Ending, end_together, first_that_holds, never
+from nigt_jax.clocks._rules import MOST, Rule
 
 _LATEST = 1e37  # no round is longer
-_MANY = 2**30  # nor does a worker finish more gradients in one
 
 
 def fixed_round(rule: Rule, times: Float[Array, " workers"], start: Pair) -> Ending:
@@ -28,18 +25,18 @@ def fixed_round(rule: Rule, times: Float[Array, " workers"], start: Pair) -> End
       start: when each worker begins its first gradient, shape [workers].
 
     Returns:
-      The ending. Its round is incomplete only where it would never end.
+      The ending. Its round is incomplete only where it would never end, or counts more gradients than it may.
     """
     nothing = jnp.zeros(times.shape, jnp.int32)
     stuck = ~jnp.isfinite(times) | ~jnp.isfinite(start.high)
     over = lambda time: rule.enough(rule.limit(_finished(time, times, start)))
     latest = jnp.where(rule.never(nothing, stuck), 0, _bits(jnp.float32(_LATEST)))
 
-    bits = _first(lambda b: over(widen(_float(b))), jnp.zeros([], jnp.int32), latest)
+    bits = first_that_holds(lambda b: over(widen(_float(b))), jnp.zeros([], jnp.int32), latest)
     high = _float(bits)
     gap = high - _float(jnp.maximum(bits - 1, 0))
     between = lambda step: pairs.add(widen(high), widen(gap * (step.astype(jnp.float32) * 2.0**-24)))
-    step = _first(lambda j: over(between(j)), jnp.asarray(-(2**24), jnp.int32), jnp.zeros([], jnp.int32))
+    step = first_that_holds(lambda j: over(between(j)), jnp.asarray(-(2**24), jnp.int32), jnp.zeros([], jnp.int32))
 
     # What arrives in the last step arrives at once, and the rule takes as much of it as it needs.
     before = rule.limit(_finished(between(step - 1), times, start))
@@ -51,38 +48,19 @@ def _finished(time: Pair, times: Float[Array, " workers"], start: Pair) -> Int[A
     """How many gradients each worker has finished at `time`, included."""
     usable = jnp.isfinite(times) & jnp.isfinite(start.high)
     h = jnp.where(usable, times, 1)
-    spent = pairs.subtract(_spread(time, h), pairs.where(usable, start, widen(jnp.zeros(h.shape))))
-    count = jnp.clip(spent.high / h, 0, _MANY).astype(jnp.int32)  # off by its rounding: two corrections
+    spent = pairs.subtract(pairs.broadcast(time, h.shape), pairs.where(usable, start, widen(jnp.zeros_like(h))))
+    count = jnp.clip(spent.high / h, 0, MOST).astype(jnp.int32)  # off by its rounding: two corrections
     rest = pairs.subtract(spent, pairs.multiply(pairs.whole(count), widen(h)))
-    count = jnp.clip(count + jnp.floor(jnp.clip(rest.high / h, -512, 512)).astype(jnp.int32), 0, _MANY)
+    count = jnp.clip(count + jnp.floor(jnp.clip(rest.high / h, -512, 512)).astype(jnp.int32), 0, MOST)
     rest = pairs.subtract(spent, pairs.multiply(pairs.whole(count), widen(h)))
-    late, early = (rest.high < 0) & (count > 0), pairs.less_equal(widen(h), rest) & (count < _MANY)
+    late, early = (rest.high < 0) & (count > 0), pairs.less_equal(widen(h), rest) & (count < MOST)
     return jnp.where(usable, count - late.astype(jnp.int32) + early.astype(jnp.int32), 0)
 
 
 def _arrival(number: Int[Array, " workers"], times: Float[Array, " workers"], start: Pair) -> Pair:
     """When each worker finishes its `number`-th gradient; the 0-th when it starts."""
     after = pairs.add(start, pairs.multiply(pairs.whole(number), widen(jnp.where(jnp.isfinite(times), times, 0))))
-    never = widen(jnp.full(times.shape, jnp.inf))
-    return pairs.where(jnp.isfinite(times) | (number == 0), after, never)
-
-
-def _first(
-    condition: Callable[[Int[Array, ""]], Bool[Array, ""]], below: Int[Array, ""], above: Int[Array, ""]
-) -> Int[Array, ""]:
-    """The least number in (below, above] for which a monotone condition holds, as it does for `above`."""
-
-    def halve(bounds: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = bounds
-        middle = low + (high - low) // 2
-        holds = condition(middle)
-        return jnp.where(holds, low, middle), jnp.where(holds, middle, high)
-
-    return jax.lax.while_loop(lambda bounds: bounds[1] - bounds[0] > 1, halve, (below, above))[1]
-
-
-def _spread(time: Pair, like: Array) -> Pair:
-    return jax.tree.map(lambda x: jnp.broadcast_to(x, like.shape), time)
+    return pairs.where(jnp.isfinite(times) | (number == 0), after, never(times.shape))
 
 
 def _bits(value: Float[Array, ""]) -> Int[Array, ""]:

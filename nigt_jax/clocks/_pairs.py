@@ -1,10 +1,19 @@
 """Arithmetic in unevaluated sums of two float32 numbers: about 14 digits without 64-bit types.
 
-After Dekker, A Floating-Point Technique for Extending the Available Precision, 1971, and Knuth. Exact where it says
-so only with round-to-nearest and without reassociation, which is how XLA computes by default; whether the compiler
-fuses a product and a sum makes no difference. Infinity is a value like any other, with a low part of zero.
+After Dekker, A Floating-Point Technique for Extending the Available Precision, 1971, and Knuth. Every operation gives
+the same bits whether or not the compiler contracts a product and a sum into one fused instruction, which XLA does on
+CPUs with FMA and on GPUs wherever both land in one kernel. Two rules make it so:
+
+* Every product that is taken is exact in float32, because its factors have 12 bits. Rounding an exact product changes
+  nothing, and neither does leaving the rounding out.
+* A float32 from outside may be an inexact product that the compiler contracts into our first sum. :func:`widen` rebuilds
+  it from its bits, so that everything here sees one and the same number.
+
+What is called exact is exact as long as the last bits of the numbers are normal float32 numbers, above 1e-38: smaller
+ones are flushed to zero. Infinity is a number like any other for sums and comparisons, with a low part of zero.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -14,7 +23,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 
 class Pair(NamedTuple):
-    """high + low, where high is the nearest float32 to the sum."""
+    """high + low, where high is the nearest float32 to the sum. Made by the functions here, from nothing else."""
 
     high: Float[Array, "*shape"]
     low: Float[Array, "*shape"]
@@ -27,8 +36,12 @@ def split(value: float) -> Pair:
 
 
 def widen(value: Float[Array, "*shape"]) -> Pair:
-    """A float32 as a pair."""
-    return Pair(value, jnp.zeros_like(value))
+    """A float32 as a pair, whatever expression the compiler may find behind it."""
+    bits = jax.lax.bitcast_convert_type(value, jnp.int32)
+    keep = lambda mask: jax.lax.bitcast_convert_type(bits & jnp.int32(mask), jnp.float32)
+    # The leading 12 bits, and the other 12 less the power of two that they were put behind.
+    whole = keep(-(2**12)) + (keep(-(2**23) + 2**12 - 1) - keep(-(2**23)))
+    return Pair(jnp.where(jnp.isfinite(value), whole, value), jnp.zeros_like(value))
 
 
 def whole(number: Int[Array, "*shape"]) -> Pair:
@@ -52,15 +65,31 @@ def subtract(a: Pair, b: Pair) -> Pair:
 
 def multiply(a: Pair, b: Pair) -> Pair:
     """A * b; of two numbers without low parts, exactly."""
-    high, error = _two_product(a.high, b.high)
-    return _renormalise(high, error + (a.high * b.low + a.low * b.high))
+    (a1, a2), (b1, b2) = _halves(a.high), _halves(b.high)
+    high, error = _two_sum(a1 * b1, a1 * b2 + a2 * b1)  # the middle two have 24 bits together
+    (c1, c2), (d1, d2) = _halves(a.low), _halves(b.low)
+    crosswise = (a1 * d1 + (a1 * d2 + a2 * d1)) + (b1 * c1 + (b1 * c2 + b2 * c1))
+    return _renormalise(high, error + (a2 * b2 + crosswise))
 
 
-def reciprocal(x: Float[Array, "*shape"]) -> Pair:
-    """1 / x of a plain float32."""
-    high = 1 / x
-    product, error = _two_product(high, x)
-    return _renormalise(high, ((1 - product) - error) / x)
+def divide(a: Pair, b: Pair) -> Pair:
+    """A / b, by long division; b is not zero."""
+    first = _single(a.high / b.high)
+    rest = subtract(a, multiply(first, b))
+    return add(first, _single(rest.high / b.high))
+
+
+def divide_whole(a: Pair, b: Pair) -> tuple[Pair, Pair]:
+    """The whole number of times that b > 0 goes into a >= 0, up to 2^47 times, and what is left: in [0, b)."""
+    first = _single(jnp.floor(a.high / b.high))
+    rest = subtract(a, multiply(first, b))
+    second = _single(jnp.floor(rest.high / b.high))
+    rest = subtract(rest, multiply(second, b))
+    # A quotient may have been rounded up to a whole number, or down from one.
+    over, under = rest.high < 0, ~less(rest, b)
+    step = jnp.where(over, -1.0, jnp.where(under, 1.0, 0.0)).astype(jnp.float32)
+    rest = where(over, add(rest, b), where(under, subtract(rest, b), rest))
+    return add(add(first, second), _single(step)), rest
 
 
 def less(a: Pair, b: Pair) -> Bool[Array, "*shape"]:
@@ -83,23 +112,47 @@ def where(condition: Bool[Array, "*shape"], a: Pair, b: Pair) -> Pair:
     return jax.tree.map(lambda x, y: jnp.where(condition, x, y), a, b)
 
 
+def broadcast(a: Pair, shape: tuple[int, ...]) -> Pair:
+    """The same numbers in an array of that shape."""
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, shape), a)
+
+
 def smallest(a: Pair) -> Pair:
     """The least number of an array."""
     high = jnp.min(a.high)
     return Pair(high, jnp.min(jnp.where(a.high == high, a.low, jnp.inf)))
 
 
-def running_sum(a: Pair, axis: int = 0) -> Pair:
-    """Sums of the first, the first two, ... elements."""
-    return jax.lax.associative_scan(add, a, axis=axis)
+def running_sum(a: Pair) -> Pair:
+    """Sums of the first, the first two, ... elements along the last axis."""
+    return _running(add, a)
+
+
+def running_maximum(a: Pair) -> Pair:
+    """The largest of the first, the first two, ... elements along the last axis."""
+    return _running(lambda x, y: where(less(x, y), y, x), a)
 
 
 def total(a: Pair) -> Pair:
-    """The sum of a vector: of columns first, so that no sum is of many more than a thousand."""
-    zero = jnp.zeros([], jnp.float32)
-    by_add = lambda x: Pair(*jax.lax.reduce(tuple(x), (zero, zero), lambda p, q: tuple(add(Pair(*p), Pair(*q))), (0,)))
-    columns = jax.tree.map(lambda x: jnp.pad(x, (0, -x.shape[0] % 1024)).reshape(-1, 1024), a)
-    return by_add(by_add(columns))
+    """The sum of a vector, added up in the form of a tree: the error grows with the logarithm of its length."""
+    while a.high.size > 1:
+        half = -(-a.high.size // 2)
+        first, second = (jax.tree.map(lambda x: x[part], a) for part in (slice(half), slice(half, None)))  # noqa: B023
+        a = add(first, jax.tree.map(lambda x: jnp.pad(x, (0, half - x.size)), second))  # noqa: B023
+    return jax.tree.map(lambda x: x[0], a)
+
+
+def _running(operation: Callable[[Pair, Pair], Pair], a: Pair) -> Pair:
+    """One element after the other: a scan in the form of a tree takes ten times as long to compile."""
+    columns = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), a)
+    first = jax.tree.map(lambda x: x[0], columns)
+
+    def step(so_far: Pair, column: Pair) -> tuple[Pair, Pair]:
+        so_far = operation(so_far, column)
+        return so_far, so_far
+
+    _, rest = jax.lax.scan(step, first, jax.tree.map(lambda x: x[1:], columns))
+    return jax.tree.map(lambda x, y: jnp.moveaxis(jnp.concatenate([x[None], y]), 0, -1), first, rest)
 
 
 def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
@@ -109,11 +162,9 @@ def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
     return total, (a - (total - back)) + (b - back)
 
 
-def _two_product(a: Array, b: Array) -> tuple[Array, Array]:
-    """The rounded product and exactly what the rounding lost (Dekker)."""
-    (a1, a2), (b1, b2) = _halves(a), _halves(b)
-    product = a * b
-    return product, ((a1 * b1 - product) + a1 * b2 + a2 * b1) + a2 * b2
+def _single(value: Array) -> Pair:
+    """The result of a division, which no compiler contracts, as a pair."""
+    return Pair(value, jnp.zeros_like(value))
 
 
 def _halves(a: Array) -> tuple[Array, Array]:

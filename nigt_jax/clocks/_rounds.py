@@ -1,5 +1,6 @@
 """Who is counted in a round, from the times at which workers finish their gradients."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -8,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from nigt_jax.clocks import _pairs as pairs
 from nigt_jax.clocks._pairs import Pair, widen
-from nigt_jax.clocks._rules import Rule, malenia_rule, rennala_rule, synchronous_rule
+from nigt_jax.clocks._rules import Rule, countable, malenia_rule, rennala_rule, synchronous_rule
 
 
 class Round(NamedTuple):
@@ -76,8 +77,8 @@ def malenia_round(durations: Float[Array, "workers k"], batch_size: int | Int[Ar
         \left( \frac{1}{n} \sum_i \frac{1}{M_i} \right)^{-1} \ge \frac{M}{n}, \qquad 1/0 = \infty
 
     so it waits for every worker once, and the slow ones decide how long. Of the gradients that arrive at the last
-    instant, those of workers with lower index are counted, until there are enough. The condition is decided to nine
-    digits, whatever the number of workers. Pure; jit and vmap apply, and `batch_size` may be traced.
+    instant, those of workers with lower index are counted, until there are enough. The condition is decided to twelve
+    digits, so that it also holds where both sides are equal. Pure; jit and vmap apply, and `batch_size` may be traced.
 
     Args:
       durations: time of each worker's consecutive gradients, the same unit throughout; inf for one that never answers.
@@ -134,18 +135,16 @@ def decide(rule: Rule, counts: Int[Array, " workers"], since: Pair, finish: Pair
       The ending. Its round is complete where every arrival up to the end is among those given.
     """
     workers, k = finish.high.shape
-    number = counts[:, None] + jnp.arange(1, k + 1)[None, :]
-    begun = rule.limit(number) == number  # a worker that waits begins nothing more
-    finish = pairs.where(begun, finish, widen(jnp.full((workers, k), jnp.inf)))
+    number = counts[:, None] + jnp.arange(1, k + 1, dtype=jnp.int32)[None, :]
+    finish = pairs.where(rule.limit(number) == number, finish, never((workers, k)))  # who waits begins nothing more
     # Every arrival is known up to the last one of a worker that goes on after it.
     goes_on = rule.limit(counts + k + 1) == counts + k + 1
-    last_known = jnp.where(goes_on, finish.high[:, -1], jnp.inf), jnp.where(goes_on, finish.low[:, -1], 0)
-    known = pairs.smallest(Pair(*last_known))
+    last_known = jax.tree.map(lambda x: x[:, -1], finish)
+    known = pairs.smallest(pairs.where(goes_on, last_known, never((workers,))))
     # Sorted by time; the sort is stable and the table is row by row, so ties go to the lower worker.
-    flat = (finish.high.ravel(), finish.low.ravel(), jnp.arange(workers * k))
+    flat = (finish.high.ravel(), finish.low.ravel(), jnp.arange(workers * k, dtype=jnp.int32))
     high, low, place = jax.lax.sort(flat, num_keys=2, is_stable=True)
-    worker, valid = place // k, jnp.isfinite(high)
-    new, last, enough = _take(rule, counts, worker, number.ravel()[place], valid)
+    new, last, enough = _take(rule, counts, place // k, jnp.isfinite(high))
     end = Pair(high[last], low[last])
     at = lambda column: jax.tree.map(
         lambda x: jnp.take_along_axis(x, jnp.clip(column, 0, k - 1)[:, None], axis=1)[:, 0], finish
@@ -169,42 +168,62 @@ def end_together(
     Returns:
       The ending; incomplete where what arrives is not enough after all.
     """
-    new, _, enough = _take(rule, counts, jnp.arange(counts.size), counts + 1, arriving)
-    end = pairs.smallest(pairs.where(arriving, finish, widen(jnp.full(counts.shape, jnp.inf))))
-    latest = pairs.where(new > 0, jax.tree.map(lambda x: jnp.broadcast_to(x, counts.shape), end), since)
+    new, _, enough = _take(rule, counts, jnp.arange(counts.size, dtype=jnp.int32), arriving)
+    end = pairs.smallest(pairs.where(arriving, finish, never(counts.shape)))
+    latest = pairs.where(new > 0, pairs.broadcast(end, counts.shape), since)
     return _ending(rule, counts + new, latest, finish, end, enough)
 
 
+def never(shape: tuple[int, ...]) -> Pair:
+    """Times at which nothing happens any more."""
+    return Pair(jnp.full(shape, jnp.inf, jnp.float32), jnp.zeros(shape, jnp.float32))
+
+
+def first_that_holds(
+    condition: Callable[[Int[Array, ""]], Bool[Array, ""]], below: Int[Array, ""], above: Int[Array, ""]
+) -> Int[Array, ""]:
+    """The least number in (below, above] for which a monotone condition holds, as it does for `above`."""
+
+    def halve(bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = bounds
+        middle = low + (high - low) // 2
+        holds = condition(middle)
+        return jnp.where(holds, low, middle), jnp.where(holds, middle, high)
+
+    return jax.lax.while_loop(lambda bounds: bounds[1] - bounds[0] > 1, halve, (below, above))[1]
+
+
 def _take(
-    rule: Rule,
-    counts: Int[Array, " workers"],
-    worker: Int[Array, " arrivals"],
-    number: Int[Array, " arrivals"],
-    valid: Bool[Array, " arrivals"],
+    rule: Rule, counts: Int[Array, " workers"], worker: Int[Array, " arrivals"], valid: Bool[Array, " arrivals"]
 ) -> tuple[Int[Array, " workers"], Int[Array, ""], Bool[Array, ""]]:
     """Of arrivals in order as many as the rule needs: how many of each worker, the last one, and if it has enough."""
-    enough = rule.enough_after(counts, worker, number, valid) & valid
-    last = jnp.argmax(enough)
-    taken = valid & (jnp.arange(valid.size) <= last)
-    return jnp.zeros_like(counts).at[worker].add(taken.astype(jnp.int32)), last, jnp.any(enough)
+    order = jnp.arange(valid.size, dtype=jnp.int32)
+
+    def up_to(last: Int[Array, ""]) -> Int[Array, " workers"]:
+        return jnp.zeros_like(counts).at[worker].add((valid & (order <= last)).astype(jnp.int32))
+
+    at = lambda index: jnp.asarray(index, jnp.int32)
+    last = first_that_holds(lambda j: rule.enough(counts + up_to(j)), at(-1), at(valid.size - 1))
+    new = up_to(last)
+    return new, last, rule.enough(counts + new)
 
 
 def _ending(
     rule: Rule, counts: Int[Array, " workers"], latest: Pair, following: Pair, end: Pair, complete: Bool[Array, ""]
 ) -> Ending:
     """The round, from the counts, when each worker's latest counted gradient came in, and when its next one would."""
-    everywhere = jax.tree.map(lambda x: jnp.broadcast_to(x, counts.shape), end)
+    everywhere = pairs.broadcast(end, counts.shape)
     idle = ((counts > 0) & pairs.equal(latest, everywhere)) | (rule.limit(counts + 1) == counts)
     round = Round(
         counts=counts,
         elapsed=end.high,
         discarded=jnp.where(idle, 0, 1).astype(jnp.int32),
-        complete=complete & jnp.isfinite(end.high),
+        complete=complete & jnp.isfinite(end.high) & countable(counts),
     )
     return Ending(round, end, pairs.where(idle, everywhere, following))
 
 
 def _from_durations(rule: Rule, durations: Float[Array, "workers k"]) -> Round:
     workers = durations.shape[0]
-    finish = pairs.running_sum(widen(durations.astype(jnp.float32)), axis=1)
-    return decide(rule, jnp.zeros(workers, jnp.int32), widen(jnp.zeros(workers)), finish).round
+    finish = pairs.running_sum(widen(durations.astype(jnp.float32)))
+    return decide(rule, jnp.zeros(workers, jnp.int32), widen(jnp.zeros(workers, jnp.float32)), finish).round

@@ -2,11 +2,14 @@
 
 from typing import NamedTuple, TypeAlias
 
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from nigt_jax.clocks import _pairs as pairs
+
+MOST = 2**30
+"""A round that counts so many gradients is not decided: int32 holds their number, and little more."""
+_TOLERANCE = 2.0**-40
 
 
 class CountRule(NamedTuple):
@@ -27,7 +30,7 @@ class CountRule(NamedTuple):
     def enough(self, counts: Int[Array, " workers"]) -> Bool[Array, ""]:
         """Whether the round is over."""
         # The sum of int32 may overflow; then that of float32 is far above anything that could be needed.
-        return (jnp.sum(counts.astype(jnp.float32)) > 2e9) | (jnp.sum(counts) >= self.need)
+        return (_roughly(counts) > 2e9) | (jnp.sum(counts, dtype=jnp.int32) >= self.need)
 
     def never(self, counts: Int[Array, " workers"], stuck: Bool[Array, " workers"]) -> Bool[Array, ""]:
         """Whether it never will be, where a `stuck` worker finishes no more than it has."""
@@ -35,20 +38,12 @@ class CountRule(NamedTuple):
             return jnp.all(stuck) & ~self.enough(counts)
         return ~self.enough(jnp.where(stuck, counts, self.share))
 
-    def enough_after(
-        self,
-        counts: Int[Array, " workers"],
-        worker: Int[Array, " arrivals"],
-        number: Int[Array, " arrivals"],
-        valid: Bool[Array, " arrivals"],
-    ) -> Bool[Array, " arrivals"]:
-        """Whether it is over after each arrival in turn: the `number`-th gradient of `worker`, where `valid`."""
-        del worker, number
-        return jnp.sum(counts) + jnp.cumsum(valid) >= self.need
-
 
 class HarmonicRule(NamedTuple):
-    """Until the harmonic mean of the counts is at least need / workers; decided to nine digits.
+    """Until the harmonic mean of the counts is at least need / workers: sum_i 1 / M_i <= workers^2 / need.
+
+    Both sides are computed to at least 12.5 digits and compared to 12, so that equal ones are equal. A sum that is
+    larger than the bound by less than that counts as equal, too.
 
     Attributes:
       need: the M of Malenia.
@@ -62,35 +57,21 @@ class HarmonicRule(NamedTuple):
 
     def enough(self, counts: Int[Array, " workers"]) -> Bool[Array, ""]:
         """Whether the round is over."""
-        return jnp.all(counts > 0) & self._met(pairs.total(_inverse(counts)), counts.shape[0])
+        return jnp.all(counts > 0) & (self._excess(counts) <= _TOLERANCE)
 
     def never(self, counts: Int[Array, " workers"], stuck: Bool[Array, " workers"]) -> Bool[Array, ""]:
         """Whether it never will be, where a `stuck` worker finishes no more than it has."""
-        # The others' share is then too small to matter, but not so small that the tolerance hides it.
-        many = jnp.clip(self.need, 2**14, 2**24) * 64
-        return ~self.enough(jnp.where(stuck, counts, many))
+        others_at_most = jnp.where(stuck, counts, MOST)
+        # Where others go on, the sum only comes near to the share of those who do not.
+        margin = jnp.where(jnp.all(stuck), _TOLERANCE, -_TOLERANCE)
+        return jnp.any(others_at_most == 0) | (self._excess(others_at_most) > margin)
 
-    def enough_after(
-        self,
-        counts: Int[Array, " workers"],
-        worker: Int[Array, " arrivals"],
-        number: Int[Array, " arrivals"],
-        valid: Bool[Array, " arrivals"],
-    ) -> Bool[Array, " arrivals"]:
-        """Whether it is over after each arrival in turn: the `number`-th gradient of `worker`, where `valid`."""
-        del worker
-        missing = jnp.sum(counts == 0) - jnp.cumsum(valid & (number == 1))
-        # An arrival that is its worker's c-th takes 1/(c-1) - 1/c off the sum, so the sum is a running one.
-        gain, loss = _inverse(jnp.where(valid, number, 0)), _inverse(jnp.where(valid, number - 1, 0))
-        change = pairs.running_sum(pairs.subtract(gain, loss))
-        before = jax.tree.map(lambda x: jnp.broadcast_to(x, number.shape), pairs.total(_inverse(counts)))
-        return (missing == 0) & self._met(pairs.add(before, change), counts.shape[0])
-
-    def _met(self, inverses: pairs.Pair, workers: int) -> Bool[Array, "*shape"]:
-        """Whether sum_i 1/M_i is at most n^2/M. In pairs: near the end its steps may be a millionth of it."""
-        bound = pairs.multiply(pairs.reciprocal(self.need.astype(jnp.float32)), pairs.split(float(workers) ** 2))
-        difference = pairs.subtract(inverses, jax.tree.map(lambda x: jnp.broadcast_to(x, inverses.high.shape), bound))
-        return (difference.high + difference.low) / bound.high <= 1e-9
+    def _excess(self, counts: Int[Array, " workers"]) -> Float[Array, ""]:
+        """By what part of the bound the sum exceeds it."""
+        workers, one = counts.shape[0], pairs.split(1.0)
+        inverses = pairs.divide(pairs.broadcast(one, counts.shape), pairs.whole(jnp.maximum(counts, 1)))
+        bound = pairs.divide(pairs.split(float(workers) ** 2), pairs.whole(self.need))
+        return pairs.subtract(pairs.total(inverses), bound).high / bound.high
 
 
 Rule: TypeAlias = CountRule | HarmonicRule
@@ -120,7 +101,11 @@ def m_synchronous_rule(batch_size: int | Int[Array, ""], workers: int) -> Rule:
     return CountRule(jnp.asarray(batch_size, jnp.int32), jnp.ones([], jnp.int32))
 
 
-def _inverse(counts: Int[Array, "*shape"]) -> pairs.Pair:
-    """1 / count, and zero for a count of zero."""
-    positive = pairs.reciprocal(jnp.maximum(counts, 1).astype(jnp.float32))
-    return jax.tree.map(lambda x: jnp.where(counts > 0, x, 0), positive)
+def countable(counts: Int[Array, " workers"]) -> Bool[Array, ""]:
+    """Whether a round may count so many gradients: fewer than `MOST` altogether."""
+    return _roughly(counts) < MOST
+
+
+def _roughly(counts: Int[Array, " workers"]) -> Float[Array, ""]:
+    """Their sum, rounded, which an int32 may not hold."""
+    return jnp.sum(counts.astype(jnp.float32))

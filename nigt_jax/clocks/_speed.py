@@ -12,10 +12,11 @@ from jaxtyping import Array, Float
 
 from nigt_jax.clocks import _pairs as pairs
 from nigt_jax.clocks._pairs import Pair, widen
+from nigt_jax.clocks._rounds import never
 
 
 class Speed(NamedTuple):
-    """The speed of every worker over time. Times are kept in float32 relative to a round's start, or to the period.
+    """The speed of every worker over time.
 
     Attributes:
       begin: when each piece begins, ascending, the first at 0; shape [workers, pieces].
@@ -30,6 +31,8 @@ class Speed(NamedTuple):
     def finish(self, now: Pair, since: Pair, work: Float[Array, "workers k"]) -> Pair:
         """When pieces of work that follow each other are done.
 
+        All that is added up is measured from where a worker begins, however late in the run or in the period that is.
+
         Args:
           now: what times are relative to, in simulated time.
           since: when each worker begins, shape [workers].
@@ -38,66 +41,96 @@ class Speed(NamedTuple):
         Returns:
           Times relative to `now`, shape [workers, k], nondecreasing along a row; inf where a worker never gets there.
         """
-        begin, phase = self._from(now)
-        lengths = jnp.diff(begin, axis=1, append=jnp.full((begin.shape[0], 1), self.period))
-        done = jnp.where(self.value > 0, self.value * lengths, 0)  # in each piece; the last may be endless
-        total = jnp.cumsum(done, axis=1)
-        before = jnp.concatenate([jnp.zeros_like(total[:, :1]), total[:, :-1]], axis=1)
-        period_work = total[:, -1]
-        target = _done_at(begin, self.value, before, period_work, self.period, phase + since.high)[:, None]
-        target = target + jnp.cumsum(work, axis=1)
-        at = jax.vmap(_time_of, (0, 0, 0, 0, None, 0))(begin, self.value, before, period_work, self.period, target)
-        at = jnp.maximum(at - phase, since.high[:, None])
-        return widen(jax.lax.cummax(at, axis=1))
-
-    def _from(self, now: Pair) -> tuple[Float[Array, "workers pieces"], Float[Array, ""]]:
-        """Beginnings of pieces and the present, both in one period, or relative to the present where none repeats."""
-        forever = jnp.isinf(self.period)
-        length = jnp.where(forever, 1, self.period)
-        periods = widen(jnp.floor(now.high / length))
-        within = pairs.subtract(now, pairs.multiply(periods, widen(length)))
-        phase = jnp.where(forever, 0, jnp.mod(within.high, length))
-        shifted = pairs.subtract(widen(self.begin), jax.tree.map(lambda x: jnp.broadcast_to(x, self.begin.shape), now))
-        return jnp.where(forever, jnp.maximum(shifted.high, 0), self.begin), phase
+        start = pairs.add(pairs.broadcast(now, since.high.shape), since)
+        target = pairs.running_sum(widen(work))
+        after = jax.vmap(_time_of, (0, 0, None, 0, 0))(self.begin, self.value, self.period, start, target)
+        columns = lambda pair: jax.tree.map(lambda x: x[:, None], pair)
+        done = pairs.add(pairs.broadcast(columns(since), work.shape), after)
+        return pairs.running_maximum(done)
 
 
-def _done_at(
-    begin: Float[Array, "workers pieces"],
-    value: Float[Array, "workers pieces"],
-    before: Float[Array, "workers pieces"],
-    period_work: Float[Array, " workers"],
-    period: Float[Array, ""],
-    time: Float[Array, " workers"],
-) -> Float[Array, " workers"]:
-    """Work that each worker could have done from 0 to `time`."""
-    periods = jnp.where(jnp.isinf(period), 0, jnp.floor(time / period))
-    rest = jnp.where(periods > 0, time - periods * period, time)[:, None]
-    piece = jnp.maximum(jnp.sum(begin <= rest, axis=1) - 1, 0)[:, None]
-    at = lambda x: jnp.take_along_axis(x, piece, axis=1)
-    inside = (at(before) + at(value) * (rest - at(begin)))[:, 0]
-    return jnp.where(periods > 0, periods * period_work, 0) + inside
+class _Segments(NamedTuple):
+    """What a worker does from some moment on, for a whole period, or for ever where nothing repeats.
+
+    Attributes:
+      begin: of each segment, counted from that moment.
+      end: likewise; inf of the last one where nothing repeats.
+      value: speed.
+      before: work that is done until it begins.
+    """
+
+    begin: Pair
+    end: Pair
+    value: Float[Array, " segments"]
+    before: Pair
 
 
 def _time_of(
-    begin: Float[Array, " pieces"],
-    value: Float[Array, " pieces"],
-    before: Float[Array, " pieces"],
-    period_work: Float[Array, ""],
-    period: Float[Array, ""],
-    work: Float[Array, " k"],
-) -> Float[Array, " k"]:
-    """The first time at which a worker has done so much since 0."""
-    repeats = jnp.isfinite(period) & (period_work > 0)
-    each = jnp.where(repeats, period_work, 1)
-    periods = jnp.where(repeats, jnp.maximum(jnp.ceil(work / each) - 1, 0), 0)
-    # The quotient may be rounded up or down, and work that ends with a period belongs to that one, not to the next.
-    early, late = (work - periods * each <= 0) & (periods > 0), work - periods * each > each
-    periods = periods + jnp.where(repeats, late.astype(jnp.float32) - early.astype(jnp.float32), 0)
-    rest = jnp.where(repeats, work - periods * each, work)
-    working = value > 0
-    reached = working[None, :] & (before[None, :] < rest[:, None])  # the last of them is where the work gets done
-    piece = begin.shape[0] - 1 - jnp.argmax(reached[:, ::-1], axis=1)
-    at = begin[piece] + (rest - before[piece]) / jnp.where(working, value, 1)[piece]
-    end = jnp.append(begin[1:], period)[piece]
-    possible = jnp.any(reached, axis=1) & (repeats | (rest <= jnp.append(before[1:], jnp.inf)[piece]))
-    return jnp.where(possible, jnp.where(repeats, periods * period, 0) + jnp.minimum(at, end), jnp.inf)
+    begin: Float[Array, " pieces"], value: Float[Array, " pieces"], period: Float[Array, ""], start: Pair, work: Pair
+) -> Pair:
+    """How long after `start` a worker has done so much, shape [k]; inf where it never has."""
+    repeats = jnp.isfinite(period)
+    length = jnp.where(repeats, period, 1)
+    phase = pairs.where(repeats, pairs.divide_whole(start, widen(length))[1], start)
+    segments = _segments(begin, value, period, phase)
+    each = pairs.where(repeats, _work_of_a_period(begin, value, length), pairs.split(0.0))
+    repeats &= each.high > 0
+    each = pairs.broadcast(pairs.where(repeats, each, pairs.split(1.0)), work.high.shape)
+    times, rest = pairs.divide_whole(work, each)
+    # Work that ends with a period belongs to that one, not to the next, which may begin with a break.
+    ends = (rest.high == 0) & (times.high > 0)
+    times = pairs.where(ends, pairs.subtract(times, pairs.broadcast(pairs.split(1.0), ends.shape)), times)
+    rest = pairs.where(repeats, pairs.where(ends, each, rest), work)
+    whole = pairs.multiply(times, pairs.broadcast(widen(length), ends.shape))
+    within = _time_within(segments, rest)
+    return pairs.where(repeats, pairs.add(whole, within), within)
+
+
+def _time_within(segments: _Segments, work: Pair) -> Pair:
+    """The same from one period alone."""
+    column = lambda pair: jax.tree.map(lambda x: x[:, None], pair)
+    row = lambda pair: jax.tree.map(lambda x: x[None, :], pair)
+    shape = (work.high.size, segments.value.size)
+    begun = pairs.less(pairs.broadcast(row(segments.before), shape), pairs.broadcast(column(work), shape))
+    busy = begun & (segments.value > 0)[None, :]
+    last = segments.value.size - 1 - jnp.argmax(busy[:, ::-1], axis=1)  # where the work gets done
+    begin, end, before = (jax.tree.map(lambda x: x[last], p) for p in (segments.begin, segments.end, segments.before))
+    speed = jnp.where(segments.value > 0, segments.value, 1)[last]
+    time = pairs.add(begin, pairs.divide(pairs.subtract(work, before), widen(speed)))
+    # Rounding may lead a little beyond the end; more than that is work that nobody does.
+    possible = jnp.any(busy, axis=1) & (time.high <= end.high * (1 + 2.0**-20))
+    return pairs.where(possible, pairs.where(pairs.less(end, time), end, time), never(time.high.shape))
+
+
+def _segments(
+    begin: Float[Array, " pieces"], value: Float[Array, " pieces"], period: Float[Array, ""], phase: Pair
+) -> _Segments:
+    """The pieces in the order in which they come after `phase`; the present one comes first and, in part, last."""
+    count = begin.size
+    passed = pairs.less_equal(widen(begin), pairs.broadcast(phase, begin.shape))
+    present = jnp.maximum(jnp.sum(passed, dtype=jnp.int32) - 1, 0)
+    number = present + jnp.arange(count + 1, dtype=jnp.int32)
+    later = number >= count
+    there = ~later | jnp.isfinite(period)
+    at = number % count
+    shift = jnp.where(later & there, jnp.where(jnp.isfinite(period), period, 0), 0)
+    from_now = lambda time, shift: pairs.subtract(
+        pairs.add(widen(time), widen(shift)), pairs.broadcast(phase, time.shape)
+    )
+    zero = pairs.broadcast(pairs.split(0.0), at.shape)
+    starts = from_now(begin[at], shift)
+    starts = pairs.where(pairs.less(starts, zero), zero, starts)
+    starts = pairs.where(there, starts, never(at.shape))
+    last = pairs.where(jnp.isfinite(period), widen(period), never(()))
+    ends = jax.tree.map(lambda x, e: jnp.append(x[1:], e), starts, last)
+    speed = jnp.where(there, value[at], 0)
+    finite = jnp.isfinite(ends.high) & (speed > 0)
+    length = pairs.subtract(pairs.where(finite, ends, zero), pairs.where(finite, starts, zero))
+    done = pairs.running_sum(pairs.multiply(widen(speed), length))
+    before = jax.tree.map(lambda x: jnp.concatenate([jnp.zeros_like(x[:1]), x[:-1]]), done)
+    return _Segments(starts, ends, speed, before)
+
+
+def _work_of_a_period(begin: Float[Array, " pieces"], value: Float[Array, " pieces"], period: Float[Array, ""]) -> Pair:
+    ends = jnp.append(begin[1:], period)
+    return pairs.total(pairs.multiply(widen(value), pairs.subtract(widen(ends), widen(begin))))

@@ -2,9 +2,8 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
-from nigt_jax.clocks._pairs import Pair, add
+from nigt_jax.clocks._pairs import Pair
 
 SimulatedTime = Pair
 """Time as a pair of float32 numbers: one alone stops moving once the total is 2^24 times a round."""
@@ -13,11 +12,6 @@ SimulatedTime = Pair
 def time_zero() -> SimulatedTime:
     """The beginning of simulated time."""
     return SimulatedTime(jnp.zeros([], jnp.float32), jnp.zeros([], jnp.float32))
-
-
-def advance(time: SimulatedTime, elapsed: Float[Array, ""]) -> SimulatedTime:
-    """`time` plus `elapsed`; the error of one step is below 2^-47 of the total."""
-    return add(time, SimulatedTime(elapsed, jnp.zeros_like(elapsed)))
 
 
 def to_float(time: SimulatedTime) -> float:

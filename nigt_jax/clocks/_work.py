@@ -9,7 +9,8 @@ from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt
 
 
 class FixedWork(NamedTuple):
@@ -30,7 +31,7 @@ class ExponentialWork(NamedTuple):
 
     def amounts(self, key: PRNGKeyArray, number: Int[Array, "workers k"]) -> Float[Array, "workers k"]:
         """Work of each worker's gradients of these numbers."""
-        return self.mean[:, None] * _each(jax.random.exponential, key, number)
+        return self.mean[:, None] * _each(_exponential, key, number)
 
 
 class GammaWork(NamedTuple):
@@ -41,7 +42,8 @@ class GammaWork(NamedTuple):
 
     def amounts(self, key: PRNGKeyArray, number: Int[Array, "workers k"]) -> Float[Array, "workers k"]:
         """Work of each worker's gradients of these numbers."""
-        return self.mean[:, None] * _each(lambda k: jax.random.gamma(k, self.shape), key, number) / self.shape
+        draw = lambda k: jax.random.gamma(k, self.shape, dtype=jnp.float32)
+        return self.mean[:, None] * _each(draw, key, number) / self.shape
 
 
 class LognormalWork(NamedTuple):
@@ -52,12 +54,16 @@ class LognormalWork(NamedTuple):
 
     def amounts(self, key: PRNGKeyArray, number: Int[Array, "workers k"]) -> Float[Array, "workers k"]:
         """Work of each worker's gradients of these numbers."""
-        normal = _each(jax.random.normal, key, number)
+        normal = _each(_normal, key, number)
         return self.mean[:, None] * jnp.exp(self.shape * normal - self.shape**2 / 2)
 
 
 class ParetoWork(NamedTuple):
-    """Pareto distributed, with a heavy tail of stragglers; the shape is the exponent of the tail, above 1."""
+    """Pareto distributed, with a heavy tail of stragglers; the shape is the exponent of the tail, above 1.
+
+    Draws go as far as 128 random bits lead. What lies beyond, one in 2^128, is missing from the mean: a part of
+    2^(-128 (1 - 1/shape)), which is 0.03% for a shape of 1.1, 1.5% for 1.05, and 41% for 1.01.
+    """
 
     mean: Float[Array, " workers"]
     shape: Float[Array, ""]
@@ -65,7 +71,7 @@ class ParetoWork(NamedTuple):
     def amounts(self, key: PRNGKeyArray, number: Int[Array, "workers k"]) -> Float[Array, "workers k"]:
         """Work of each worker's gradients of these numbers."""
         least = (self.shape - 1) / self.shape
-        return self.mean[:, None] * least * jnp.exp(_each(jax.random.exponential, key, number) / self.shape)
+        return self.mean[:, None] * least * jnp.exp(_each(_exponential, key, number) / self.shape)
 
 
 class RecordedWork(NamedTuple):
@@ -94,11 +100,35 @@ RANDOM_WORK: dict[str, Callable[..., Work]] = {
 }
 
 
+def exponential_of(bits: UInt[Array, "5"]) -> Float[Array, ""]:
+    """The exponential number, with mean 1, that 160 random bits stand for: 128 decide its tail, 23 the rest.
+
+    It is never zero. The logarithm of a uniform number of 24 bits, which is the usual way, never gets beyond 16.6.
+    """
+    zeros = jnp.zeros([], jnp.uint32)
+    for word in (bits[3], bits[2], bits[1], bits[0]):  # how many come before the first 1 of them all
+        zeros = jnp.where(word == 0, 32 + zeros, jax.lax.clz(word))
+    # So many halvings of what is left; then a uniform number in (0, 1/2), of 23 bits and a half.
+    last = ((bits[4] >> 9).astype(jnp.float32) + 0.5) * 2.0**-24
+    return zeros.astype(jnp.float32) * np.float32(np.log(2)) - jnp.log1p(-last)
+
+
+def _exponential(key: PRNGKeyArray) -> Float[Array, ""]:
+    return exponential_of(jax.random.bits(key, (5,), jnp.uint32))
+
+
+def _normal(key: PRNGKeyArray) -> Float[Array, ""]:
+    """A standard normal draw up to 13 deviations, by Box and Muller's polar form; 24 bits end at 5.4."""
+    radius, angle = jax.random.split(key)
+    turn = jax.random.uniform(angle, (), jnp.float32)
+    return jnp.sqrt(2 * _exponential(radius)) * jnp.cos(2 * np.float32(np.pi) * turn)
+
+
 def _each(draw: object, key: PRNGKeyArray, number: Int[Array, "workers k"]) -> Float[Array, "workers k"]:
     """A draw for each gradient from a key of its own."""
 
     def one(worker_key: PRNGKeyArray, n: Array) -> Array:
         return draw(jax.random.fold_in(worker_key, n))  # type: ignore[operator]
 
-    workers = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(number.shape[0]))
+    workers = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(number.shape[0], dtype=jnp.int32))
     return jax.vmap(jax.vmap(one, (None, 0)))(workers, number)

@@ -21,7 +21,7 @@ def what_never_ends(method: Method, settings: Settings, clock: Any, iteration: i
     """
     endless = iteration + ended + 1
     if isinstance(method, ArrivalMethod):
-        return never_comes(settings.clock, endless)
+        return never_comes(settings.clock, clock, endless)
 
     def rule(number: int) -> Rule:
         batch_size = settings.initial_batch_size if number == 1 else settings.batch_size

@@ -15,16 +15,20 @@ from nigt_jax.clocks import (
     Clock,
     FixedWork,
     Speed,
+    begin_arrivals,
     m_synchronous_rule,
     make_clock,
     malenia_rule,
+    never_comes,
+    never_ends,
+    next_arrival,
     play_round,
     rennala_rule,
     synchronous_rule,
     to_float,
 )
 from nigt_jax.clocks import _pairs as pairs
-from nigt_jax.clocks._work import RANDOM_WORK, RecordedWork
+from nigt_jax.clocks._work import RANDOM_WORK, RecordedWork, exponential_of
 from nigt_jax.config import Noise, PowerLaw, Workers
 
 RULES = {
@@ -202,6 +206,64 @@ def test_the_shapes_of_random_times():
     assert np.log(draws["lognormal"]).std() == pytest.approx(0.5, rel=0.02)
     assert draws["pareto"].min() == pytest.approx(0.8, rel=1e-3)
     assert (draws["pareto"] > 1.6).mean() == pytest.approx((0.8 / 1.6) ** 5, rel=0.1)
+
+
+def tail_strata(most):
+    """Random bits with 0, 1, ... leading zeros, 4,000 of each, and how probable each number of zeros is."""
+    rng = np.random.default_rng(0)
+    bits = rng.integers(0, 2**32, (most, 4000, 5), np.uint64)
+    for zeros in range(most):
+        word, bit = divmod(zeros, 32)
+        bits[zeros, :, :word] = 0
+        bits[zeros, :, word] = bits[zeros, :, word] >> (bit + 1) | 1 << (31 - bit) if bit < 31 else 1
+    return jnp.asarray(bits, jnp.uint32), 2.0 ** -(1 + np.arange(most, dtype=float))
+
+
+@pytest.mark.parametrize(("shape", "missing"), [(1.1, 3.1e-4), (1.05, 0.0147), (2.0, 0.0)])
+def test_heavy_tails_are_not_cut(shape, missing):
+    """The mean of a Pareto time, stratum by stratum, for no sample sees its tail. 24 bits lose 22% of it at 1.1."""
+    bits, probability = tail_strata(128)
+    draws = np.asarray(jax.jit(jax.vmap(jax.vmap(exponential_of)))(bits), np.float64)
+    mean = (probability * np.exp(draws / shape).mean(axis=1)).sum() * (shape - 1) / shape
+    assert mean == pytest.approx(1 - missing, rel=2e-3)
+    assert (draws > 0).all()
+    # Each stratum is what it has to be: memoryless, a halving after the other.
+    np.testing.assert_allclose(draws.min(axis=1), np.arange(128) * np.log(2), rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose(draws.max(axis=1), np.arange(1, 129) * np.log(2), rtol=1e-5, atol=1e-3)
+
+
+def test_lognormal_times_with_much_noise_have_their_mean():
+    """A normal draw that ends at 5.4 deviations leaves a third of this mean out; the mean is that of z ~ N(5, 1)."""
+    work = RANDOM_WORK["lognormal"](jnp.ones(1), jnp.float32(5.0))
+    radii = jnp.asarray(np.random.default_rng(1).integers(0, 2**32, (1, 200_000)), jnp.uint32).astype(jnp.int32)
+    logs = np.log(np.asarray(work.amounts(jax.random.key(0), radii), np.float64))[0]
+    assert np.abs(((logs + 12.5) / 5).mean()) < 5 / np.sqrt(200_000)
+    assert ((logs + 12.5) / 5).std() == pytest.approx(1, rel=0.01)
+    z = np.sqrt(2 * np.asarray(jax.vmap(exponential_of)(tail_strata(100)[0][:, 0])))
+    assert z.max() > 11
+
+
+@pytest.mark.parametrize("ratio", [2e9, 1e25])
+def test_a_round_of_more_gradients_than_can_be_counted(ratio):
+    clock = Clock(work=FixedWork(jnp.array([1.0, ratio])), speed=None, exchange=jnp.ones(2))
+    state = clock.begin(jax.random.key(0))
+    counted, _ = play_round(clock, malenia_rule(2, 2), state)
+    assert not bool(counted.complete)
+    said = str(never_ends(clock, malenia_rule(2, 2), state, 1))
+    assert said == "round 1 counts 1,073,741,824 gradients or more, too many; most of them are worker 1's"
+
+
+def test_numbers_of_gradients_run_out_and_do_not_begin_again():
+    clock = Clock(work=RANDOM_WORK["exponential"](jnp.ones(2), 1.0), speed=None, exchange=jnp.ones(2))
+    state = clock.begin(jax.random.key(0))._replace(begun=jnp.array([0, 2**31 - 4], jnp.int32))
+    one, state = play_round(clock, synchronous_rule(2, 2), state)
+    other, _ = play_round(clock, synchronous_rule(8, 2), state)
+    assert (bool(one.complete), bool(other.complete)) == (True, False)
+    said = str(never_ends(clock, synchronous_rule(8, 2), state, 2))
+    assert said == "round 2 cannot be played: worker 2 has begun as many gradients as an int32 can number"
+    arrivals = begin_arrivals(clock, jax.random.key(0))._replace(begun=jnp.array([2**31 - 1] * 2, jnp.int32))
+    assert not bool(next_arrival(clock, arrivals)[1])
+    assert never_comes(clock, arrivals, 7).startswith("update 7 cannot be played: worker 1 has begun as many")
 
 
 @pytest.mark.parametrize("each", [7.0, 3.0, 5.5, 0.25])

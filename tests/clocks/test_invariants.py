@@ -11,7 +11,6 @@ from nigt_jax.clocks import (
     Clock,
     FixedWork,
     Speed,
-    advance,
     begin_arrivals,
     m_synchronous_rule,
     malenia_rule,
@@ -20,8 +19,8 @@ from nigt_jax.clocks import (
     play_round,
     rennala_rule,
     synchronous_rule,
-    time_zero,
 )
+from nigt_jax.clocks._pairs import widen
 from nigt_jax.clocks._work import LognormalWork, RecordedWork
 
 WORKERS, ROUNDS, ARRIVALS, MOST = 4, 4, 20, 400
@@ -84,7 +83,7 @@ def rule_of(name, batch_size):
 
 def rounds(clock, rule, seed, now=0.0):
     """Of each round: the state before, what it gave, the state after."""
-    state = clock.begin(jax.random.key(seed))._replace(now=advance(time_zero(), jnp.float32(now)))
+    state = clock.begin(jax.random.key(seed))._replace(now=widen(jnp.float32(now)))
     for _ in range(ROUNDS):
         round, after = play(clock, rule, state)
         yield state, jax.device_get(round), after
