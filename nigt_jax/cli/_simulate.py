@@ -97,7 +97,7 @@ def _check(arguments: argparse.Namespace, config: Config) -> None:
             )
     for name in ("compute_time", "communication_time"):
         law = getattr(config.workers, name)
-        used = law.values is None and not (name == "compute_time" and config.workers.trace is not None)
+        used = law.listed is None and not (name == "compute_time" and config.workers.trace is not None)
         if used and law.parameter_exponent != 0 and parameters is None:
             raise UserError(
                 f"--parameters: not given, but workers.{name}.parameter_exponent is {law.parameter_exponent:g}: "

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from nigt_jax.clocks._clock import Clock
 from nigt_jax.clocks._speed import Speed
-from nigt_jax.clocks._work import RANDOM_WORK, FixedWork, RecordedWork, Work
+from nigt_jax.clocks._work import RANDOM_WORK, FixedWork, Work, recorded_work
 from nigt_jax.config import PowerLaw, SpeedChanges, Workers, read_trace
 from nigt_jax.errors import UserError
 
@@ -42,8 +42,8 @@ def make_clock(workers: Workers, parameters: int, batch_size: int) -> Clock:
 
 def power_law(law: PowerLaw, workers: int, parameters: int) -> Float[np.ndarray, " workers"]:
     """The times that `law` gives to workers 1 to `workers`, for a policy of so many parameters; in time units."""
-    if law.values is not None:
-        return np.asarray(law.values, np.float32)
+    if law.listed is not None:
+        return np.asarray(law.listed, np.float32)
     number = np.arange(1, workers + 1, dtype=np.float64)
     times = law.scale * number**law.worker_exponent * float(parameters) ** law.parameter_exponent
     if law.scale > 0 and not (times.min() >= SHORTEST and times.max() <= LONGEST):
@@ -55,11 +55,7 @@ def power_law(law: PowerLaw, workers: int, parameters: int) -> Float[np.ndarray,
 
 def _work(workers: Workers, parameters: int) -> Work:
     if workers.trace is not None:
-        rows = read_trace(workers.trace, workers.count)
-        table = np.ones((workers.count, max(map(len, rows))), np.float32)
-        for row, durations in zip(table, rows, strict=True):
-            row[: len(durations)] = durations
-        return RecordedWork(jnp.asarray(table), jnp.asarray([len(row) for row in rows], jnp.int32))
+        return recorded_work(*read_trace(workers.trace, workers.count))
     mean = jnp.asarray(power_law(workers.compute_time, workers.count, parameters))
     if workers.noise.family == "none":
         return FixedWork(mean)

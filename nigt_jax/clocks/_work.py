@@ -78,17 +78,30 @@ class RecordedWork(NamedTuple):
     """A recording of each worker's consecutive gradients, begun again when it ends.
 
     Attributes:
-      table: shape [workers, longest]; what lies beyond a worker's length is not read.
+      times: worker 1's in order, then worker 2's, and so on: memory is that of what was recorded.
+      first: place of each worker's first time.
       length: of each worker's recording.
     """
 
-    table: Float[Array, "workers longest"]
+    times: Float[Array, " rows"]
+    first: Int[Array, " workers"]
     length: Int[Array, " workers"]
 
     def amounts(self, key: PRNGKeyArray, number: Int[Array, "workers k"]) -> Float[Array, "workers k"]:
         """Work of each worker's gradients of these numbers."""
         del key
-        return jnp.take_along_axis(self.table, number % self.length[:, None], axis=1)
+        return self.times[self.first[:, None] + number % self.length[:, None]]
+
+    @property
+    def mean(self) -> Float[np.ndarray, " workers"]:
+        """Of each worker's recording, on the host."""
+        return np.add.reduceat(np.asarray(self.times, np.float64), np.asarray(self.first)) / np.asarray(self.length)
+
+
+def recorded_work(times: Float[np.ndarray, " rows"], lengths: Int[np.ndarray, " workers"]) -> RecordedWork:
+    """From workers' recordings, one after the other, and the length of each, at least 1."""
+    whole = lambda x: jnp.asarray(x, jnp.int32)
+    return RecordedWork(jnp.asarray(times, jnp.float32), whole(np.cumsum(lengths) - lengths), whole(lengths))
 
 
 Work: TypeAlias = FixedWork | ExponentialWork | GammaWork | LognormalWork | ParetoWork | RecordedWork

@@ -19,6 +19,16 @@ from nigt_jax.config._trace import read_trace
 from nigt_jax.errors import UserError
 
 _ADAPTER = TypeAdapter(Config)
+_RECORDED = "a file of recorded times is workers.trace"
+_BELONGS = {  # where what people write for another kind of value has its place
+    "workers.compute_time": "a list of times is workers.compute_time.values, one of gradients a time unit "
+    f"workers.compute_time.speeds; {_RECORDED}",
+    "workers.compute_time.values": _RECORDED,
+    "workers.compute_time.speeds": _RECORDED,
+    "workers.communication_time": "a list of times is workers.communication_time.values",
+    "workers.trace": "a list of times is workers.compute_time.values",
+    "workers.speed": "a list of gradients a time unit is workers.compute_time.speeds",
+}
 
 
 def load_config(path: Path, overrides: Mapping[str, str] | None = None, *, complete: bool = False) -> Config:
@@ -93,9 +103,9 @@ def dump_config(config: Config) -> str:
 def nearest_key(key: str, among: Iterable[str] | None = None) -> str | None:
     """The setting that `key` was probably meant to be, if any."""
     keys = [setting.key for setting in describe()] if among is None else list(among)
-    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.6)
     same_name = [k for k in keys if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]  # right name, wrong section
-    return next(iter([*near, *same_name]), None)
+    near = difflib.get_close_matches(key, same_name or keys, n=1, cutoff=0.0 if same_name else 0.6)
+    return next(iter(near), None)
 
 
 def _parse(text: str, where: str) -> Any:
@@ -136,7 +146,10 @@ def _first(error: ValidationError) -> str:
     options = re.findall("'([^']*)'", allowed)
     similar = difflib.get_close_matches(given, options, n=1) if isinstance(given, str) else []
     hint = f" (did you mean {similar[0]}?)" if similar else ""
-    return f"{key}: got {'a mapping' if isinstance(given, dict) else repr(given)}{hint}, allowed: {allowed}"
+    if allowed == "a list" and isinstance(given, int | float):
+        allowed = f"a list, such as [{given}]"
+    belongs = f"; {_BELONGS[key]}" if key in _BELONGS else ""
+    return f"{key}: got {'a mapping' if isinstance(given, dict) else repr(given)}{hint}, allowed: {allowed}{belongs}"
 
 
 def _key(mistake: Any) -> str:
@@ -152,7 +165,7 @@ def _allowed(mistake: Any) -> str:
     if mistake["type"] == "too_short":
         return f"at least {mistake['ctx']['min_length']} of them"
     message = mistake["msg"].removeprefix("Input should be ")
-    return "a mapping" if message == "an object" else message
+    return {"an object": "a mapping", "a valid array": "a list", "a valid string": "a string"}.get(message, message)
 
 
 def _reason(error: Exception) -> str:

@@ -23,6 +23,13 @@ def _fits_float32(value: float) -> float:
     return value
 
 
+def _inverse_fits_float32(speed: float) -> float:
+    """Refuses speeds so high that the time, 1 / speed, becomes zero in that precision."""
+    if not speed < 1e37:
+        raise ValueError(f"got {speed}, allowed: below 1e37")
+    return speed
+
+
 Number = Annotated[float, AfterValidator(_fits_float32)]
 
 
@@ -105,7 +112,7 @@ class Method:
 
 @dataclass(frozen=True, kw_only=True, config=_RULES)
 class PowerLaw:
-    """A time for every worker: scale * i^worker_exponent * d^parameter_exponent for i = 1, 2, ..., or a list."""
+    """A time for every worker: scale * i^worker_exponent * d^parameter_exponent for i = 1, 2, ..., or listed."""
 
     scale: Number = _setting(1.0, "time of worker 1", "time units", ge=0)
     worker_exponent: Number = _setting(
@@ -113,8 +120,16 @@ class PowerLaw:
     )
     parameter_exponent: Number = _setting(0.0, "exponent of the number d of policy parameters", ge=-10, le=10)
     values: tuple[Annotated[Number, Field(ge=0)], ...] | None = _setting(
-        None, "the times themselves, one a worker, instead of the law; null for the law", "time units"
+        None, "the times themselves, one a worker, instead of the law: a slow worker has a large one", "time units"
     )
+    speeds: tuple[Annotated[Number, Field(gt=0), AfterValidator(_inverse_fits_float32)], ...] | None = _setting(
+        None, "1 / time, one a worker, instead of the times: a slow worker has a small one", "a time unit"
+    )
+
+    @property
+    def listed(self) -> tuple[float, ...] | None:
+        """The time of each worker, where they are listed one by one."""
+        return self.values if self.speeds is None else tuple(1 / speed for speed in self.speeds)
 
 
 @dataclass(frozen=True, kw_only=True, config=_RULES)
@@ -142,7 +157,7 @@ class SpeedChange:
     )
     start: Number = _setting(0.0, "from then on", "time units", ge=0)
     end: Number | None = _setting(None, "until then; null for ever", "time units", gt=0)
-    factor: Number = _setting(0.0, "times their speed; 0 is an outage", ge=0)
+    factor: Number = _setting(0.0, "times their speed: 0.25 is four times as slow, 0 an outage", ge=0)
 
 
 @dataclass(frozen=True, kw_only=True, config=_RULES)
@@ -213,11 +228,15 @@ class Workers:
     @model_validator(mode="after")
     def _times_fit(self) -> "Workers":
         for name in ("compute_time", "communication_time"):
-            values = getattr(self, name).values
-            if values is not None and len(values) != self.count:
-                raise ValueError(
-                    f"workers.{name}.values: got {len(values)} times, allowed: one for each of {self.count} workers"
-                )
+            law = getattr(self, name)
+            if law.values is not None and law.speeds is not None:
+                raise ValueError(f"workers.{name}.speeds: got them beside workers.{name}.values, allowed: one of both")
+            for kind, given in (("times", law.values), ("speeds", law.speeds)):
+                if given is not None and len(given) != self.count:
+                    key = "values" if kind == "times" else kind
+                    raise ValueError(
+                        f"workers.{name}.{key}: got {len(given)} {kind}, allowed: one for each of {self.count} workers"
+                    )
         named = {
             "speed.changes": [change.workers or () for change in self.speed.changes],
             "environments": [change.workers for change in self.environments],
@@ -229,7 +248,7 @@ class Workers:
         if self.trace is not None and self.noise.family != "none":
             raise ValueError(f"workers.noise.family: got {self.noise.family} beside workers.trace, allowed: none")
         law = self.compute_time
-        key, smallest = ("scale", law.scale) if law.values is None else ("values", min(law.values))
+        key, smallest = ("scale", law.scale) if law.listed is None else ("values", min(law.listed))
         if smallest == 0:
             raise ValueError(f"workers.compute_time.{key}: got 0, a gradient that takes no time, allowed: above 0")
         return self

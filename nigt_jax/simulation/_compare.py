@@ -46,12 +46,14 @@ class Comparison:
 
     Attributes:
       configured: the configuration's method.
+      gradient_times: of each worker, the mean time of one gradient at full speed, in time units.
       figures: of each clock, by its name; methods that keep the same time share one.
       not_available: clocks that could not be played, and why.
       by_batch_size: round-based clocks with other batch sizes, ascending, by name; m-synchronous up to the workers.
     """
 
     configured: str
+    gradient_times: tuple[float, ...]
     figures: dict[str, Figures]
     not_available: dict[str, str]
     by_batch_size: dict[str, dict[int, Figures]]
@@ -134,7 +136,13 @@ def compare(
             missing[kind.name] = f"simulated for up to {MOST_WORKERS:,} workers"
         else:
             figures[kind.name] = _by_arrival(clock, kind, rounds * config.method.batch_size, config)
-    return Comparison(configured=config.method.name, figures=figures, not_available=missing, by_batch_size=others)
+    return Comparison(
+        configured=config.method.name,
+        gradient_times=tuple(np.asarray(clock.work.mean, np.float64).tolist()),
+        figures=figures,
+        not_available=missing,
+        by_batch_size=others,
+    )
 
 
 def _in_rounds(clock: Clock, kind: Kind, batch_size: int, rounds: int, seed: int) -> Figures:

@@ -22,6 +22,7 @@ def to_json(comparison: Comparison, answer: Answer, parameters: int | None) -> s
     methods = {method: name for name, f in comparison.figures.items() for method in f.methods}
     whole = {
         "configured": comparison.configured,
+        "gradient_times": comparison.gradient_times,
         "parameters": parameters,
         "clock_of": methods,
         "clocks": {name: dataclasses.asdict(figures) for name, figures in comparison.figures.items()},

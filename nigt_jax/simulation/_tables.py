@@ -27,6 +27,7 @@ def show(console: Console, comparison: Comparison, answer: Answer) -> None:
       answer: to which method and which M.
     """
     narrow = console.width < _NARROW
+    _say(console, f"\n{_workers(comparison.gradient_times)}")
     _say(console, "\nEvery method on these workers (times in time units; * marks the configured method)")
     console.print(_side_by_side(comparison, narrow))
     for figures in comparison.figures.values():
@@ -40,6 +41,17 @@ def show(console: Console, comparison: Comparison, answer: Answer) -> None:
     _say(console, f"\nWhich method, which M? For directions as noisy as {noise}, with momentum {answer.momentum:g}")
     console.print(_choices(answer, comparison.configured))
     _say(console, f"\n{_advice(answer)}")
+
+
+def _workers(times: tuple[float, ...]) -> str:
+    """Who is fast and who is slow: whoever took times for speeds sees it here."""
+    fastest, slowest = min(times), max(times)
+    lines = [
+        f"{which:<11}worker {times.index(time) + 1}: {_number(time)} time units a gradient"
+        f" = {_number(1 / time)} gradients a time unit"
+        for which, time in (("fastest", fastest), ("slowest", slowest))
+    ]
+    return "\n".join(lines) if fastest < slowest else lines[0].replace("fastest", "all alike")
 
 
 def _side_by_side(comparison: Comparison, narrow: bool) -> Table:

@@ -28,7 +28,7 @@ from nigt_jax.clocks import (
     to_float,
 )
 from nigt_jax.clocks import _pairs as pairs
-from nigt_jax.clocks._work import RANDOM_WORK, RecordedWork, exponential_of
+from nigt_jax.clocks._work import RANDOM_WORK, exponential_of, recorded_work
 from nigt_jax.config import Noise, PowerLaw, Workers
 
 RULES = {
@@ -97,7 +97,7 @@ def test_fixed_times_in_closed_form(times, rule, batch_size, how, exchange):
 def test_any_times(table, window, rule, batch_size, how, exchange):
     batch_size = min(batch_size, WORKERS) if rule == "m_synchronous" else batch_size
     clock = Clock(
-        work=RecordedWork(jnp.array(table), jnp.full(WORKERS, 7)), speed=None, exchange=jnp.array(exchange),
+        work=recorded_work(np.ravel(table), np.full(WORKERS, 7)), speed=None, exchange=jnp.array(exchange),
         topology=how[1], carry_over=how[0], window=window,
     )  # fmt: skip
     finish = [lambda k, t, row=row: t + row[k % 7] for row in table]

@@ -21,7 +21,7 @@ from nigt_jax.clocks import (
     synchronous_rule,
 )
 from nigt_jax.clocks._pairs import widen
-from nigt_jax.clocks._work import LognormalWork, RecordedWork
+from nigt_jax.clocks._work import LognormalWork, recorded_work
 
 WORKERS, ROUNDS, ARRIVALS, MOST = 4, 4, 20, 400
 KINDS = ["fixed", "random", "recorded", "changing"]
@@ -62,9 +62,9 @@ def make(kind, numbers, slower=None, carry_over=False, topology="parallel-links"
     if kind == "random":
         work = LognormalWork(real(table[:, 0]), jnp.float32(0.7))
     if kind == "recorded":
-        work = RecordedWork(real(table), jnp.full(WORKERS, 5))
+        work = recorded_work(table.ravel(), np.full(WORKERS, 5))
     if kind == "changing":
-        work = RecordedWork(real(numbers["table"]), jnp.full(WORKERS, 5))
+        work = recorded_work(numbers["table"].ravel(), np.full(WORKERS, 5))
         begins = real([BEGINS] * WORKERS)
         speed = Speed(begins, real(numbers["profile"] / slower[:, None]), jnp.float32(numbers["period"]))
     return Clock(

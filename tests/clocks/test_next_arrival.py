@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nigt_jax.clocks import Clock, FixedWork, Speed, begin_arrivals, next_arrival, to_float
-from nigt_jax.clocks._work import RecordedWork
+from nigt_jax.clocks._work import recorded_work
 
 WORKERS, ARRIVALS = 4, 25
 quarters = st.integers(1, 12).map(lambda k: k / 4)
@@ -56,7 +56,7 @@ def test_equals_an_event_queue(table, exchange, shared):
     if shared:  # a simulator's queue at one instant is in the order of its own events, so there is no such instant
         table = (np.array(table) + 0.01 * np.sqrt(np.arange(2, 22)).reshape(WORKERS, 5)).astype(np.float32).tolist()
     clock = Clock(
-        work=RecordedWork(jnp.array(table), jnp.full(WORKERS, 5)),
+        work=recorded_work(np.ravel(table), np.full(WORKERS, 5)),
         speed=None,
         exchange=jnp.array(exchange),
         topology="shared-link" if shared else "parallel-links",

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from probes import linear_policy
 
+from nigt_jax.clocks._build import power_law
 from nigt_jax.config import Config, check_config, describe, dump_config, load_config, to_dict
 from nigt_jax.config._catalog import BACKENDS, ENVIRONMENTS, ESTIMATORS, METHODS
 from nigt_jax.errors import UserError
@@ -73,7 +74,22 @@ def test_an_empty_file_is_all_defaults(tmp_path):
         ("training.devices", "7", "allowed: 1, 2, 4, 5, 10, 20"),
         ("training.devices", "many", "'auto' or a valid integer"),
         ("training.spmd", "pmp", "did you mean pmap?"),
-        ("workers.compute_time.values", "[1, 2]", "one for each of 10 workers"),
+        ("workers.compute_time.values", "[1, 2]", "got 2 times, allowed: one for each of 10 workers"),
+        ("workers.compute_time.values", "times.csv", "allowed: a list; a file of recorded times is workers.trace"),
+        ("workers.compute_time.values", "3", "allowed: a list, such as [3]; a file of recorded times is workers.trace"),
+        ("workers.compute_time.speeds", "[1, 2]", "got 2 speeds, allowed: one for each of 10 workers"),
+        ("workers.compute_time.speeds", "times.csv", "allowed: a list; a file of recorded times is workers.trace"),
+        ("workers.compute_time.speeds", "[1, 0]", "workers.compute_time.speeds.1: got 0, allowed: greater than 0"),
+        ("workers.compute_time.speeds", "[1e37]", "workers.compute_time.speeds.0: got 1e+37, allowed: below 1e37"),
+        ("workers.compute_time", "{values: [1], speeds: [1]}", "speeds: got them beside workers.compute_time.values"),
+        ("workers.compute_time", "[1, 2]", "allowed: a mapping; a list of times is workers.compute_time.values, one"),
+        ("workers.compute_time", "times.csv", "; a file of recorded times is workers.trace"),
+        ("workers.communication_time.speeds", "{}", "got a mapping, allowed: a list"),
+        ("workers.communication_time", "2", "a list of times is workers.communication_time.values"),
+        ("workers.trace", "[1, 2]", "allowed: a string; a list of times is workers.compute_time.values"),
+        ("workers.speed", "[1, 2]", "a list of gradients a time unit is workers.compute_time.speeds"),
+        ("workers.speeds", "[1, 2]", "did you mean workers.compute_time.speeds?"),
+        ("policy.hidden_sizes", "64", "got 64, allowed: a list, such as [64]"),
         ("workers.compute_time.scale", "0", "above 0"),
         ("method.batch_size", "1", "at least 2"),
         ("method", "3", "allowed: a mapping"),
@@ -141,6 +157,14 @@ def test_the_catalogue_is_what_there_is():
     for name in ESTIMATORS:
         make_estimator(check_config({"estimator": {"name": name}}).estimator, linear_policy())
     assert BACKENDS[0] == "spring"
+
+
+def test_speeds_are_one_over_times():
+    for name in ("compute_time", "communication_time"):
+        times = check_config({"workers": {"count": 3, name: {"values": [0.25, 2, 3]}}})
+        speeds = check_config({"workers": {"count": 3, name: {"speeds": [4, 0.5, 1 / 3]}}})
+        assert power_law(getattr(times.workers, name), 3, 1).tolist() == [0.25, 2, 3]
+        assert power_law(getattr(speeds.workers, name), 3, 1).tolist() == [0.25, 2, 3]
 
 
 def test_defaults_are_finite():
