@@ -11,8 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from nigt_jax.benchmark import machine, take_turns
 from nigt_jax.config import Config, check_config
 from nigt_jax.training import (
@@ -24,6 +22,7 @@ from nigt_jax.training import (
     known_options,
     run_round,
     sum_over,
+    whole_steps,
 )
 
 ENVIRONMENTS = ("hopper", "walker2d", "humanoid", "inverted_pendulum")
@@ -77,7 +76,7 @@ def measure(config: Config, turns: int) -> list[dict[str, Any]]:
         started = time.perf_counter()
         programs[name] = trainer.program(one_round, options)
         compiled[name] = time.perf_counter() - started
-        steps[name] = int(jax.device_get(programs[name](state))[0])
+        steps[name] = int(whole_steps(programs[name](state)[0])[0])
     took = take_turns(programs, state, turns)
     rates = {name: [steps[name] / s for s in seconds] for name, seconds in took.items()}
     return [
@@ -99,7 +98,7 @@ def measure(config: Config, turns: int) -> list[dict[str, Any]]:
 def one_round(parts: Parts, state: TrainState, settings: Settings) -> Any:
     """Useful steps, and what was learnt, so that nothing of it is left out."""
     after, metrics = run_round(parts, state, settings)
-    return sum_over(parts.axis, metrics.env_steps.sum()), after.server
+    return sum_over(parts.axis, metrics.env_steps), after.server
 
 
 def row(record: dict[str, Any]) -> str:

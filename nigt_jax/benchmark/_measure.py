@@ -23,7 +23,17 @@ from nigt_jax.benchmark._stages import STAGES, Stage
 from nigt_jax.benchmark._turns import take_turns
 from nigt_jax.config import Config
 from nigt_jax.errors import UserError
-from nigt_jax.training import Parts, Settings, Trainer, TrainState, device_name, sum_over
+from nigt_jax.training import (
+    Parts,
+    Settings,
+    Trainer,
+    TrainState,
+    add_steps,
+    count_steps,
+    device_name,
+    sum_over,
+    whole_steps,
+)
 
 _ROUNDS = 3  # in a program: memory is taken from the system once for all of them, as for a chunk of training
 
@@ -96,8 +106,8 @@ def measure(
         with _no_cache():
             programs[name] = trainer.program(functools.partial(_on_all, stage))
         compiled = time.perf_counter() - started
-        useful, computed, _ = jax.device_get(programs[name](state))
-        found[name] = int(useful), int(computed), compiled
+        useful, computed, _ = programs[name](state)
+        found[name] = int(whole_steps(useful)), int(whole_steps(computed)), compiled
     took = take_turns(programs, state, turns)
     rows = [Row(name, took[name], *figures) for name, figures in found.items()]
     seen = None
@@ -159,8 +169,9 @@ def _on_all(stage: Stage, parts: Parts, state: TrainState, settings: Settings) -
     """A stage of a few rounds, other episodes in each; what it makes on all devices."""
 
     def one(number: Array, sums: Any) -> Any:
-        made = stage(parts, state._replace(iteration=state.iteration + number), settings)
-        return jax.tree.map(jnp.add, sums, made)
+        useful, computed, made = stage(parts, state._replace(iteration=state.iteration + number), settings)
+        return add_steps(sums[0], useful), add_steps(sums[1], computed), sums[2] + made
 
-    nothing = jnp.zeros([], jnp.int32), jnp.zeros([], jnp.int32), jnp.zeros([])
+    none = count_steps(jnp.zeros([], jnp.int32))
+    nothing = none, none, jnp.zeros([])
     return sum_over(parts.axis, jax.lax.fori_loop(0, _ROUNDS, one, nothing))

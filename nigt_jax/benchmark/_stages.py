@@ -13,57 +13,67 @@ from jaxtyping import Array
 
 from nigt_jax.estimators import policy_gradient_sum
 from nigt_jax.rollout import Tasks, Trajectories, play_only, rollout, see, side_by_side
-from nigt_jax.training import Parts, Settings, TrainState, count, run_round, sum_over, tasks_of_block
+from nigt_jax.training import (
+    Parts,
+    Settings,
+    StepCount,
+    TrainState,
+    count,
+    count_steps,
+    run_round,
+    sum_over,
+    tasks_of_block,
+)
 
-Stage = Callable[[Parts, TrainState, Settings], tuple[Array, Array, Array]]
+Stage = Callable[[Parts, TrainState, Settings], tuple[StepCount, StepCount, Array]]
 
 
-def physics(parts: Parts, state: TrainState, settings: Settings) -> tuple[Array, Array, Array]:
+def physics(parts: Parts, state: TrainState, settings: Settings) -> tuple[StepCount, StepCount, Array]:
     """Lanes that take the same actions in every step, and never end."""
     actions = jax.random.uniform(state.key[0], (parts.widths[0], parts.environment.action_size), minval=-1.0)
     return _lanes(parts, state, settings, lambda observation, keys: actions)
 
 
-def policy(parts: Parts, state: TrainState, settings: Settings) -> tuple[Array, Array, Array]:
+def policy(parts: Parts, state: TrainState, settings: Settings) -> tuple[StepCount, StepCount, Array]:
     """Lanes that take actions of the policy, and never end: raw physics with the policy's forward pass."""
     params, normalizer = jax.tree.map(lambda x: x[0], (state.server.sent, state.normalizer))
     act = jax.vmap(parts.policy.sample, (None, None, 0, 0))
     return _lanes(parts, state, settings, lambda obs, keys: jnp.tanh(act(params, normalizer, obs, keys)))
 
 
-def queue(parts: Parts, state: TrainState, settings: Settings) -> tuple[Array, Array, Array]:
+def queue(parts: Parts, state: TrainState, settings: Settings) -> tuple[StepCount, StepCount, Array]:
     """The round's episodes through the queue, from reset to end; nothing is kept."""
     tasks = _tasks(parts, state, settings)
     outcomes, computed = play_only(parts.environment, parts.policy, tasks, parts.horizon, parts.widths)
-    return outcomes.lengths.sum(), computed, outcomes.returns.sum()
+    return _steps(outcomes.lengths), count_steps(computed), outcomes.returns.sum()
 
 
-def storage(parts: Parts, state: TrainState, settings: Settings) -> tuple[Array, Array, Array]:
+def storage(parts: Parts, state: TrainState, settings: Settings) -> tuple[StepCount, StepCount, Array]:
     """The same, and every step is kept: rollouts as training makes them."""
     batch = _rollout(parts, state, settings)
     last = jax.tree.map(lambda x: x[-1], (batch.observation, batch.pre_tanh, batch.reward))  # to read all takes time
-    return batch.lengths.sum(), batch.computed_steps, _all_of(last)
+    return _steps(batch.lengths), count_steps(batch.computed_steps), _all_of(last)
 
 
-def gradient(parts: Parts, state: TrainState, settings: Settings) -> tuple[Array, Array, Array]:
+def gradient(parts: Parts, state: TrainState, settings: Settings) -> tuple[StepCount, StepCount, Array]:
     """The same, and the policy gradient and the statistics of observations are made of them."""
     batch = _rollout(parts, state, settings)
     total, seen = _learnt(parts, state, settings, batch, None)
-    return batch.lengths.sum(), batch.computed_steps, _all_of((total, seen))
+    return _steps(batch.lengths), count_steps(batch.computed_steps), _all_of((total, seen))
 
 
-def communication(parts: Parts, state: TrainState, settings: Settings) -> tuple[Array, Array, Array]:
+def communication(parts: Parts, state: TrainState, settings: Settings) -> tuple[StepCount, StepCount, Array]:
     """The same, and devices tell each other of gradients and observations, too."""
     batch = _rollout(parts, state, settings)
     total, seen = _learnt(parts, state, settings, batch, parts.axis)
-    return batch.lengths.sum(), batch.computed_steps, _all_of((sum_over(parts.axis, total), seen))
+    return _steps(batch.lengths), count_steps(batch.computed_steps), _all_of((sum_over(parts.axis, total), seen))
 
 
-def training(parts: Parts, state: TrainState, settings: Settings) -> tuple[Array, Array, Array]:
+def training(parts: Parts, state: TrainState, settings: Settings) -> tuple[StepCount, StepCount, Array]:
     """A whole round: the clock, all of the above, what devices tell each other, and the update."""
     after, metrics = run_round(parts, state, settings)
     learnt = (after.server, after.normalizer, after.estimator)
-    return metrics.env_steps[0], metrics.computed_steps[0], _all_of(learnt)
+    return *jax.tree.map(lambda x: x[0], (metrics.env_steps, metrics.computed_steps)), _all_of(learnt)
 
 
 STAGES: dict[str, Stage] = {
@@ -79,7 +89,7 @@ STAGES: dict[str, Stage] = {
 
 def _lanes(
     parts: Parts, state: TrainState, settings: Settings, act: Callable[[Array, Array], Array]
-) -> tuple[Array, Array, Array]:
+) -> tuple[StepCount, StepCount, Array]:
     """As many steps of all lanes as an episode may have."""
     tasks = _tasks(parts, state, settings)
     keys, variation = jax.tree.map(lambda x: x[: parts.widths[0]], (tasks.keys, tasks.variation))
@@ -90,7 +100,7 @@ def _lanes(
         return advance(variation, now, actions.T), None
 
     end, _ = jax.lax.scan(step, reset(variation, keys), jnp.arange(parts.horizon))
-    steps = jnp.asarray(parts.horizon * keys.shape[0])
+    steps = count_steps(jnp.asarray(parts.horizon * keys.shape[0], jnp.int32))
     return steps, steps, _all_of((end.obs, end.reward))
 
 
@@ -111,6 +121,10 @@ def _learnt(parts: Parts, state: TrainState, settings: Settings, batch: Trajecto
     total = policy_gradient_sum(parts.policy, state.server.sent, state.normalizer, batch, factors)
     seen = see(batch, axis)
     return total, (seen.mean, seen.variance)
+
+
+def _steps(lengths: Array) -> StepCount:
+    return count_steps(lengths.sum(dtype=jnp.int32))
 
 
 def _all_of(tree: Any) -> Array:

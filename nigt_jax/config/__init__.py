@@ -3,6 +3,7 @@
 from nigt_jax.config._describe import Setting, describe, sections
 from nigt_jax.config._load import check_config, dump_config, load_config, nearest_key
 from nigt_jax.config._schema import (
+    COUNTABLE,
     Checkpoint,
     Config,
     Environment,
@@ -23,6 +24,7 @@ from nigt_jax.config._schema import (
 from nigt_jax.config._trace import read_trace
 
 __all__ = [
+    "COUNTABLE",
     "Checkpoint",
     "Config",
     "Environment",

@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from nigt_jax.config import _catalog
 
+COUNTABLE = 1_000_000_000  # what an int32 counts, with room for idle lanes and for what fills up a last block
 _MOST_DEVICES = 256  # of a process: XLA gives up on a CPU in many more parts
 
 _RULES = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -360,6 +361,23 @@ class Config:
                 f"method.batch_size: got {largest} for m_synchronous_nigt, which counts one gradient a worker; "
                 f"allowed: up to workers.count, {self.workers.count}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_counted(self) -> "Config":
+        """An int32 counts the episodes of a round, and the steps of those that are played at once."""
+        horizon, each = self.environment.horizon, self.method.trajectories_per_gradient
+        largest = max(self.method.batch_size, self.method.initial_batch_size or 0)
+        products = {"evaluation.episodes * environment.horizon": self.evaluation.episodes * horizon}
+        if self.workers.environments:
+            products = {f"{keys} * workers.count": steps * self.workers.count for keys, steps in products.items()}
+        if self.one_at_a_time:
+            products["method.trajectories_per_gradient * environment.horizon"] = each * horizon
+        else:
+            products["method.batch_size * method.trajectories_per_gradient"] = largest * each
+        for keys, product in products.items():
+            if product > COUNTABLE:
+                raise ValueError(f"{keys}: got {product:,}, allowed: up to {COUNTABLE:,}")
         return self
 
     @property

@@ -63,10 +63,10 @@ def observe(normalizer: Normalizer, seen: Seen) -> Normalizer:
     share = seen.count / jnp.maximum(before + seen.count, 1)
     difference = seen.mean - normalizer.mean
     summed = normalizer.summed_variance + seen.count * seen.variance + before * share * jnp.square(difference)
-    with jax.numpy_dtype_promotion("standard"):  # Brax's own arithmetic
-        count = normalizer.count + seen.count.astype(jnp.int32)
+    high = jnp.floor(seen.count / 2.0**32)  # many devices together may see more than an int32 holds
+    more = normalizer.count.replace(hi=high.astype(jnp.uint32), lo=(seen.count - high * 2.0**32).astype(jnp.uint32))
     after = normalizer.replace(
-        count=count,
+        count=normalizer.count + more,
         mean=normalizer.mean + share * difference,
         summed_variance=summed,
         std=jnp.clip(jnp.sqrt(summed / jnp.maximum(before + seen.count, 1)), *_STD_LIMITS),

@@ -21,6 +21,7 @@ from nigt_jax.clocks import (
     play_round,
     to_float,
 )
+from nigt_jax.errors import RunError
 
 _LENGTH, _TABLE = 50, 2**22  # rounds in one call; counts that are in memory at once
 
@@ -74,6 +75,9 @@ def play(clock: Clock, rule: Rule, weigh: Weigh, rounds: int, key: PRNGKeyArray)
       weigh: round to the weight of each worker's gradients in the result; only ratios matter.
       rounds: at least 1.
       key: of all gradients' times.
+
+    Raises:
+      RunError: what a round gave cannot be right.
     """
     state, parts, left, never = clock.begin(key), [], rounds, None
     while left and never is None:
@@ -81,6 +85,7 @@ def play(clock: Clock, rule: Rule, weigh: Weigh, rounds: int, key: PRNGKeyArray)
         state, rows = _part(clock, rule, state, jnp.int32(wanted), weigh, _length(clock))
         rows = jax.device_get(rows)
         done = int(rows.counted.complete.sum())
+        _refuse_nonsense(rows.counted, done, rounds - left)
         parts.append(_summary(rows, done, clock))
         left -= done
         if done < wanted:
@@ -134,6 +139,18 @@ def _part(
 
     (state, _), rows = jax.lax.scan(step, (state, jnp.ones([], bool)), jnp.arange(length))
     return state, rows
+
+
+def _refuse_nonsense(counted: Round, done: int, before: int) -> None:
+    """RunError at the first round that ended and cannot have, whatever the cause."""
+    gradients, least = counted.counts.sum(axis=1, dtype=np.int64), counted.counts.min(axis=1)
+    good = (gradients > 0) & (least >= 0) & (0 < counted.elapsed) & (counted.elapsed < np.inf)
+    if not good[:done].all():
+        first = int(np.argmin(good))
+        raise RunError(
+            f"round {before + first + 1} cannot be right, which is a fault of nigt_jax: {gradients[first]:,} gradients, "
+            f"{least[first]:,} of a worker, in a time of {counted.elapsed[first]:g}"
+        )
 
 
 def _summary(rows: _Row, done: int, clock: Clock) -> dict[str, Any]:

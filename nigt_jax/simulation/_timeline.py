@@ -131,7 +131,7 @@ def _rounds(
         now = to_float(state.now)
         for i in map(int, shown):
             bars += [Bar(i, what, now + a, now + b) for what, a, b in one.of(i) if b > a]
-        counted, total = counted + round.counts[shown], total + int(round.counts.sum())
+        counted, total = counted + round.counts[shown], total + int(round.counts.sum(dtype=np.int64))
         state = after
         if not round.complete:
             break

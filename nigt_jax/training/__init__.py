@@ -8,19 +8,23 @@ from nigt_jax.training._settings import Settings
 from nigt_jax.training._shipped import TrainedPolicy, load_policy
 from nigt_jax.training._spmd import device_name, sum_over
 from nigt_jax.training._state import TrainState
+from nigt_jax.training._steps import StepCount, add_steps, count_steps, whole_steps
 from nigt_jax.training._trainer import Trainer
 
 __all__ = [
     "Parts",
     "RoundMetrics",
     "Settings",
+    "StepCount",
     "Summary",
     "Totals",
     "TrainState",
     "TrainedPolicy",
     "Trainer",
+    "add_steps",
     "compile_options",
     "count",
+    "count_steps",
     "device_name",
     "known_options",
     "load_policy",
@@ -28,4 +32,5 @@ __all__ = [
     "sum_over",
     "tasks_of_block",
     "train",
+    "whole_steps",
 ]

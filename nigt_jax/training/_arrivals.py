@@ -21,6 +21,7 @@ from nigt_jax.training._round import RoundMetrics, flat, shares
 from nigt_jax.training._settings import Settings
 from nigt_jax.training._spmd import place_on
 from nigt_jax.training._state import Sent, TrainState
+from nigt_jax.training._steps import StepCount, count_steps
 
 
 class _Block(NamedTuple):
@@ -215,8 +216,8 @@ def _report(metrics: RoundMetrics, block: _Block, delivered: _Delivered, rows: I
         discarded=add(metrics.discarded, count(block.taken & ~block.absorbed)),
         communications=add(metrics.communications, count(block.taken)),
         delay=put(metrics.delay, block.delay),
-        env_steps=add(metrics.env_steps, outcomes.lengths.sum(1, dtype=jnp.int32)),
-        computed_steps=add(metrics.computed_steps, delivered.computed_steps),
+        env_steps=jax.tree.map(add, metrics.env_steps, count_steps(outcomes.lengths.sum(1, dtype=jnp.int32))),
+        computed_steps=jax.tree.map(add, metrics.computed_steps, count_steps(delivered.computed_steps)),
         time=jax.tree.map(put, metrics.time, block.time),
         query_return_mean=put(metrics.query_return_mean, outcomes.returns.mean(1)),
         diverged=add(metrics.diverged, outcomes.diverged.sum(1, dtype=jnp.int32)),
@@ -231,13 +232,14 @@ def _nothing(runs: int, length: int) -> RoundMetrics:
         discarded=whole,
         communications=whole,
         delay=whole,
-        env_steps=whole,
-        computed_steps=whole,
+        env_steps=StepCount(whole, whole),
+        computed_steps=StepCount(whole, whole),
         time=SimulatedTime(real, real),
         query_return_mean=real,
         gradient_norm=real,
         diverged=whole,
         complete=jnp.zeros((runs, length), bool),
+        too_large=jnp.zeros((runs, length), bool),
     )
 
 

@@ -3,9 +3,10 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Int, Num
 
 from nigt_jax.clocks import Round
+from nigt_jax.config import COUNTABLE
 
 
 class Places(NamedTuple):
@@ -32,9 +33,9 @@ def packed(counted: Round, each: int, place: Int[Array, " lanes"]) -> Places:
     return Places(place, jnp.minimum(worker, counted.counts.size - 1), there, there)
 
 
-def packed_size(counted: Round, each: int) -> Int[Array, ""]:
+def packed_size(counted: Round, each: int) -> Num[Array, ""]:
     """Number of places of the packed layout."""
-    return jnp.sum(counted.counts) * each
+    return jnp.sum(counted.counts, dtype=counted.counts.dtype) * each
 
 
 def masked(counted: Round, each: int, place: Int[Array, " lanes"]) -> Places:
@@ -49,9 +50,16 @@ def masked(counted: Round, each: int, place: Int[Array, " lanes"]) -> Places:
     return Places(jnp.where(counts, before + slot, own.sum() + place), worker, begun, counts)
 
 
-def masked_size(counted: Round, each: int) -> Int[Array, ""]:
+def masked_size(counted: Round, each: int) -> Num[Array, ""]:
     """Number of places of the masked layout: a rectangle of workers and the most gradients that one has begun."""
     return counted.counts.size * jnp.max(counted.counts + counted.discarded) * each
 
 
 LAYOUTS = {"packed": (packed, packed_size), "masked": (masked, masked_size)}
+
+
+def can_be_numbered(layout: str, counted: Round, each: int) -> Bool[Array, ""]:
+    """Whether an int32 can number the round's places, those that fill up its last block included."""
+    real = lambda x: x.astype(jnp.float32)
+    rough = counted._replace(counts=real(counted.counts), discarded=real(counted.discarded))
+    return LAYOUTS[layout][1](rough, each) <= COUNTABLE

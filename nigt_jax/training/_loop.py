@@ -16,6 +16,7 @@ from nigt_jax.config import Config, dotted, to_dict
 from nigt_jax.errors import RunError, UserError
 from nigt_jax.interrupts import interruptions
 from nigt_jax.records import Checkpoints, MetricsLog, Record, RunFolder, read_metrics
+from nigt_jax.training._nonsense import first_nonsense
 from nigt_jax.training._round import RoundMetrics
 from nigt_jax.training._spmd import device_name
 from nigt_jax.training._trainer import Trainer
@@ -268,13 +269,12 @@ class _Run:
 
     def _refuse_nonsense(self, metrics: RoundMetrics, records: list[Record], clock: Any) -> None:
         """Stops at the first round that never ends or cannot be right; what came before it is recorded."""
-        finite = np.isfinite(metrics.gradient_norm) & np.isfinite(metrics.query_return_mean)
-        wrong = np.flatnonzero(~(finite & metrics.complete))
-        if wrong.size:
-            first = int(wrong[0])
+        before = to_float(jax.tree.map(lambda x: x[0], clock.now))
+        wrong = first_nonsense(metrics, self._config, self.iteration, before)
+        if wrong is not None:
+            first, what = wrong
             self._log.append(records[:first])
-            what = f"the gradient or the return of iteration {records[first]['iteration']} is not finite"
-            if not metrics.complete[first]:
+            if not (metrics.complete[first] or metrics.too_large[first]):
                 what = self._trainer.what_never_ends(clock, self.iteration, first)
             raise RunError(f"{what}; {self._saved()}")
 

@@ -4,7 +4,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-from nigt_jax.config import Config
+from nigt_jax.config import COUNTABLE, Config
+from nigt_jax.errors import UserError
 from nigt_jax.estimators import Estimator, make_estimator
 from nigt_jax.methods import METHODS
 from nigt_jax.rollout import GaussianMLP, Policy, Varied, check_variation
@@ -68,14 +69,23 @@ def make_parts(
       runs: that a device has.
       platform: of the devices.
       memory: bytes that the steps of a block may take on a device.
+
+    Raises:
+      UserError: a block has more steps than an int32 counts.
     """
     shown = jax.eval_shape(first_environment(config, environment).reset, jax.random.key(0)).obs
     network = GaussianMLP(environment.action_size, config.policy.hidden_sizes, config.policy.min_std)
     policy = Policy(network, shown.shape[-1], config.policy.normalize_observations)
     bytes_each = 4 * (policy.observation_size + environment.action_size + 1) * config.environment.horizon
     block: Any = config.training.block
-    most = max(2, memory // (bytes_each * runs)) if block == "auto" else -(-block // devices)
+    countable = COUNTABLE // (runs * config.environment.horizon)
+    most = max(2, min(countable, memory // (bytes_each * runs))) if block == "auto" else -(-block // devices)
     episodes = _episodes(config, devices, most)
+    if episodes > countable:
+        raise UserError(
+            f"training.block: got {episodes:,} episodes at once on a device, of each of {runs:,} runs; allowed with "
+            f"environment.horizon {config.environment.horizon:,}: {countable:,}, of {COUNTABLE:,} steps in all"
+        )
     return Parts(
         environment=environment,
         policy=policy,

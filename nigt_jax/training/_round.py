@@ -17,11 +17,12 @@ from nigt_jax.clocks import Round, SimulatedTime, play_round
 from nigt_jax.estimators import policy_gradient_sum
 from nigt_jax.methods import ask, tell
 from nigt_jax.rollout import Normalizer, Tasks, Trajectories, observe, of_workers, rollout, see
-from nigt_jax.training._layout import LAYOUTS, Places
+from nigt_jax.training._layout import LAYOUTS, Places, can_be_numbered
 from nigt_jax.training._parts import Parts
 from nigt_jax.training._settings import Settings
 from nigt_jax.training._spmd import place_on, sum_over
 from nigt_jax.training._state import TrainState
+from nigt_jax.training._steps import StepCount, add_steps, count_steps
 
 
 class RoundMetrics(NamedTuple):
@@ -34,27 +35,29 @@ class RoundMetrics(NamedTuple):
       discarded: begun by a worker, but not counted.
       communications: exchanges of the size of the parameters.
       delay: updates made since the query point of the gradient; 0 where there are rounds.
-      env_steps: of the counted episodes, up to their ends.
-      computed_steps: that the lanes of all devices made for this round, idle ones included; a run's share of them where
-        several share the lanes.
+      env_steps: of the counted episodes, up to their ends; a StepCount on a device, int64 on the host.
+      computed_steps: likewise, that the lanes of all devices made for this round, idle ones included; a run's share of
+        them where several share the lanes.
       time: simulated, at the end of the round.
       query_return_mean: mean undiscounted return of the round's episodes, played at the query point.
       gradient_norm: of the aggregated gradient.
       diverged: episodes that the physics ended with a number that is not finite.
       complete: whether the clock could decide the round; the rest means nothing where it could not.
+      too_large: whether the round has more episodes than can be numbered; none was played, and the rest means nothing.
     """
 
     gradients: Int[Array, " runs"]
     discarded: Int[Array, " runs"]
     communications: Int[Array, " runs"]
     delay: Int[Array, " runs"]
-    env_steps: Int[Array, " runs"]
-    computed_steps: Int[Array, " runs"]
+    env_steps: Any
+    computed_steps: Any
     time: SimulatedTime
     query_return_mean: Float[Array, " runs"]
     gradient_norm: Float[Array, " runs"]
     diverged: Int[Array, " runs"]
     complete: Bool[Array, " runs"]
+    too_large: Bool[Array, " runs"]
 
 
 class _Sums(NamedTuple):
@@ -62,8 +65,8 @@ class _Sums(NamedTuple):
 
     gradient: Any  # like the parameters
     weight: Float[Array, " runs"]
-    env_steps: Int[Array, " runs"]
-    computed_steps: Int[Array, " runs"]
+    env_steps: StepCount
+    computed_steps: StepCount
     returns: Float[Array, " runs"]
     diverged: Int[Array, " runs"]
 
@@ -74,22 +77,26 @@ def run_round(parts: Parts, state: TrainState, settings: Settings) -> tuple[Trai
     What the metrics say of episodes is this device's share: nothing in a round needs the sum.
     """
     counted, clock = count(parts, state, settings)
-    sums, normalizer, estimator = _collect(parts, state, settings, counted)
+    fits = jax.vmap(functools.partial(can_be_numbered, parts.layout), (0, None))(
+        counted, parts.trajectories_per_gradient
+    )
+    sums, normalizer, estimator = _collect(parts, state, settings, counted, counted.complete & fits)
     absorb = lambda server, step, gradient, weight: tell(parts.method, server, step, gradient, weight, parts.axis)
     server, gradient_norm = jax.vmap(absorb)(state.server, settings.step, sums.gradient, sums.weight)
-    episodes = counted.counts.sum(1) * parts.trajectories_per_gradient
+    gradients = counted.counts.sum(1, dtype=jnp.int32)
     metrics = RoundMetrics(
-        gradients=counted.counts.sum(1, dtype=jnp.int32),
+        gradients=gradients,
         discarded=counted.discarded.sum(1, dtype=jnp.int32),
         communications=jnp.ones_like(state.iteration),
         delay=jnp.zeros_like(state.iteration),
         env_steps=sums.env_steps,
         computed_steps=sums.computed_steps,
         time=clock.now,
-        query_return_mean=sums.returns / episodes.astype(jnp.float32),
+        query_return_mean=sums.returns / (gradients.astype(jnp.float32) * parts.trajectories_per_gradient),
         gradient_norm=gradient_norm,
         diverged=sums.diverged,
         complete=counted.complete,
+        too_large=~fits,
     )
     return TrainState(state.iteration + 1, server, normalizer, estimator, clock, (), state.key), metrics
 
@@ -135,7 +142,9 @@ def run_chunk(
     return state, metrics._replace(**sum_over(parts.axis, mine))
 
 
-def _collect(parts: Parts, state: TrainState, settings: Settings, counted: Round) -> tuple[_Sums, Normalizer, Any]:
+def _collect(
+    parts: Parts, state: TrainState, settings: Settings, counted: Round, playable: Bool[Array, " runs"]
+) -> tuple[_Sums, Normalizer, Any]:
     """The device's own share of the round's episodes, in blocks: sums, and what the next round will know.
 
     The number of blocks is traced, so that rounds of other sizes use the same program. Statistics and value baseline
@@ -156,16 +165,17 @@ def _collect(parts: Parts, state: TrainState, settings: Settings, counted: Round
         weight = jnp.where(places.counted, jnp.take_along_axis(weights, places.worker, axis=1), 0)
         factors = factors * weight.reshape(1, -1)
         gradient = policy_gradient_sum(parts.policy, tasks.params, state.normalizer, batch, factors)
-        sums = jax.tree.map(jnp.add, sums, _sums_of(gradient, weight, batch))
+        sums = _added(sums, _sums_of(gradient, weight, batch))
         if parts.policy.normalize:
             normalizer = jax.vmap(observe)(normalizer, see(batch, parts.axis))
         return sums, normalizer, parts.estimator.learn(estimator, *context)
 
     zero, real = jnp.zeros_like(state.iteration), jnp.zeros(state.iteration.shape)
-    nothing = _Sums(jax.tree.map(jnp.zeros_like, state.server.sent), real, zero, zero, real, zero)
+    none = count_steps(zero)
+    nothing = _Sums(jax.tree.map(jnp.zeros_like, state.server.sent), real, none, none, real, zero)
     across = parts.episodes * place_on(parts.axis)[1]
     size = jax.vmap(LAYOUTS[parts.layout][1], (0, None))(counted, parts.trajectories_per_gradient)
-    blocks = (size.max() + across - 1) // across
+    blocks = (jnp.where(playable, size, 0).max() + across - 1) // across
     return jax.lax.fori_loop(0, blocks, block, (nothing, state.normalizer, state.estimator))
 
 
@@ -193,7 +203,9 @@ def flat(tree: Any) -> Any:
 
 
 def shares(total: Int[Array, ""], of: Int[Array, "*parts"]) -> Int[Array, "*parts"]:
-    """A number shared out in proportion, rounded."""
+    """A number shared out in proportion, rounded; all of it where there is only one part."""
+    if of.size == 1:
+        return jnp.broadcast_to(total, of.shape)
     real = of.astype(jnp.float32)
     return jnp.round(total.astype(jnp.float32) * real / jnp.maximum(real.sum(), 1)).astype(jnp.int32)
 
@@ -204,8 +216,16 @@ def _sums_of(gradient: Any, weight: Float[Array, "runs each"], batch: Trajectori
     return _Sums(
         gradient=gradient,
         weight=weight.sum(1),
-        env_steps=useful,
-        computed_steps=shares(batch.computed_steps, useful),
+        env_steps=count_steps(useful),
+        computed_steps=count_steps(shares(batch.computed_steps, useful)),
         returns=of_runs(batch.returns),
         diverged=of_runs(batch.outcomes.diverged),
+    )
+
+
+def _added(sums: _Sums, new: _Sums) -> _Sums:
+    both = jax.tree.map(jnp.add, sums, new)
+    return both._replace(
+        env_steps=add_steps(sums.env_steps, new.env_steps),
+        computed_steps=add_steps(sums.computed_steps, new.computed_steps),
     )

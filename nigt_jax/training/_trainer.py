@@ -23,6 +23,7 @@ from nigt_jax.training._round import RoundMetrics, run_chunk
 from nigt_jax.training._settings import Settings, check_runs, stacked_settings
 from nigt_jax.training._spmd import AXIS, Program, Spmd, claim_devices
 from nigt_jax.training._state import TrainState, initial_state, stream
+from nigt_jax.training._steps import whole_steps
 
 
 class Trainer:
@@ -133,7 +134,9 @@ class Trainer:
         """
         number = self._spmd.replicate(jnp.asarray(rounds, jnp.int32))
         state, metrics = self.chunk(state, self._placed, number)
-        return state, jax.tree.map(lambda m: m[:rounds], self._spmd.collect(metrics, axis=1))
+        metrics = jax.tree.map(lambda m: m[:rounds], self._spmd.collect(metrics, axis=1))
+        steps = {name: whole_steps(getattr(metrics, name)) for name in ("env_steps", "computed_steps")}
+        return state, metrics._replace(**steps)
 
     def what_never_ends(self, clock: Any, iteration: int, ended: int) -> str:
         """One clause on the round of the first run that never ends, and the workers it waits for.
