@@ -85,7 +85,7 @@ def play(clock: Clock, rule: Rule, weigh: Weigh, rounds: int, key: PRNGKeyArray)
         state, rows = _part(clock, rule, state, jnp.int32(wanted), weigh, _length(clock))
         rows = jax.device_get(rows)
         done = int(rows.counted.complete.sum())
-        _refuse_nonsense(rows.counted, done, rounds - left)
+        refuse_nonsense(rows.counted, done, rounds - left)
         parts.append(_summary(rows, done, clock))
         left -= done
         if done < wanted:
@@ -141,15 +141,15 @@ def _part(
     return state, rows
 
 
-def _refuse_nonsense(counted: Round, done: int, before: int) -> None:
+def refuse_nonsense(counted: Round, done: int, before: int) -> None:
     """RunError at the first round that ended and cannot have, whatever the cause."""
     gradients, least = counted.counts.sum(axis=1, dtype=np.int64), counted.counts.min(axis=1)
-    good = (gradients > 0) & (least >= 0) & (0 < counted.elapsed) & (counted.elapsed < np.inf)
+    good = (gradients > 0) & (least >= 0) & (counted.elapsed > 0) & (counted.elapsed < np.inf)
     if not good[:done].all():
         first = int(np.argmin(good))
         raise RunError(
-            f"round {before + first + 1} cannot be right, which is a fault of nigt_jax: {gradients[first]:,} gradients, "
-            f"{least[first]:,} of a worker, in a time of {counted.elapsed[first]:g}"
+            f"round {before + first + 1} cannot be right, which is a fault of nigt_jax: {gradients[first]:,} gradients "
+            f"({least[first]:,} of a worker) in a time of {counted.elapsed[first]:g}"
         )
 
 

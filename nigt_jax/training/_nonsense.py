@@ -30,8 +30,8 @@ def first_nonsense(metrics: RoundMetrics, config: Config, iteration: int, time: 
 def _nonsense(metrics: RoundMetrics, place: int, config: Config, goes_on: bool) -> str | None:
     if metrics.too_large[place]:
         return (
-            f"{{}} has more than the {COUNTABLE:,} episodes that can be counted: fast workers compute while it waits for "
-            f"slow ones (method.name {config.method.name}, training.layout {config.training.layout})"
+            f"{{}} has more than the {COUNTABLE:,} episodes that can be counted: fast workers compute while it waits "
+            f"for slow ones (method.name {config.method.name}, training.layout {config.training.layout})"
         )
     if not metrics.complete[place]:
         return "{} never ends"

@@ -49,9 +49,12 @@ def test_a_whole_simulation(tmp_path, capsys):
     assert "\x1b" not in out
     folder = tmp_path / "simulate-default-001"
     assert str(folder) in out
+    assert "fastest    worker 1: 1.00 time units a gradient = 1.00 gradients a time unit" in out
+    assert "slowest    worker 10: 3.16 time units a gradient = 0.316 gradients a time unit" in out
     assert "take       --method.name rennala_nigt --method.batch_size 50" in out
     assert {path.name for path in folder.iterdir()} == {"config.yaml", "simulation.json", "timeline.png"}
     found = json.loads((folder / "simulation.json").read_text())
+    assert found["gradient_times"] == pytest.approx([i**0.5 for i in range(1, 11)])
     assert found["clocks"]["rennala"]["rounds"] == 7
     assert found["clocks"]["rennala"]["collecting"] == pytest.approx(11)
     assert sum(found["clocks"]["rennala"]["shares"]) == pytest.approx(1)

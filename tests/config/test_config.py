@@ -159,6 +159,43 @@ def test_the_catalogue_is_what_there_is():
     assert BACKENDS[0] == "spring"
 
 
+@pytest.mark.parametrize(
+    ("sections", "says"),
+    [
+        (
+            {"method": {"batch_size": 10_000_000, "trajectories_per_gradient": 101}},
+            "method.batch_size * method.trajectories_per_gradient: got 1,010,000,000, allowed: up to 1,000,000,000",
+        ),
+        ({"method": {"initial_batch_size": 2, "batch_size": 1, "trajectories_per_gradient": 500_001}}, None),
+        (
+            {"method": {"initial_batch_size": 2000, "trajectories_per_gradient": 10**6}},
+            "gradient: got 2,000,000,000",
+        ),
+        ({"method": {"name": "afedpg", "batch_size": 10**7, "trajectories_per_gradient": 1000}}, None),
+        (
+            {"method": {"name": "afedpg", "trajectories_per_gradient": 10**6}, "environment": {"horizon": 1001}},
+            "method.trajectories_per_gradient * environment.horizon: got 1,001,000,000, allowed: up to 1,000,000,000",
+        ),
+        (
+            {"evaluation": {"episodes": 10**6}, "environment": {"horizon": 10**6}},
+            "evaluation.episodes * environment.horizon: got 1,000,000,000,000, allowed: up to 1,000,000,000",
+        ),
+        (
+            {"evaluation": {"episodes": 10**6}, "workers": {"environments": [{"workers": [1], "gravity": 2.0}]}},
+            "evaluation.episodes * environment.horizon * workers.count: got 2,000,000,000, allowed: up to 1,000",
+        ),
+    ],
+)
+def test_what_an_int32_cannot_count_is_refused(sections, says):
+    if says is None:
+        check_config(sections)
+        return
+    with pytest.raises(UserError) as caught:
+        check_config(sections)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_speeds_are_one_over_times():
     for name in ("compute_time", "communication_time"):
         times = check_config({"workers": {"count": 3, name: {"values": [0.25, 2, 3]}}})

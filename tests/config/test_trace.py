@@ -76,6 +76,8 @@ def test_a_simulation_does_not_depend_on_the_format(tmp_path, capsys):
         found.append(json.loads((tmp_path / format / "simulation.json").read_text()))
     assert capsys.readouterr().err == ""
     assert found[0] == found[1]
+    worker, duration = map(np.array, columns.values())
+    assert found[0]["gradient_times"] == pytest.approx([duration[worker == i].mean() for i in (1, 2, 3)])
     assert len({clock["time"] for clock in found[0]["clocks"].values()}) > 3  # recorded times are what they differ by
 
 

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from nigt_jax.clocks import exchange_time, make_clock, play_round, to_float
+from nigt_jax.clocks import Round, exchange_time, make_clock, play_round, to_float
 from nigt_jax.config import check_config
+from nigt_jax.errors import RunError
 from nigt_jax.methods import METHODS
 from nigt_jax.simulation import _compare, answer, compare, show, to_json
 from nigt_jax.simulation._arrivals import play_arrivals
-from nigt_jax.simulation._play import clock_key
+from nigt_jax.simulation._play import clock_key, refuse_nonsense
 
 ROUNDS = 55  # more than one call of the compiled program
 RANDOM = {
@@ -46,6 +47,26 @@ def test_totals_are_those_of_round_after_round(name):
     assert got.round_time * ROUNDS == pytest.approx(elapsed)
     assert got.gradients_per_time == pytest.approx(counted.sum() / got.time)
     assert got.discarded_fraction == pytest.approx(discarded.sum() / (counted + discarded).sum())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"counts": [[2, 1], [0, 0], [2, 1]]}, r"0 gradients \(0 of a worker\) in a time of 1"),
+        ({"counts": [[2, 1], [2**31 - 1, -4], [2, 1]]}, r"2,147,483,643 gradients \(-4 of a worker\)"),
+        ({"elapsed": [1, 0, 1]}, r"3 gradients \(1 of a worker\) in a time of 0"),
+        ({"elapsed": [1, np.inf, 1]}, "in a time of inf"),
+    ],
+)
+def test_a_round_that_cannot_be_right_stops_the_simulation(wrong, says):
+    good = {"counts": [[2, 1]] * 3, "elapsed": [1, 2, 3]}
+    made = lambda rows: Round(
+        np.array(rows["counts"], np.int32), np.array(rows["elapsed"], np.float32), np.zeros((3, 2)), np.ones(3, bool)
+    )
+    refuse_nonsense(made(good), 3, 50)
+    refuse_nonsense(made(good | wrong), 1, 50)  # what is not asked for means nothing
+    with pytest.raises(RunError, match=f"round 52 cannot be right, .*{says}"):
+        refuse_nonsense(made(good | wrong), 3, 50)
 
 
 def test_everything_has_figures_and_shares_add_up():

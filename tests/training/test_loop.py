@@ -288,6 +288,39 @@ def test_stops_where_numbers_stop_being_finite(tmp_path):
     assert all(np.isfinite(list(r.values())).all() for r in records)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        (
+            "gradients",
+            -12_884_901_882,
+            "iteration 7 cannot be right, .*: -12,884,901,882 gradients, .*; the last check",
+        ),
+        (
+            "too_large",
+            True,
+            "iteration 7 has more than the 1,000,000,000 episodes that .*; the last check",
+        ),
+    ],
+)
+def test_stops_at_a_round_that_cannot_be_right(tmp_path, monkeypatch, name, value, says):
+    """Whatever has counted wrongly, the round is neither recorded nor kept."""
+    run = Trainer.run
+
+    def wrong(trainer, state, rounds):
+        done = int(state.iteration[0])
+        state, metrics = run(trainer, state, rounds)
+        right = getattr(metrics, name)
+        first_wrong = np.arange(done + 1, done + 1 + rounds)[:, None] >= 7
+        return state, metrics._replace(**{name: np.where(first_wrong, value, right)})
+
+    monkeypatch.setattr(Trainer, "run", wrong)
+    with pytest.raises(RunError, match=says):
+        train(config(), tmp_path, environment=EndsWhenGood())
+    assert [r["iteration"] for r in read_metrics(tmp_path / "metrics.jsonl")] == list(range(7))
+    assert sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir()) == [5]
+
+
 def test_progress_tells_what_a_person_wants_to_know(tmp_path):
     seen = []
     train(config(iterations=8), tmp_path, progress=seen.append, environment=Quadratic())
