@@ -113,7 +113,7 @@ def stacked_settings(runs: Sequence[Config], policy: Policy) -> Settings:
         if kind(own) != kind(first):
             raise UserError(
                 f"runs[{number}].workers: differ from those of runs[0] in kind; allowed in one program: as many, with "
-                "other times, speeds and factors of the same kind"
+                "other times, speeds and factors of the same kind, or recordings of as many rows"
             )
     return jax.tree.map(lambda *x: jnp.stack(x), *settings)
 

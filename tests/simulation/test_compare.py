@@ -52,7 +52,7 @@ def test_totals_are_those_of_round_after_round(name):
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"counts": [[2, 1], [0, 0], [2, 1]]}, r"0 gradients \(0 of a worker\) in a time of 1"),
+        ({"counts": [[2, 1], [0, 0], [2, 1]]}, r"0 gradients \(0 of a worker\) in a time of 2"),
         ({"counts": [[2, 1], [2**31 - 1, -4], [2, 1]]}, r"2,147,483,643 gradients \(-4 of a worker\)"),
         ({"elapsed": [1, 0, 1]}, r"3 gradients \(1 of a worker\) in a time of 0"),
         ({"elapsed": [1, np.inf, 1]}, "in a time of inf"),

@@ -10,6 +10,8 @@ from probes import EndsWhenGood
 
 from nigt_jax.config import Noise, PowerLaw, check_config
 from nigt_jax.errors import UserError
+from nigt_jax.training._parts import make_parts
+from nigt_jax.training._settings import stacked_settings
 from nigt_jax.training._trainer import Trainer
 
 
@@ -162,3 +164,20 @@ def test_workers_may_differ_in_their_times():
     trainer.compile()
     _, metrics = trainer.run(trainer.initial_state(), 1)
     assert metrics.time.high[0, 1] > 1.3 * metrics.time.high[0, 0]  # exchanges take as long as before
+
+
+def test_recordings_of_as_many_rows_share_a_program(tmp_path):
+    """How the rows are spread over the workers is an argument of it."""
+    rows = {"a": [1, 2, 3, 4, 4], "b": [4, 3, 2, 1, 1], "longer": [1, 2, 3, 4, 4, 4]}
+    for name, workers in rows.items():
+        lines = [f"{i},{k + 1}" for k, i in enumerate(workers)]
+        (tmp_path / name).write_text("\n".join(["worker,duration", *lines]))
+    runs = [config(noise={"family": "none"}, trace=str(tmp_path / name)) for name in rows]
+    policy = make_parts(runs[0], EndsWhenGood(), 1).policy
+    work = stacked_settings(runs[:2], policy).clock.work
+    number = jnp.broadcast_to(jnp.arange(3), (2, 4, 3))
+    got = jax.vmap(lambda work, number: work.amounts(jax.random.key(0), number))(work, number)
+    assert got[0].tolist() == [[1, 1, 1], [2, 2, 2], [3, 3, 3], [4, 5, 4]]
+    assert got[1].tolist() == [[4, 5, 4], [3, 3, 3], [2, 2, 2], [1, 1, 1]]
+    with pytest.raises(UserError, match=r"runs\[1\].workers: differ from .*, or recordings of as many rows$"):
+        stacked_settings([runs[0], runs[2]], policy)
