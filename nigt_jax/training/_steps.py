@@ -37,4 +37,4 @@ def add_steps(one: StepCount, other: StepCount) -> StepCount:
 def whole_steps(count: StepCount) -> Int[np.ndarray, "*shape"]:
     """The number itself, an int64 on the host."""
     high, low = (np.asarray(x, np.int64) for x in jax.device_get(count))
-    return (high << _BITS) + low
+    return np.asarray((high << _BITS) + low)

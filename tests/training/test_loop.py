@@ -310,7 +310,7 @@ def test_stops_at_a_round_that_cannot_be_right(tmp_path, monkeypatch, name, valu
     def wrong(trainer, state, rounds):
         done = int(state.iteration[0])
         state, metrics = run(trainer, state, rounds)
-        right = getattr(metrics, name)
+        right = getattr(metrics, name).astype(np.int64)
         first_wrong = np.arange(done + 1, done + 1 + rounds)[:, None] >= 7
         return state, metrics._replace(**{name: np.where(first_wrong, value, right)})
 
