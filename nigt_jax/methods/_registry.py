@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int
 
 from nigt_jax.clocks import Round, m_synchronous_rule, malenia_rule, rennala_rule, synchronous_rule
 from nigt_jax.methods._server import ArrivalMethod, Method, RoundMethod, StepSettings
-from nigt_jax.transforms import nigt, nigt_eval_params
+from nigt_jax.transforms import OneMinus, nigt, nigt_eval_params
 
 
 def _equally(counted: Round) -> Float[Array, " workers"]:
@@ -22,7 +22,7 @@ def _by_worker(counted: Round) -> Float[Array, " workers"]:
 
 
 def _nigt(settings: StepSettings) -> optax.GradientTransformationExtraArgs:
-    return nigt(settings.learning_rate_at, settings.momentum)
+    return nigt(settings.learning_rate_at, OneMinus(settings.newest_weight))
 
 
 def _plain(settings: StepSettings) -> optax.GradientTransformationExtraArgs:

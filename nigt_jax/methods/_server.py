@@ -33,13 +33,13 @@ class StepSettings(NamedTuple):
     Attributes:
       learning_rate: of the first update.
       half_life: updates after which it is half as large; inf where it stays what it is.
-      momentum: weight of the past direction.
+      newest_weight: weight of the newest gradient, 1 - momentum, which float32 cannot tell from a momentum next to 1.
       max_delay: from which on Ringmaster discards a gradient, in updates.
     """
 
     learning_rate: Float[Array, ""]
     half_life: Float[Array, ""]
-    momentum: Float[Array, ""]
+    newest_weight: Float[Array, ""]
     max_delay: Int[Array, ""]
 
     def learning_rate_at(self, number: Int[Array, ""]) -> Float[Array, ""]:

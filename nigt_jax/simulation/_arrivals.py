@@ -59,7 +59,9 @@ def play_arrivals(clock: Clock, max_delay: int, arrivals: int, key: PRNGKeyArray
 def tolerated(tolerates: Tolerates, max_delay: int) -> int:
     """The delay from which on a method discards gradients."""
     one = jnp.ones([], jnp.float32)  # of everything that is not about delays
-    return int(tolerates(StepSettings(learning_rate=one, half_life=one, momentum=one, max_delay=jnp.int32(max_delay))))
+    return int(
+        tolerates(StepSettings(learning_rate=one, half_life=one, newest_weight=one, max_delay=jnp.int32(max_delay)))
+    )
 
 
 class _Row(NamedTuple):

@@ -61,7 +61,7 @@ def make_settings(config: Config, policy: Policy, largest: int) -> Settings:
         step=StepSettings(
             learning_rate=real(method.learning_rate),
             half_life=real(method.learning_rate_half_life or jnp.inf),
-            momentum=real(method.momentum),
+            newest_weight=real(1 - method.momentum),  # in float64
             max_delay=jnp.asarray(method.max_delay, jnp.int32),
         ),
         estimator=EstimatorSettings(

@@ -2,7 +2,7 @@
 
 from nigt_jax.transforms._aggregate import malenia_mean, rennala_mean
 from nigt_jax.transforms._nigt import nigt
-from nigt_jax.transforms._numerics import tree_norm
+from nigt_jax.transforms._numerics import OneMinus, tree_norm
 from nigt_jax.transforms._parts import (
     EmaFromFirstState,
     NormalizedMomentumState,
@@ -10,6 +10,7 @@ from nigt_jax.transforms._parts import (
     normalize_by_tree_norm,
     normalized_momentum,
 )
+from nigt_jax.transforms._schedules import n_pg_igt_schedules
 from nigt_jax.transforms._transport import (
     ImplicitGradientTransportState,
     implicit_gradient_transport,
@@ -20,9 +21,11 @@ __all__ = [
     "EmaFromFirstState",
     "ImplicitGradientTransportState",
     "NormalizedMomentumState",
+    "OneMinus",
     "ema_from_first",
     "implicit_gradient_transport",
     "malenia_mean",
+    "n_pg_igt_schedules",
     "nigt",
     "nigt_eval_params",
     "normalize_by_tree_norm",

@@ -4,13 +4,13 @@ from typing import Any
 
 import optax
 
-from nigt_jax.transforms._numerics import ScalarOrSchedule
+from nigt_jax.transforms._numerics import Momentum, ScalarOrSchedule
 from nigt_jax.transforms._parts import normalized_momentum
 from nigt_jax.transforms._transport import implicit_gradient_transport
 
 
 def nigt(
-    learning_rate: ScalarOrSchedule, momentum: ScalarOrSchedule = 0.9, *, accumulator_dtype: Any | None = None
+    learning_rate: ScalarOrSchedule, momentum: Momentum = 0.9, *, accumulator_dtype: Any | None = None
 ) -> optax.GradientTransformationExtraArgs:
     r"""NIGT: normalised momentum with implicit gradient transport, descending on a loss.
 
@@ -34,8 +34,9 @@ def nigt(
     Args:
       learning_rate: :math:`\alpha`, the length of a step in parameter space (not a factor of the gradient): a number,
         an array (traced ones too) or a schedule of the step count.
-      momentum: :math:`\beta = 1 - \eta` in [0, 1), likewise. With a schedule, update k blends with ``momentum(k)`` and
-        hands out a query point that uses ``momentum(k + 1)``.
+      momentum: :math:`\beta = 1 - \eta` in [0, 1), likewise, or ``OneMinus(eta)`` of :mod:`nigt_jax.transforms`, which
+        keeps the digits of a traced or scheduled `eta`. With a schedule, update k blends with ``momentum(k)`` and hands
+        out a query point that uses ``momentum(k + 1)``.
       accumulator_dtype: dtype of the momentum; by default that of the parameters, and at least float32.
 
     Returns:
@@ -43,7 +44,7 @@ def nigt(
 
     Raises:
       ValueError: momentum outside [0, 1); gradients of another structure or shape than the parameters.
-      TypeError: integer gradients.
+      TypeError: integer gradients; parameters or gradients that are no numbers.
 
     Examples:
       >>> import jax, jax.numpy as jnp, optax, nigt_jax

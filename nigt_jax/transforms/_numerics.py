@@ -1,8 +1,9 @@
 """What every transform here needs of numbers: dtypes that do not round increments away, and a norm that survives."""
 
 import functools
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,31 @@ import numpy as np
 import optax
 
 ScalarOrSchedule = float | jax.Array | Callable[[jax.Array], jax.Array | float]
+
+
+class OneMinus(NamedTuple):
+    r"""A momentum given by what it lacks of one: :math:`\beta = 1 - \eta`, without the rounding of that difference.
+
+    ``1 - momentum`` is exact for a Python number. A traced momentum, or one that a schedule computes, is float32, and
+    next to 1 has few digits of :math:`\eta`: of 0.999999 it leaves 0.95e-6 for 1e-6. Every ``momentum`` of this package
+    may be ``OneMinus(eta)``.
+
+    Attributes:
+      newest: :math:`\eta` in (0, 1], the weight of the newest gradient: a number, an array or a schedule.
+
+    Examples:
+      >>> import jax.numpy as jnp, nigt_jax
+      >>> from nigt_jax.transforms import OneMinus
+      >>> tx = nigt_jax.nigt(0.1, OneMinus(jnp.float32(1e-6)))
+      >>> _, state = tx.update(jnp.ones(1), tx.init(jnp.ones(1)))
+      >>> print(state.reach)
+      999999.0
+    """
+
+    newest: ScalarOrSchedule
+
+
+Momentum = ScalarOrSchedule | OneMinus
 
 
 def tree_norm(tree: Any) -> jax.Array:
@@ -22,7 +48,7 @@ def tree_norm(tree: Any) -> jax.Array:
     1e-10) the tree is first divided by its largest entry, which costs two more passes over it.
 
     Args:
-      tree: arrays of any real or complex floating-point dtype.
+      tree: arrays or numbers of any real or complex floating-point dtype.
 
     Returns:
       A scalar of the widest real dtype in the tree, and at least float32. NaN or infinity anywhere gives NaN or
@@ -34,7 +60,7 @@ def tree_norm(tree: Any) -> jax.Array:
       >>> print(f"{tree_norm({'a': jnp.array([3e30]), 'b': jnp.array([4e30])}):.1e}")
       5.0e+30
     """
-    parts = [part for x in jax.tree.leaves(tree) if x.size for part in _real_parts(x)]
+    parts = [part for x in jax.tree.leaves(as_arrays(tree, "entry")) if x.size for part in _real_parts(x)]
     dtype = scalar_dtype(parts)
     if not parts:
         return jnp.zeros([], dtype)
@@ -98,18 +124,89 @@ def accumulators(params: optax.Params, dtype: Any | None) -> optax.Updates:
     return jax.tree.map(zeros, params)
 
 
+def as_arrays(tree: Any, what: str, *, or_shapes: bool = False) -> Any:
+    """The tree with its Python and NumPy numbers as arrays.
+
+    Args:
+      tree: what a user calls parameters or gradients.
+      what: "parameter", "gradient": what messages call a leaf.
+      or_shapes: whether a jax.ShapeDtypeStruct stays what it is.
+
+    Raises:
+      TypeError: a leaf is no array, such as a function inside a whole Equinox module.
+    """
+
+    def leaf(path: Any, x: Any) -> Any:
+        if isinstance(x, int | float | complex | np.generic | np.ndarray) and not _is_float0(x):
+            return jnp.asarray(np.asarray(x))  # through NumPy, or it would be of a weak type
+        shape_only = isinstance(x, jax.ShapeDtypeStruct)
+        if (shape_only and not or_shapes) or not (hasattr(x, "dtype") and hasattr(x, "shape")):
+            raise TypeError(
+                f"{leaf_name(path, what)} is a {type(x).__name__}, not an array: leave out what is not trained, as "
+                "equinox.filter(model, equinox.is_inexact_array) does"
+            )
+        if jax.dtypes.issubdtype(x.dtype, jax.dtypes.extended):
+            raise TypeError(f"{leaf_name(path, what)} has dtype {x.dtype}: leave out what is not a number")
+        return x
+
+    return jax.tree_util.tree_map_with_path(leaf, tree)
+
+
+def leaf_name(path: Any, what: str) -> str:
+    """What messages call the leaf at this path: the gradient ['w']."""
+    return f"the {what} {jax.tree_util.keystr(path)}".rstrip()
+
+
 def at_step(value: ScalarOrSchedule, count: jax.Array) -> jax.Array | float:
-    """The hyperparameter's value at step `count`; ValueError where it is more than one number."""
-    now = value(count) if callable(value) else value
+    """The hyperparameter's value at step `count`; an error where it is not one number."""
+    now = _number(value(count) if callable(value) else value)
     if jnp.ndim(now) != 0:
         raise ValueError(f"a hyperparameter is one number, got shape {jnp.shape(now)}: use jax.vmap for several")
     return now
 
 
-def check_momentum(momentum: ScalarOrSchedule) -> None:
-    """Refuses a number outside [0, 1); ValueError. What is traced or scheduled cannot be checked."""
-    if isinstance(momentum, int | float | np.generic) and not 0 <= momentum < 1:
-        raise ValueError(f"momentum is the weight of the past and lies in [0, 1), got {momentum}")
+def weights_at(momentum: Momentum, count: jax.Array) -> tuple[jax.Array | float, jax.Array | float]:
+    """The weights of the past and of the newest gradient at step `count`; ValueError where they are out of range.
+
+    Of Python numbers both are exact: in float32, 1 - 0.999 would be off by 1e-5 of itself.
+    """
+    if isinstance(momentum, OneMinus):
+        newest = at_step(momentum.newest, count)
+        _check_range(newest, lambda x: 0 < x <= 1, "OneMinus holds the weight of the newest gradient, in (0, 1]")
+        return 1 - newest, newest
+    past = at_step(momentum, count)
+    _check_range(past, lambda x: 0 <= x < 1, "momentum is the weight of the past and lies in [0, 1)")
+    return past, 1 - past
+
+
+def check_momentum(momentum: Momentum) -> None:
+    """Refuses a number out of range; a schedule is checked when it is called."""
+    given = momentum.newest if isinstance(momentum, OneMinus) else momentum
+    if not callable(given) and jnp.ndim(_number(given)) == 0:
+        weights_at(momentum, jnp.zeros([], jnp.int32))
+
+
+def check_learning_rate(learning_rate: ScalarOrSchedule) -> None:
+    """Refuses a number that is not finite; a schedule is not checked."""
+    if not callable(learning_rate) and jnp.ndim(_number(learning_rate)) == 0:
+        _check_range(learning_rate, math.isfinite, "learning_rate is the length of a step, a finite number")
+
+
+def as_known(value: Any) -> float | None:
+    """The number, or None where it is traced, so that nobody can look at it."""
+    return None if isinstance(value, jax.core.Tracer) else float(value)
+
+
+def _check_range(value: Any, allowed: Callable[[float], bool], meaning: str) -> None:
+    number = as_known(value)
+    if number is not None and not allowed(number):
+        raise ValueError(f"{meaning}, got {number}")
+
+
+def _number(value: Any) -> Any:
+    if not isinstance(value, int | float | np.generic | np.ndarray | jax.Array):
+        raise TypeError(f"a hyperparameter is a number, an array or a schedule, got {value!r}")
+    return value
 
 
 def check_gradients(updates: optax.Updates, like: optax.Updates) -> None:
@@ -120,21 +217,24 @@ def check_gradients(updates: optax.Updates, like: optax.Updates) -> None:
         raise ValueError(f"the gradients have another structure than the parameters: got {got}, expected {expected}")
     check_inexact(updates)
     for (path, g), d in zip(jax.tree_util.tree_leaves_with_path(updates), jax.tree.leaves(like), strict=True):
+        name = leaf_name(path, "gradient")
         if jnp.iscomplexobj(g) != jnp.iscomplexobj(d):
-            raise TypeError(f"{_name(path)} has dtype {g.dtype}, its momentum {d.dtype}: one is real, one complex")
+            raise TypeError(f"{name} has dtype {g.dtype}, its parameter {d.dtype}: one is real, one complex")
         if g.shape != d.shape:
-            raise ValueError(f"{_name(path)} has shape {g.shape}, its parameter {d.shape}")
+            raise ValueError(f"{name} has shape {g.shape}, its parameter {d.shape}")
 
 
 def check_inexact(updates: optax.Updates) -> None:
     """Refuses integer gradients; TypeError."""
     for path, g in jax.tree_util.tree_leaves_with_path(updates):
         if not jnp.issubdtype(g.dtype, jnp.inexact):
-            raise TypeError(f"{_name(path)} has dtype {g.dtype}; it must be a floating-point or complex one")
+            name = leaf_name(path, "gradient")
+            raise TypeError(f"{name} has dtype {g.dtype}; it must be a floating-point or complex one")
 
 
-def _name(path: Any) -> str:
-    return f"the gradient of {jax.tree_util.keystr(path) or 'the parameters'}"
+def _is_float0(x: Any) -> bool:
+    """Whether it is what jax.grad gives for integers."""
+    return getattr(x, "dtype", None) == jax.dtypes.float0
 
 
 def _real_parts(x: jax.Array) -> list[jax.Array]:

@@ -8,17 +8,21 @@ import jax.numpy as jnp
 import optax
 
 from nigt_jax.transforms._numerics import (
+    Momentum,
     ScalarOrSchedule,
     accumulator_of,
     accumulators,
+    as_arrays,
     at_step,
     check_gradients,
     check_inexact,
+    check_learning_rate,
     check_momentum,
     divide,
     on_real,
     scalar_dtype,
     tree_norm,
+    weights_at,
 )
 
 
@@ -54,7 +58,7 @@ class NormalizedMomentumState(NamedTuple):
         return _step_along(self.direction, self.norm, self.step_size)
 
 
-def ema_from_first(momentum: ScalarOrSchedule, accumulator_dtype: Any | None = None) -> optax.GradientTransformation:
+def ema_from_first(momentum: Momentum, accumulator_dtype: Any | None = None) -> optax.GradientTransformation:
     r"""Exponential moving average of the gradients that starts *at* the first one.
 
     .. math::
@@ -65,7 +69,7 @@ def ema_from_first(momentum: ScalarOrSchedule, accumulator_dtype: Any | None = N
     there.
 
     Args:
-      momentum: :math:`\beta` in [0, 1): a number, an array, or a schedule of the step count.
+      momentum: :math:`\beta` in [0, 1): a number, an array, a schedule of the step count, or :class:`OneMinus`.
       accumulator_dtype: dtype of the average; by default that of the parameters, and at least float32.
 
     Returns:
@@ -88,6 +92,7 @@ def ema_from_first(momentum: ScalarOrSchedule, accumulator_dtype: Any | None = N
     check_momentum(momentum)
 
     def init(params: optax.Params) -> EmaFromFirstState:
+        params = as_arrays(params, "parameter", or_shapes=True)
         return EmaFromFirstState(jnp.zeros([], jnp.int32), accumulators(params, accumulator_dtype))
 
     def update(
@@ -128,6 +133,7 @@ def normalize_by_tree_norm() -> optax.GradientTransformation:
         updates: optax.Updates, state: optax.EmptyState, params: optax.Params | None = None
     ) -> tuple[optax.Updates, optax.EmptyState]:
         del params
+        updates = as_arrays(updates, "gradient")
         check_inexact(updates)
         return divide(updates, tree_norm(updates)), state
 
@@ -135,7 +141,7 @@ def normalize_by_tree_norm() -> optax.GradientTransformation:
 
 
 def normalized_momentum(
-    learning_rate: ScalarOrSchedule, momentum: ScalarOrSchedule = 0.9, accumulator_dtype: Any | None = None
+    learning_rate: ScalarOrSchedule, momentum: Momentum = 0.9, accumulator_dtype: Any | None = None
 ) -> optax.GradientTransformation:
     r"""Steps of a given length along the momentum: NIGT without the extrapolation.
 
@@ -150,7 +156,7 @@ def normalized_momentum(
 
     Args:
       learning_rate: :math:`\alpha`, the length of a step in parameter space: a number, an array or a schedule.
-      momentum: :math:`\beta` in [0, 1): a number, an array or a schedule.
+      momentum: :math:`\beta` in [0, 1): a number, an array, a schedule, or :class:`OneMinus`.
       accumulator_dtype: dtype of the momentum; by default that of the parameters, and at least float32.
 
     Returns:
@@ -165,9 +171,11 @@ def normalized_momentum(
       >>> print(jnp.round(updates, 3))
       [-0.3 -0.4]
     """
+    check_learning_rate(learning_rate)
     check_momentum(momentum)
 
     def init(params: optax.Params) -> NormalizedMomentumState:
+        params = as_arrays(params, "parameter", or_shapes=True)
         dtype = scalar_dtype(params)
         return NormalizedMomentumState(
             count=jnp.zeros([], jnp.int32),
@@ -189,14 +197,14 @@ def normalized_momentum(
     return optax.GradientTransformation(init, update)
 
 
-def _blend(updates: optax.Updates, ema: optax.Updates, count: jax.Array, momentum: ScalarOrSchedule) -> optax.Updates:
+def _blend(updates: optax.Updates, ema: optax.Updates, count: jax.Array, momentum: Momentum) -> optax.Updates:
     """The next average: the update itself the first time, the weighted mean of both afterwards."""
+    updates = as_arrays(updates, "gradient")
     check_gradients(updates, ema)
-    beta = at_step(momentum, count)
+    past, newest = weights_at(momentum, count)
     dtype = scalar_dtype(ema)
-    past = jnp.where(count == 0, 0, jnp.asarray(beta, dtype))
-    # 1 - beta of a Python number is taken in float64: in float32, 1 - 0.999 would be off by 1e-5.
-    newest = jnp.where(count == 0, 1, jnp.asarray(1 - beta, dtype))
+    past = jnp.where(count == 0, 0, jnp.asarray(past, dtype))
+    newest = jnp.where(count == 0, 1, jnp.asarray(newest, dtype))
 
     def leaf(g: jax.Array, d: jax.Array) -> jax.Array:
         wide = accumulator_of(d)

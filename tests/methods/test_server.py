@@ -11,7 +11,7 @@ CURVATURE = np.array([1.0, 3.0, 10.0])
 
 
 def settings(eta=0.1, alpha=0.05, half_life=np.inf):
-    return StepSettings(*(jnp.asarray(x, jnp.float32) for x in (alpha, half_life, 1 - eta)), jnp.int32(10))
+    return StepSettings(*(jnp.asarray(x, jnp.float32) for x in (alpha, half_life, eta)), jnp.int32(10))
 
 
 def ascend_in_numpy(start_at, noise, eta, alpha, half_life):
@@ -30,7 +30,7 @@ def ascend_in_numpy(start_at, noise, eta, alpha, half_life):
 def test_rennala_nigt_is_the_papers_algorithm(eta, half_life):
     """Each of four shards sums what it was given; one of them is given nothing."""
     noise = np.random.default_rng(0).normal(size=(100, 6, 3))
-    eta = 1 - float(np.float32(1 - eta))  # the weight that a float32 momentum stands for
+    eta = float(np.float32(eta))
     shards = [[0, 1, 2], [3], [], [4, 5]]
     method = METHODS["rennala_nigt"]
     state = start(method, {"x": jnp.array([1.0, -2.0, 3.0])}, settings(eta, half_life=half_life))

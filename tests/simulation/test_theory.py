@@ -85,7 +85,7 @@ def test_who_has_momentum():
     for name, method in METHODS.items():
         one = jnp.float32(1)
         update = method.update(
-            StepSettings(learning_rate=one, half_life=one, momentum=one * 0.9, max_delay=jnp.int32(1))
+            StepSettings(learning_rate=one, half_life=one, newest_weight=one * 0.1, max_delay=jnp.int32(1))
         )
 
         @jax.jit
