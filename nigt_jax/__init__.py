@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nigt_jax.clocks import malenia_round, rennala_round, synchronous_round
     from nigt_jax.config import load_config
-    from nigt_jax.training import load_policy, train
+    from nigt_jax.training import check_environment, load_policy, train
     from nigt_jax.transforms import malenia_mean, nigt, nigt_eval_params, rennala_mean
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "check_environment": "training",
     "load_config": "config",
     "load_policy": "training",
     "malenia_mean": "transforms",
@@ -28,6 +29,7 @@ _HOME = {
 }
 
 __all__ = [
+    "check_environment",
     "load_config",
     "load_policy",
     "malenia_mean",

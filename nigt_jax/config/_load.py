@@ -4,6 +4,7 @@ import copy
 import difflib
 import io
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -31,12 +32,16 @@ _BELONGS = {  # where what people write for another kind of value has its place
 }
 
 
-def load_config(path: Path, overrides: Mapping[str, str] | None = None, *, complete: bool = False) -> Config:
+def load_config(
+    path: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None, *, complete: bool = False
+) -> Config:
     """Reads a configuration file and applies overrides.
 
     Args:
       path: a YAML 1.2 file; what it leaves out has its default.
-      overrides: from dotted keys (``method.learning_rate``) to values written as in YAML.
+      overrides: from dotted keys (``method.learning_rate``) to values: numbers, booleans, None, lists, arrays, or
+        strings, which are read as YAML (``"0.05"`` is a number, ``"null"`` is None). A mapping changes the settings
+        that it names: ``{"method": {"momentum": 0.8}}`` is ``{"method.momentum": 0.8}``.
       complete: refuse a file that leaves anything out, as that of a run never does.
 
     Returns:
@@ -45,6 +50,7 @@ def load_config(path: Path, overrides: Mapping[str, str] | None = None, *, compl
     Raises:
       UserError: the file cannot be read or is no YAML mapping; a key or a value is not allowed.
     """
+    path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except IsADirectoryError:
@@ -63,7 +69,7 @@ def load_config(path: Path, overrides: Mapping[str, str] | None = None, *, compl
 
 
 def check_config(
-    data: Mapping[str, Any], source: str = "configuration", overrides: Mapping[str, str] | None = None
+    data: Mapping[str, Any], source: str = "configuration", overrides: Mapping[str, Any] | None = None
 ) -> Config:
     """Checks plain mappings, as read from YAML, and makes a Config of them.
 
@@ -76,11 +82,10 @@ def check_config(
       UserError: names the first key that is wrong, what was given and what is allowed.
     """
     changed = copy.deepcopy(dict(data))
-    for key, value in (overrides or {}).items():
-        _assign(changed, key, _parse(value, f"--{key}"))
+    _override(changed, {} if overrides is None else overrides)
     try:
         # JSON mode, strict: the kinds of value that YAML has, and no silent conversion between them.
-        config = _ADAPTER.validate_json(json.dumps(changed, default=str), strict=True)
+        config = _ADAPTER.validate_json(json.dumps(changed, default=_plain), strict=True)
     except ValidationError as error:
         raise UserError(f"{source}: {_first(error)}") from None
     except (TypeError, ValueError) as error:  # a mapping with keys that are no strings
@@ -117,16 +122,36 @@ def _parse(text: str, where: str) -> Any:
         raise UserError(f"{where}: not YAML{at}: {getattr(error, 'problem', None) or error}".split("\n")[0]) from None
 
 
-def _assign(data: dict[str, Any], key: str, value: Any) -> None:
-    *sections, name = key.split(".")
-    for section in sections:
-        inner = data.get(section)
-        if inner is None:
-            inner = data[section] = {}
-        if not isinstance(inner, dict):
-            raise UserError(f"{section}: got {inner!r}, expected a mapping")
-        data = inner
-    data[name] = value
+def _override(data: dict[str, Any], overrides: Any, prefix: str = "") -> None:
+    """Changes the settings that the overrides name, and no others of their sections."""
+    if not isinstance(overrides, Mapping) or not all(isinstance(key, str) for key in overrides):
+        raise UserError(f"overrides: got {overrides!r}, allowed: a mapping from dotted keys to values")
+    for name, given in overrides.items():
+        key = prefix + name
+        value = _parse(given, f"--{key}") if isinstance(given, str) else given
+        *sections, last = key.split(".")
+        if isinstance(value, Mapping):
+            _section(data, [*sections, last])
+            _override(data, value, f"{key}.")
+        else:
+            _section(data, sections)[last] = value
+
+
+def _section(data: dict[str, Any], path: list[str]) -> dict[str, Any]:
+    """The section at the end of the path; made where there is none."""
+    for depth, name in enumerate(path, start=1):
+        if data.get(name) is None:
+            data[name] = {}
+        if not isinstance(data[name], dict):
+            raise UserError(f"{'.'.join(path[:depth])}: got {data[name]!r}, expected a mapping")
+        data = data[name]
+    return data
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no word for: arrays and their numbers as lists and numbers, anything else as text."""
+    tolist = getattr(value, "tolist", None)
+    return str(value) if tolist is None else tolist()
 
 
 def _first(error: ValidationError) -> str:

@@ -238,14 +238,15 @@ class Workers:
                     raise ValueError(
                         f"workers.{name}.{key}: got {len(given)} {kind}, allowed: one for each of {self.count} workers"
                     )
-        named = {
-            "speed.changes": [change.workers or () for change in self.speed.changes],
+        chosen = {
+            "speed.changes": [change.workers for change in self.speed.changes if change.workers is not None],
             "environments": [change.workers for change in self.environments],
         }
-        for key, changes in named.items():
-            unknown = [i for workers in changes for i in workers if i > self.count]
-            if unknown:
-                raise ValueError(f"workers.{key}: got worker {unknown[0]}, allowed: 1 to {self.count}")
+        for key, named in chosen.items():
+            unknown = [i for workers in named for i in workers if i > self.count]
+            if unknown or () in named:
+                got = f"worker {unknown[0]}" if unknown else "a change of no workers"
+                raise ValueError(f"workers.{key}: got {got}, allowed: 1 to {self.count}")
         if self.trace is not None and self.noise.family != "none":
             raise ValueError(f"workers.noise.family: got {self.noise.family} beside workers.trace, allowed: none")
         law = self.compute_time

@@ -40,9 +40,17 @@ class RunFolder:
         """Writes ``config.yaml``, whole or not at all; OSError where it cannot."""
         write_whole(self.config, dump_config(config))
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything computed is there: a record, or a checkpoint. A start that failed early leaves neither."""
+        records = self.metrics.exists() and self.metrics.stat().st_size > 0
+        return records or (
+            self.checkpoints.is_dir() and any(path.name.isdigit() for path in self.checkpoints.iterdir())
+        )
+
     def forget_if_empty(self) -> None:
         """Removes the folder of a run that never began, so that its name can be used again."""
-        if not self.metrics.exists():
+        if not self.begun:
             shutil.rmtree(self.path, ignore_errors=True)
 
     @contextlib.contextmanager

@@ -1,11 +1,13 @@
 """From parameters to trajectories: the policy, its observation statistics, and the episodes."""
 
 from nigt_jax.rollout._brax import make_environment
+from nigt_jax.rollout._check import first_state, permissive
+from nigt_jax.rollout._differ import check_variation
 from nigt_jax.rollout._policy import GaussianMLP, Normalizer, Policy
 from nigt_jax.rollout._queue import Outcomes, Tasks
 from nigt_jax.rollout._rollout import Steps, Trajectories, one_policy, play_only, rollout
 from nigt_jax.rollout._statistics import Seen, observe, see
-from nigt_jax.rollout._variation import Variation, Varied, check_variation, of_workers, side_by_side
+from nigt_jax.rollout._variation import Variation, Varied, of_workers, side_by_side
 
 __all__ = [
     "GaussianMLP",
@@ -19,10 +21,12 @@ __all__ = [
     "Variation",
     "Varied",
     "check_variation",
+    "first_state",
     "make_environment",
     "observe",
     "of_workers",
     "one_policy",
+    "permissive",
     "play_only",
     "rollout",
     "see",

@@ -21,6 +21,7 @@ def _quiet() -> Iterator[None]:
 with _quiet():
     import mujoco
     from brax import envs
+    from brax.base import System
     from brax.training.acme import running_statistics
 
 
@@ -36,4 +37,4 @@ def make_environment(name: str, backend: str) -> Any:
         mujoco.set_mju_user_warning(before)
 
 
-__all__ = ["make_environment", "running_statistics"]
+__all__ = ["System", "make_environment", "running_statistics"]

@@ -86,9 +86,9 @@ class Policy(NamedTuple):
         return self.network.apply(params, self.standardise(normalizer, observation))
 
     def sample(
-        self, params: Any, normalizer: Normalizer, observation: Float[Array, " obs"], key: PRNGKeyArray
-    ) -> Float[Array, " action"]:
-        """A draw of the action before tanh, for one observation."""
+        self, params: Any, normalizer: Normalizer, observation: Float[Array, "*batch obs"], key: PRNGKeyArray
+    ) -> Float[Array, "*batch action"]:
+        """A draw of the action before tanh, an independent one for each observation."""
         mean, std = self.distribution(params, normalizer, observation)
         return mean + std * jax.random.normal(key, mean.shape)
 

@@ -214,13 +214,14 @@ def _begin(game: _Game, column: Array, place: Int[Array, " lanes"]) -> _Lanes:
 def _advance(game: _Game, now: _Play, columns: Int[Array, " lanes"] | None) -> tuple[_Play, Bool[Array, " lanes"]]:
     """One step of every lane, and which episodes it has ended."""
     lanes = now.lanes
-    observation = jnp.where(lanes.busy[:, None], lanes.state.obs.T, 0)
+    observation = jnp.where(lanes.busy[:, None], lanes.state.obs.T.astype(float), 0)
     pre_tanh = game.act(lanes.policy, observation, jax.vmap(jax.random.fold_in)(lanes.key, lanes.time))
     state = game.step(lanes.variation, lanes.state, jnp.tanh(pre_tanh).T)
-    finite = jnp.isfinite(state.reward) & jnp.all(jnp.isfinite(state.obs), axis=0)
-    reward = jnp.where(lanes.busy & finite, state.reward, 0)
+    earned = state.reward.astype(float)
+    finite = jnp.isfinite(earned) & jnp.all(jnp.isfinite(state.obs), axis=0)
+    reward = jnp.where(lanes.busy & finite, earned, 0)
     time = lanes.time + 1
-    ended = lanes.busy & ((state.done > 0) | ~finite | (time == game.horizon))
+    ended = lanes.busy & ((state.done.astype(float) > 0) | ~finite | (time == game.horizon))
     made = Step(observation, jnp.where(lanes.busy[:, None], pre_tanh, 0), reward)
     record = game.write(now.record, now.row, columns, made)
     lanes = lanes._replace(state=state, time=time, earned=lanes.earned + reward)
@@ -316,4 +317,4 @@ def _many(number: Int[Array, ""], width: int, now: _Play) -> Bool[Array, ""]:
 
 
 def _where(condition: Bool[Array, " lanes"], new: Array, old: Array) -> Array:
-    return jnp.where(condition.reshape(*[1] * (new.ndim - 1), -1), new, old)
+    return jnp.where(condition.reshape(*[1] * (new.ndim - 1), -1), new.astype(old.dtype), old)

@@ -1,6 +1,7 @@
 """Environments that differ from worker to worker: the same task with other physics, rewards or signs."""
 
 import copy
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -8,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from nigt_jax.errors import UserError
+from nigt_jax.rollout._brax import System
+from nigt_jax.rollout._check import permissive
 from nigt_jax.rollout._vmap_last import vmap_last
 
 
@@ -42,8 +44,8 @@ class Varied:
         self._environment = copy.copy(environment)
         for name, factor in variation.reward.items():
             setattr(self._environment, f"_{name}", getattr(environment, f"_{name}") * factor)
-        if hasattr(environment, "sys"):
-            self._environment.sys = _vary_system(environment.sys, variation)
+        if has_physics(environment):
+            self._environment.sys = vary_system(environment.sys, variation)
 
     def reset(self, key: Array) -> Any:
         """A fresh start."""
@@ -70,43 +72,21 @@ def side_by_side(environment: Any) -> tuple[Callable[..., Any], Callable[..., An
     mine = lambda variation: environment if variation is None else Varied(environment, variation)
     reset = lambda variation, key: mine(variation).reset(key)
     step = lambda variation, state, action: mine(variation).step(state, action)
-    return _permissive(vmap_last(reset)), _permissive(vmap_last(step))
-
-
-def check_variation(environment: Any, variation: Variation) -> None:
-    """UserError where the environment has no such reward weight, or a physics in which masses make no difference."""
-    weights = {
-        name.removeprefix("_"): value
-        for name, value in vars(environment).items()
-        if name.endswith(("_weight", "_reward")) and isinstance(value, int | float)
-    }
-    for name in variation.reward:
-        if name not in weights:
-            has = ", ".join(sorted(weights)) or "none"
-            raise UserError(f"workers.environments: got reward weight {name}, this environment has: {has}")
-    massless = getattr(getattr(environment, "sys", None), "spring_mass_scale", 0) == 1
-    if massless and environment.backend in ("spring", "positional") and bool(jnp.any(variation.mass != 1)):
-        raise UserError(
-            f"workers.environments: got mass, which Brax leaves out of this environment on {environment.backend}; "
-            "allowed: environment.backend generalized or mjx"
-        )
-
-
-def _permissive(function: Any) -> Any:
-    """An environment's own code is not held to strict promotion of ranks and dtypes; ours around it still is."""
-
-    def call(*args: Any) -> Any:
-        with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-            return function(*args)
-
-    return call
+    return permissive(vmap_last(reset)), permissive(vmap_last(step))
 
 
 def _with_observation(state: Any, observation: Array) -> Any:
-    return state._replace(obs=observation) if hasattr(state, "_replace") else state.replace(obs=observation)
+    return (
+        state._replace(obs=observation) if hasattr(state, "_replace") else dataclasses.replace(state, obs=observation)
+    )
 
 
-def _vary_system(system: Any, variation: Variation) -> Any:
+def has_physics(environment: Any) -> bool:
+    """Whether it has constants of Brax's physics that can be varied."""
+    return isinstance(getattr(environment, "sys", None), System)
+
+
+def vary_system(system: Any, variation: Variation) -> Any:
     """The physics with other constants, both those of Brax's own pipelines and those of MJX."""
     gravity, mass = variation.gravity, variation.mass
     inertia = system.link.inertia

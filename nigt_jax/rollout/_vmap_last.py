@@ -140,13 +140,18 @@ def _unsharded(params: dict[str, Any]) -> dict[str, Any]:
     return {k: None if k in ("sharding", "out_sharding") else v for k, v in params.items()}
 
 
-def _scan(params: dict[str, Any], values: list[Any], lanes: int) -> list[Any]:
-    """A loop whose carry differs from lane to lane from the start."""
+def split_scan(params: dict[str, Any], values: list[Any]) -> tuple[list[Any], list[Any], list[Any]]:
+    """What a scan is given: what its body knows, what it carries at the start, and what it goes through."""
     if "ft_in" in params:  # from JAX 0.11 on
         consts, start, rows = map(list, params["ft_in"].update(values).unpack())
-    else:
-        first, last = params["num_consts"], params["num_consts"] + params["num_carry"]
-        consts, start, rows = values[:first], values[first:last], values[last:]
+        return consts, start, rows
+    first, last = params["num_consts"], params["num_consts"] + params["num_carry"]
+    return values[:first], values[first:last], values[last:]
+
+
+def _scan(params: dict[str, Any], values: list[Any], lanes: int) -> list[Any]:
+    """A loop whose carry differs from lane to lane from the start."""
+    consts, start, rows = split_scan(params, values)
     differ = [isinstance(x, _Lanes) for x in rows]
 
     def body(carry: list[Array], row: list[Array]) -> tuple[list[Array], list[Array]]:

@@ -1,5 +1,6 @@
 """The loop: compiled rounds on the devices, and the host around them."""
 
+from nigt_jax.training._check import check_environment
 from nigt_jax.training._compile import compile_options, known_options
 from nigt_jax.training._loop import Summary, Totals, train
 from nigt_jax.training._parts import Parts
@@ -22,6 +23,7 @@ __all__ = [
     "TrainedPolicy",
     "Trainer",
     "add_steps",
+    "check_environment",
     "compile_options",
     "count",
     "count_steps",

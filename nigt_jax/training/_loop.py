@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -79,7 +80,7 @@ Progress = Callable[[dict[str, Any]], None]
 
 def train(
     config: Config,
-    folder: Path,
+    folder: str | os.PathLike[str],
     *,
     resume: bool = False,
     progress: Progress = lambda progress: None,
@@ -97,16 +98,20 @@ def train(
       progress: called after every chunk with a dict of ``iteration``, ``simulated_time``, ``steps_per_second`` (useful
         ones, None before there are any), ``seconds_left`` (None likewise), and, where one was made, an evaluation.
       interrupted: looked at between chunks; by default an event that SIGINT and SIGTERM set.
-      environment: a Brax environment without wrappers, instead of the one that the configuration names.
+      environment: a Brax environment without wrappers, instead of the one that the configuration names; see
+        :func:`nigt_jax.check_environment`.
 
     Returns:
       How it went.
 
     Raises:
-      UserError: the folder belongs to another run or to another process, or is damaged; the devices asked for are not
-        there.
+      UserError: the environment is not one to train in; the folder belongs to another run or to another process, or is
+        damaged; the devices asked for are not there.
       RunError: a round never ends, a number is not finite, or the disk does not take what was computed.
     """
+    if not isinstance(config, Config):
+        raise UserError(f"config: got a {type(config).__name__}, wanted a Config, such as load_config(path) makes")
+    folder = Path(folder)
     where = RunFolder(folder)
     with contextlib.ExitStack() as stack:
         if interrupted is None:
@@ -136,8 +141,8 @@ class _Run:
     """A run under way: the state on the devices, and everything that is on the disk."""
 
     def __init__(self, config: Config, folder: RunFolder, resume: bool, progress: Progress, environment: Any):
-        if not resume and (folder.metrics.exists() or folder.checkpoints.exists()):
-            raise UserError(f"{folder.path}: holds a run already; continue it with resume, or take another folder")
+        if not resume and folder.begun:
+            raise UserError(f"{folder.path}: holds a run already; resume=True continues it; or take another folder")
         # First of all: whatever else makes JAX look for devices would keep the CPU from being split.
         self._trainer = Trainer(config, environment)
         config = self._trainer.config

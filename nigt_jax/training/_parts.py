@@ -8,7 +8,7 @@ from nigt_jax.config import COUNTABLE, Config
 from nigt_jax.errors import UserError
 from nigt_jax.estimators import Estimator, make_estimator
 from nigt_jax.methods import METHODS
-from nigt_jax.rollout import GaussianMLP, Policy, Varied, check_variation
+from nigt_jax.rollout import GaussianMLP, Policy, Varied, check_variation, first_state
 from nigt_jax.training._settings import make_variation
 from nigt_jax.training._spmd import AXIS
 
@@ -63,7 +63,7 @@ def make_parts(
 
     Args:
       config: of the run, or the first of many that differ in traced settings only.
-      environment: a Brax environment.
+      environment: a Brax environment; UserError where it cannot be played, or does not differ as it should.
       devices: that share the episodes of a round.
       axis: on which they are; None where every device has runs of its own.
       runs: that a device has.
@@ -73,9 +73,9 @@ def make_parts(
     Raises:
       UserError: a block has more steps than an int32 counts.
     """
-    shown = jax.eval_shape(first_environment(config, environment).reset, jax.random.key(0)).obs
+    observation_size = _observation_size(config, environment)
     network = GaussianMLP(environment.action_size, config.policy.hidden_sizes, config.policy.min_std)
-    policy = Policy(network, shown.shape[-1], config.policy.normalize_observations)
+    policy = Policy(network, observation_size, config.policy.normalize_observations)
     bytes_each = 4 * (policy.observation_size + environment.action_size + 1) * config.environment.horizon
     block: Any = config.training.block
     countable = COUNTABLE // (runs * config.environment.horizon)
@@ -124,10 +124,17 @@ def memory_for_steps(devices: list[jax.Device]) -> int:
 def first_environment(config: Config, environment: Any) -> Any:
     """That of worker 1, of which all others have the shapes."""
     variation = make_variation(config.workers)
+    return environment if variation is None else Varied(environment, jax.tree.map(lambda x: x[0], variation))
+
+
+def _observation_size(config: Config, environment: Any) -> int:
+    """What every worker observes, in an environment that can be played and differs as the configuration says."""
+    (size,) = first_state(environment).obs.shape
+    variation = make_variation(config.workers)
     if variation is None:
-        return environment
+        return size
     check_variation(environment, variation)
-    return Varied(environment, jax.tree.map(lambda x: x[0], variation))
+    return size + (variation.flip is not None)
 
 
 def _episodes(config: Config, devices: int, most: int) -> int:

@@ -1,7 +1,10 @@
 """The trained policy, for use outside of training: always the iterate, with the statistics that belong to it."""
 
+import dataclasses
+import functools
+import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,32 +19,64 @@ from nigt_jax.training._settings import stacked_settings
 from nigt_jax.training._state import initial_state
 
 
-class TrainedPolicy(NamedTuple):
-    """What a run has learnt. Its methods are pure; jit and vmap apply.
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["model", "normalizer", "iteration"], meta_fields=["policy"]
+)
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainedPolicy:
+    """What a run has learnt. Its methods are pure; jit and vmap apply. It is a pytree, so it can be their argument.
+
+    Observations may be anything that ``jnp.asarray`` takes. Leading axes are a batch.
 
     Attributes:
       policy: the network and how it is fed.
       model: the iterate.
       normalizer: observation statistics that belong to it.
-      iteration: rounds that it has seen.
+      iteration: rounds that it has seen; an int, or an array once JAX has made one of it.
     """
 
     policy: Policy
     model: Iterate
     normalizer: Normalizer
-    iteration: int
+    iteration: Any
 
-    def act(self, observation: Float[Array, " obs"], key: PRNGKeyArray) -> Float[Array, " action"]:
-        """A draw of the stochastic policy, which is what training evaluates; actions are in [-1, 1]."""
-        return jnp.tanh(self.policy.sample(self.model.params, self.normalizer, observation, key))
+    def act(self, observation: Any, key: PRNGKeyArray) -> Float[Array, "*batch action"]:
+        """A draw of the stochastic policy, which is what training evaluates.
 
-    def mode(self, observation: Float[Array, "*batch obs"]) -> Float[Array, "*batch action"]:
-        """The action without noise, in [-1, 1]."""
-        mean, _ = self.policy.distribution(self.model.params, self.normalizer, observation)
+        Args:
+          observation: of shape [*batch, obs].
+          key: of the draw; the draws of a batch are independent of each other.
+
+        Returns:
+          Actions in [-1, 1].
+
+        Raises:
+          UserError: the observation does not have as many numbers as those of training.
+        """
+        shown = self._shown(observation)
+        return jnp.tanh(self.policy.sample(self.model.params, self.normalizer, shown, key))
+
+    def mode(self, observation: Any) -> Float[Array, "*batch action"]:
+        """The action without noise, for an observation of shape [*batch, obs]; in [-1, 1], errors as those of `act`."""
+        mean, _ = self.policy.distribution(self.model.params, self.normalizer, self._shown(observation))
         return jnp.tanh(mean)
 
+    def _shown(self, observation: Any) -> Float[Array, "*batch obs"]:
+        size = self.policy.observation_size
+        try:
+            shown = jnp.asarray(observation, jnp.float32)
+        except (TypeError, ValueError):  # a mapping, rows of unequal length, text
+            raise UserError(
+                f"observation: got a {type(observation).__name__} that is no array, wanted shape (..., {size})"
+            ) from None
+        if shown.shape[-1:] != (size,):
+            raise UserError(
+                f"observation: got shape {shown.shape}, wanted (..., {size}), the size that the policy was trained with"
+            )
+        return shown
 
-def load_policy(run: str | Path, environment: Any = None) -> TrainedPolicy:
+
+def load_policy(run: str | os.PathLike[str], environment: Any = None) -> TrainedPolicy:
     """Loads the policy of a run's newest checkpoint.
 
     Args:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from probes import linear_policy
 
@@ -44,6 +45,52 @@ def test_the_dump_loads_back_the_same(tmp_path):
 def test_overrides_win_over_the_file(tmp_path):
     config = load(tmp_path, "seed: 1\nmethod: {momentum: 0.5}\n", seed="2", method__initial_batch_size="null")
     assert (config.seed, config.method.momentum, config.method.initial_batch_size) == (2, 0.5, None)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key", "wanted"),
+    [
+        ({"method.learning_rate": 0.05}, "learning_rate", 0.05),
+        ({"method.learning_rate": "0.05"}, "learning_rate", 0.05),
+        ({"method.learning_rate": np.float32(0.25)}, "learning_rate", 0.25),
+        ({"method.batch_size": np.int64(7)}, "batch_size", 7),
+        ({"method.initial_batch_size": None}, "initial_batch_size", None),
+        ({"method": {"learning_rate": 0.05, "momentum": 0.5}}, "learning_rate", 0.05),
+        ({"method": "{learning_rate: 0.05}"}, "learning_rate", 0.05),
+        ({"method": {}}, "learning_rate", 0.5),
+    ],
+)
+def test_overrides_in_python_are_values(tmp_path, overrides, key, wanted):
+    path = tmp_path / "c.yaml"
+    path.write_text("method: {name: malenia_nigt, learning_rate: 0.5, initial_batch_size: 3}\n")
+    method = load_config(str(path), overrides).method
+    assert getattr(method, key) == wanted
+    assert method.name == "malenia_nigt"  # what an override does not name stays
+
+
+@pytest.mark.parametrize("sizes", [[8, 4], (8, 4), np.array([8, 4]), "[8, 4]"], ids=lambda x: type(x).__name__)
+def test_overrides_that_are_lists(sizes):
+    overrides = {"policy.hidden_sizes": sizes, "training.compilation_cache": False, "training": {"devices": 2}}
+    config = check_config({}, overrides=overrides)
+    assert config.policy.hidden_sizes == (8, 4)
+    assert (config.training.compilation_cache, config.training.devices) == (False, 2)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        ({"method.learning_rate": {"a": 3}}, "method.learning_rate: got 0.5, expected a mapping"),
+        ({"method.momentum": True}, "method.momentum: got True, allowed: a valid number"),
+        ({"method.momentum": object}, "method.momentum: got \"<class 'object'>\", allowed: a valid number"),
+        ({1: 2}, "overrides: got {1: 2}, allowed: a mapping from dotted keys to values"),
+        (["method.momentum=0.5"], "overrides: got .*, allowed: a mapping from dotted keys to values"),
+        ({"metod": {"momentum": 0.5}}, "did you mean method?"),
+    ],
+)
+def test_overrides_that_are_none(overrides, says):
+    with pytest.raises(UserError, match=says) as caught:
+        check_config({"method": {"learning_rate": 0.5}}, overrides=overrides)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_empty_file_is_all_defaults(tmp_path):
@@ -91,6 +138,9 @@ def test_an_empty_file_is_all_defaults(tmp_path):
         ("workers.speeds", "[1, 2]", "did you mean workers.compute_time.speeds?"),
         ("policy.hidden_sizes", "64", "got 64, allowed: a list, such as [64]"),
         ("workers.compute_time.scale", "0", "above 0"),
+        ("workers.environments", "[{gravity: 2.0}]", "got a change of no workers, allowed: 1 to 10"),
+        ("workers.environments", "[{workers: [11], gravity: 2.0}]", "got worker 11, allowed: 1 to 10"),
+        ("workers.speed.changes", "[{workers: [], factor: 2.0}]", "got a change of no workers, allowed: 1 to 10"),
         ("method.batch_size", "1", "at least 2"),
         ("method", "3", "allowed: a mapping"),
         ("seed", "-1", "greater than or equal to 0"),

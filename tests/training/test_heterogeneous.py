@@ -137,6 +137,125 @@ def test_a_weight_that_the_environment_has_not():
         Trainer(config("malenia_nigt", 6, workers), Weighed())
 
 
+def vary(**changes):
+    """Two workers, of which the second one differs."""
+    change = EnvironmentChange(workers=(2,), **changes)
+    return make_variation(Workers(count=2, environments=(change,)))
+
+
+class Unread(Weighed):
+    """A second weight, of which nothing depends, and a third, which is 0."""
+
+    def __init__(self):
+        super().__init__()
+        self._speed_weight, self._height_weight = 2.0, 0.0
+
+
+class Later(Weighed):
+    """The weight is felt only two steps later, by way of the state."""
+
+    def reset(self, key):
+        """Two numbers more."""
+        return self._with(super().reset(key), jnp.zeros(2))
+
+    def step(self, state, action):
+        """What was the weight two steps ago is added to the observation."""
+        memory = jnp.stack([state.obs[2] * 1.0, jnp.asarray(self._distance_weight, jnp.float32)])
+        after = Quadratic.step(self, state._replace(obs=state.obs[:1]), action)
+        return self._with(after, memory)
+
+    @staticmethod
+    def _with(state, memory):
+        return state._replace(obs=jnp.concatenate([state.obs, memory]))
+
+
+class Hidden(Later):
+    """The same, but what is remembered is nowhere to be seen."""
+
+    def __init__(self):
+        super().__init__()
+        self._memory_weight = 1.0
+
+    def step(self, state, action):
+        """The memory is of the other weight, and kept where it is."""
+        return self._with(Quadratic.step(self, state._replace(obs=state.obs[:1]), action), state.obs[1:])
+
+
+class Branches(Weighed):
+    """Python's if on a reward weight."""
+
+    def step(self, state, action):
+        """No weight, no reward."""
+        return super().step(state, action) if self._distance_weight > 0 else state
+
+
+class Floating(Weighed):
+    """Bodies of Brax that nothing pulls, touches or drives."""
+
+    def __init__(self, environment):
+        super().__init__()
+        system = environment.sys
+        nothing = jnp.zeros(3)
+        self.sys = system.replace(gravity=nothing, opt=system.opt.replace(gravity=nothing))
+        self.backend = "generalized"
+
+
+@pytest.mark.parametrize(
+    ("environment", "changes", "says"),
+    [
+        (Quadratic, {"gravity": 2.0}, "got gravity, which makes no difference: Quadratic has no physics of Brax"),
+        (Quadratic, {"mass": 2.0}, "got mass, which makes no difference: Quadratic has no physics of Brax"),
+        (Quadratic, {"friction": 0.0}, "got friction, which makes no difference"),
+        (Quadratic, {"actuator_gain": 0.5}, "got actuator_gain, which makes no difference"),
+        (
+            Unread,
+            {"reward": {"speed_weight": 2.0}},
+            "got reward weight speed_weight, which makes no difference: in Unread neither observations nor rewards nor",
+        ),
+        (
+            Unread,
+            {"reward": {"height_weight": 2.0}},
+            "got reward weight height_weight, .*: it is 0 in this environment",
+        ),
+        (
+            Hidden,
+            {"reward": {"memory_weight": 2.0}},
+            "got reward weight memory_weight, which makes no difference: in Hid",
+        ),
+        (
+            Branches,
+            {"reward": {"distance_weight": 2.0}},
+            r"Branches, its reward weights as arrays: JAX cannot trace it in test_heterogeneous.py, line \d+",
+        ),
+    ],
+)
+def test_a_difference_that_makes_none(environment, changes, says):
+    with pytest.raises(UserError, match=says) as caught:
+        check_variation(environment(), vary(**changes))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_difference_that_makes_one():
+    check_variation(Unread(), vary(reward={"distance_weight": 2.0, "speed_weight": 1.0, "height_weight": 1.0}))
+    check_variation(Later(), vary(reward={"distance_weight": 2.0}))
+    check_variation(Quadratic(), vary(flip_observation=True))
+    check_variation(Quadratic(), vary(gravity=1.0))  # as in one of the runs of a comparison
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Brax's own habits
+def test_differences_in_physics_that_make_none():
+    pendulum = make_environment("inverted_pendulum", "generalized")
+    check_variation(pendulum, vary(gravity=2.0, actuator_gain=2.0, mass=2.0))
+    with pytest.raises(UserError, match="got friction, which makes no difference: in InvertedPendulum neither"):
+        check_variation(pendulum, vary(friction=2.0))  # nothing touches anything
+    with pytest.raises(
+        UserError, match=r"got gravity, .*: the physics of Floating has nothing of the kind that is not 0"
+    ):
+        check_variation(Floating(pendulum), vary(gravity=2.0))
+    with pytest.raises(UserError, match="got actuator_gain, which makes no difference: in Floating neither"):
+        check_variation(Floating(pendulum), vary(actuator_gain=2.0))  # its step does not look at its physics
+
+
 @pytest.mark.filterwarnings("ignore:Accessing:DeprecationWarning")  # Brax's own habits
 def test_each_part_of_the_physics_makes_a_difference():
     environment = make_environment("hopper", "spring")
@@ -158,6 +277,7 @@ def test_each_part_of_the_physics_makes_a_difference():
         check_variation(environment, varied)
 
 
+@pytest.mark.filterwarnings("ignore:Accessing:DeprecationWarning")  # Brax's own habits
 def test_masses_are_those_of_the_model_too():
     environment = make_environment("hopper", "generalized")
     heavy = Variation(*(jnp.float32(x) for x in (1, 2, 1, 1)), {}, None)
