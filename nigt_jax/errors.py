@@ -7,3 +7,7 @@ class UserError(Exception):
 
 class RunError(Exception):
     """The run cannot go on through no mistake of the input (a full disk, numbers that are not finite)."""
+
+
+class RunWarning(UserWarning):
+    """The run goes on, but not as its user may expect. The message is one line: what happens instead, what to do."""

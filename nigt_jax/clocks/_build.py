@@ -9,7 +9,7 @@ from jaxtyping import Float
 from nigt_jax.clocks._clock import Clock
 from nigt_jax.clocks._speed import Speed
 from nigt_jax.clocks._work import RANDOM_WORK, FixedWork, Work, recorded_work
-from nigt_jax.config import PowerLaw, SpeedChanges, Workers, read_trace
+from nigt_jax.config import LONGEST_TIME, SHORTEST_TIME, PowerLaw, SpeedChanges, Workers, read_trace
 from nigt_jax.errors import UserError
 
 _WINDOW = 2**22  # times that are in memory at once
@@ -46,9 +46,11 @@ def power_law(law: PowerLaw, workers: int, parameters: int) -> Float[np.ndarray,
         return np.asarray(law.listed, np.float32)
     number = np.arange(1, workers + 1, dtype=np.float64)
     times = law.scale * number**law.worker_exponent * float(parameters) ** law.parameter_exponent
-    if law.scale > 0 and not (times.min() >= SHORTEST and times.max() <= LONGEST):
+    wrong = np.flatnonzero(~((times >= SHORTEST_TIME) & (times <= LONGEST_TIME)))
+    if law.scale > 0 and wrong.size:
         raise UserError(
-            f"workers: a law gives times from {times.min():g} to {times.max():g}, allowed: {SHORTEST:g} to {LONGEST:g}"
+            f"workers: a law gives worker {wrong[0] + 1} a time of {times[wrong[0]]:g}, "
+            f"allowed: {SHORTEST_TIME:g} to {LONGEST_TIME:g}"
         )
     return times.astype(np.float32)
 

@@ -29,6 +29,7 @@ def searched_round(rule: Rule, following: Following, start: Pair) -> Ending:
     Returns:
       The ending. Its round is incomplete only where it would never end, or counts more gradients than it may.
     """
+
     def look(counts: Int[Array, " workers"], since: Pair) -> tuple[Pair, Array, Array]:
         """The window, how many gradients are finished up to where it is complete, and how many in all of it."""
         finish = following(counts, since)

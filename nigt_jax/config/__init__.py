@@ -1,9 +1,10 @@
 """Typed configuration, checked before JAX is imported."""
 
 from nigt_jax.config._describe import Setting, describe, sections
-from nigt_jax.config._load import check_config, dump_config, load_config, nearest_key
+from nigt_jax.config._load import RUN_FILE, check_config, dump_config, load_config, nearest_key
 from nigt_jax.config._schema import (
     COUNTABLE,
+    MOST_DEVICES,
     Checkpoint,
     Config,
     Environment,
@@ -21,10 +22,14 @@ from nigt_jax.config._schema import (
     dotted,
     to_dict,
 )
-from nigt_jax.config._trace import read_trace
+from nigt_jax.config._trace import LONGEST_TIME, SHORTEST_TIME, read_trace
 
 __all__ = [
     "COUNTABLE",
+    "LONGEST_TIME",
+    "MOST_DEVICES",
+    "RUN_FILE",
+    "SHORTEST_TIME",
     "Checkpoint",
     "Config",
     "Environment",

@@ -86,4 +86,4 @@ def _allowed(schema: Mapping[str, Any]) -> str:
         return f"list of: {_allowed(schema['items'])}"
     limits = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
     parts = [f"{sign} {schema[name]}" for name, sign in limits.items() if name in schema]
-    return " ".join([schema["type"], *parts])
+    return " ".join([schema.get("format", schema["type"]), *parts])

@@ -19,6 +19,8 @@ from nigt_jax.config._schema import Config, to_dict
 from nigt_jax.config._trace import read_trace
 from nigt_jax.errors import UserError
 
+RUN_FILE = "run.json"  # what makes a folder that of a run, beside config.yaml
+
 _ADAPTER = TypeAdapter(Config)
 _RECORDED = "a file of recorded times is workers.trace"
 _BELONGS = {  # where what people write for another kind of value has its place
@@ -33,16 +35,17 @@ _BELONGS = {  # where what people write for another kind of value has its place
 
 
 def load_config(
-    path: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None, *, complete: bool = False
+    path: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None, *, check_files: bool = True
 ) -> Config:
     """Reads a configuration file and applies overrides.
 
     Args:
-      path: a YAML 1.2 file; what it leaves out has its default.
+      path: a YAML 1.2 file; what it leaves out has its default. Files that it names are relative to the current folder;
+        the recorded times that a run's ``config.yaml`` names are the run's own copy, beside it.
       overrides: from dotted keys (``method.learning_rate``) to values: numbers, booleans, None, lists, arrays, or
         strings, which are read as YAML (``"0.05"`` is a number, ``"null"`` is None). A mapping changes the settings
         that it names: ``{"method": {"momentum": 0.8}}`` is ``{"method.momentum": 0.8}``.
-      complete: refuse a file that leaves anything out, as that of a run never does.
+      check_files: whether the files that it names have to be readable.
 
     Returns:
       The checked configuration.
@@ -62,14 +65,15 @@ def load_config(
         data = {}
     if not isinstance(data, dict):
         raise UserError(f"{path}: got a {type(data).__name__}, expected a mapping of sections")
-    config = check_config(data, str(path), overrides)
-    if complete and data != to_dict(config):
-        raise UserError(f"{path}: is not complete; a run can only be resumed as it was configured")
-    return config
+    return check_config(_with_own_trace(data, path.parent), str(path), overrides, check_files=check_files)
 
 
 def check_config(
-    data: Mapping[str, Any], source: str = "configuration", overrides: Mapping[str, Any] | None = None
+    data: Mapping[str, Any],
+    source: str = "configuration",
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    check_files: bool = True,
 ) -> Config:
     """Checks plain mappings, as read from YAML, and makes a Config of them.
 
@@ -77,6 +81,7 @@ def check_config(
       data: the mappings.
       source: where they come from, for messages.
       overrides: as of :func:`load_config`.
+      check_files: as of :func:`load_config`.
 
     Raises:
       UserError: names the first key that is wrong, what was given and what is allowed.
@@ -90,7 +95,7 @@ def check_config(
         raise UserError(f"{source}: {_first(error)}") from None
     except (TypeError, ValueError) as error:  # a mapping with keys that are no strings
         raise UserError(f"{source}: {error}") from None
-    if config.workers.trace is not None:
+    if check_files and config.workers.trace is not None:
         read_trace(config.workers.trace, config.workers.count)  # only to see that it can be
     return config
 
@@ -111,6 +116,16 @@ def nearest_key(key: str, among: Iterable[str] | None = None) -> str | None:
     same_name = [k for k in keys if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]  # right name, wrong section
     near = difflib.get_close_matches(key, same_name or keys, n=1, cutoff=0.0 if same_name else 0.6)
     return next(iter(near), None)
+
+
+def _with_own_trace(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The copy of recorded times that a run keeps, by a path that is valid here: a run's folder may be moved."""
+    workers = data.get("workers")
+    if isinstance(workers, dict) and isinstance(workers.get("trace"), str):
+        own = folder / workers["trace"]
+        if own.is_file() and (folder / RUN_FILE).is_file():
+            return data | {"workers": workers | {"trace": str(own)}}
+    return data
 
 
 def _parse(text: str, where: str) -> Any:

@@ -4,15 +4,18 @@ Nothing here imports JAX, so that a mistake is answered at once.
 """
 
 import dataclasses
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
 
 from nigt_jax.config import _catalog
+from nigt_jax.config._trace import LONGEST_TIME, SHORTEST_TIME
 
 COUNTABLE = 1_000_000_000  # what an int32 counts, with room for idle lanes and for what fills up a last block
-_MOST_DEVICES = 256  # of a process: XLA gives up on a CPU in many more parts
+MOST_DEVICES = 256  # of a process: XLA gives up on a CPU in many more parts
 
 _RULES = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -24,14 +27,26 @@ def _fits_float32(value: float) -> float:
     return value
 
 
-def _inverse_fits_float32(speed: float) -> float:
-    """Refuses speeds so high that the time, 1 / speed, becomes zero in that precision."""
-    if not speed < 1e37:
-        raise ValueError(f"got {speed}, allowed: below 1e37")
-    return speed
+def _is_a_time(value: float) -> float:
+    """Refuses what is too short or too long for the clocks, be it a time or the inverse of one; 0 is no time at all."""
+    if value != 0 and not SHORTEST_TIME <= value <= LONGEST_TIME:
+        raise ValueError(f"got {value}, allowed: {SHORTEST_TIME:g} to {LONGEST_TIME:g}")
+    return value
 
 
 Number = Annotated[float, AfterValidator(_fits_float32)]
+
+
+def _names_a_class(value: Any) -> Any:
+    """Refuses what has not the form of ``module:Class``. Whether there is such a class is known when it is imported."""
+    if not (isinstance(value, str) and re.fullmatch(r"[^\s:]+:[^\s:]+", value)):
+        raise PydanticCustomError("module_class", "Input should be 'module:Class'")
+    return value
+
+
+ModuleClass = Annotated[
+    str, BeforeValidator(_names_a_class), WithJsonSchema({"type": "string", "format": "module:Class"})
+]
 
 
 def _setting(default: Any, meaning: str, unit: str = "", **limits: Any) -> Any:
@@ -45,10 +60,15 @@ def _setting(default: Any, meaning: str, unit: str = "", **limits: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True, config=_RULES)
 class Environment:
-    """The Brax environment. Actions are in [-1, 1]; every episode starts from a fresh reset."""
+    """The environment. Actions are in [-1, 1]; every episode starts from a fresh reset."""
 
-    name: Literal[_catalog.ENVIRONMENTS] = _setting("hopper", "Brax environment")  # type: ignore[valid-type]
-    backend: Literal[_catalog.BACKENDS] = _setting("spring", "physics pipeline of Brax")  # type: ignore[valid-type]
+    name: Literal[_catalog.ENVIRONMENTS] | ModuleClass = _setting(  # type: ignore[valid-type]
+        "hopper",
+        "Brax environment; or a class like one, importable from the current folder and made without arguments",
+    )
+    backend: Literal[_catalog.BACKENDS] = _setting(  # type: ignore[valid-type]
+        "spring", "physics pipeline of a Brax environment; a module:Class has its own"
+    )
     horizon: int = _setting(200, "length at which an episode is cut", "environment steps", ge=1, le=1_000_000)
 
 
@@ -120,10 +140,10 @@ class PowerLaw:
         0.5, "exponent of the worker's number i; 0.5 gives the square root of i", ge=-10, le=10
     )
     parameter_exponent: Number = _setting(0.0, "exponent of the number d of policy parameters", ge=-10, le=10)
-    values: tuple[Annotated[Number, Field(ge=0)], ...] | None = _setting(
+    values: tuple[Annotated[Number, Field(ge=0), AfterValidator(_is_a_time)], ...] | None = _setting(
         None, "the times themselves, one a worker, instead of the law: a slow worker has a large one", "time units"
     )
-    speeds: tuple[Annotated[Number, Field(gt=0), AfterValidator(_inverse_fits_float32)], ...] | None = _setting(
+    speeds: tuple[Annotated[Number, Field(gt=0), AfterValidator(_is_a_time)], ...] | None = _setting(
         None, "1 / time, one a worker, instead of the times: a slow worker has a small one", "a time unit"
     )
 
@@ -263,7 +283,7 @@ class Training:
     iterations: int = _setting(300, "rounds, each one update of the iterate", "rounds", ge=1, le=1_000_000_000)
     chunk: int = _setting(10, "rounds in one compiled call, after which progress is shown", "rounds", ge=1, le=100_000)
     platform: Literal["auto", "cpu", "gpu", "tpu"] = _setting("auto", "auto takes an accelerator when there is one")
-    devices: Literal["auto"] | Annotated[int, Field(ge=1, le=_MOST_DEVICES)] = _setting(
+    devices: Literal["auto"] | Annotated[int, Field(ge=1, le=MOST_DEVICES)] = _setting(
         "auto",
         "devices to share a round's episodes; a CPU is split into as many. auto: as many as divide the batch",
         "devices",
@@ -330,7 +350,7 @@ class Config:
     def _batch_splits(self) -> "Config":
         episodes, devices = self.episodes_per_round, self.training.devices
         if devices != "auto" and not self.splits(devices):
-            fits = ", ".join(str(k) for k in range(1, min(episodes, _MOST_DEVICES) + 1) if episodes % k == 0)
+            fits = ", ".join(str(k) for k in range(1, min(episodes, MOST_DEVICES) + 1) if episodes % k == 0)
             raise ValueError(
                 f"training.devices: got {devices}, but a round has {episodes} episodes "
                 f"(method.batch_size * method.trajectories_per_gradient); allowed: {fits}"

@@ -14,7 +14,8 @@ import numpy as np
 from nigt_jax.errors import UserError
 
 _COLUMNS = ("worker", "duration")
-_LEAST, _MOST = 1e-37, 1e37  # times that a float32 holds, with room for a factor
+SHORTEST_TIME, LONGEST_TIME = 1e-30, 1e30
+"""Times of a gradient or an exchange: a float32 holds their sums and products to the last bit."""
 _MOST_ROWS = 10**9  # places in a recording are int32
 
 
@@ -49,7 +50,7 @@ def read_trace(path: str, workers: int) -> RecordedTimes:
 
     Args:
       path: a CSV file with a header, or a Parquet file (``*.parquet``, needs pyarrow): columns ``worker`` (1, 2, ...)
-        and ``duration`` (between 1e-37 and 1e37, in time units), a row for every gradient; other columns are not read.
+        and ``duration`` (between 1e-30 and 1e30, in time units), a row for every gradient; other columns are not read.
       workers: how many there are; each needs at least one row.
 
     Returns:
@@ -65,10 +66,10 @@ def read_trace(path: str, workers: int) -> RecordedTimes:
     if worker.size > _MOST_ROWS:
         raise UserError(f"{where}: got {worker.size:,} rows, allowed: up to {_MOST_ROWS:,}")
     known = (worker >= 1) & (worker <= workers) & (worker == np.floor(worker))
-    good = known & (duration > _LEAST) & (duration < _MOST)  # NaN is neither
+    good = known & (duration >= SHORTEST_TIME) & (duration <= LONGEST_TIME)  # NaN is neither
     if not good.all():
         row = int(np.argmin(good))
-        what, value, allowed = ("duration", duration[row], f"{_LEAST:g} to {_MOST:g}")
+        what, value, allowed = ("duration", duration[row], f"{SHORTEST_TIME:g} to {LONGEST_TIME:g}")
         if not known[row]:
             what, value, allowed = ("worker", worker[row], f"1 to {workers}")
         raise UserError(f"{where}: {place(row)}: got {what} {_shown(value)}, allowed: {allowed}")

@@ -26,12 +26,15 @@ class Checkpoints:
       path: folder; made if absent.
       keep: how many to keep, the newest.
 
+    Attributes:
+      path: the folder.
+
     Raises:
       OSError: the folder cannot be made.
     """
 
     def __init__(self, path: Path, keep: int):
-        self._path = path
+        self.path = path
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=False)
         with _as_os_error(path):
             self._manager = ocp.CheckpointManager(path.absolute(), options=options)
@@ -50,9 +53,9 @@ class Checkpoints:
         if iteration == self.latest:
             return
         items = ocp.args.Composite(state=ocp.args.StandardSave(_bare(state)), notes=ocp.args.JsonSave(notes))
-        with _as_os_error(self._path):
+        with _as_os_error(self.path):
             if not self._manager.save(iteration, args=items):
-                raise FileExistsError(None, "newer checkpoints are there already", str(self._path))
+                raise FileExistsError(None, "newer checkpoints are there already", str(self.path))
         write_whole(self._digests, "".join(f"{digest}  {name}\n" for name, digest in self._digested().items()))
 
     def notes(self) -> dict[str, Any]:
@@ -65,9 +68,26 @@ class Checkpoints:
         Raises:
           UserError: it is damaged, or holds something else.
         """
-        here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])  # wherever it was saved
-        target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), _bare(like))
-        return _dressed(self._restore(state=ocp.args.StandardRestore(target))["state"], like)
+        return _dressed(self._restore(state=ocp.args.StandardRestore(_target(_bare(like))))["state"], like)
+
+    def fields(self, like: dict[str, Any]) -> dict[str, Any]:
+        """Some fields of the state of the newest checkpoint, as :meth:`state` gives the whole; no keys among them."""
+        target = _target(like)
+        each = ocp.checkpoint_utils.construct_restore_args(target)
+        args = ocp.args.PyTreeRestore(item=target, restore_args=each, partial_restore=True)
+        return self._restore(state=args)["state"]
+
+    def shapes(self) -> dict[str, Any]:
+        """The state of the newest checkpoint as nested mappings from names, whose leaves have a ``shape``.
+
+        Raises:
+          UserError: it is damaged.
+        """
+        self._refuse_damage()
+        try:
+            return ocp.PyTreeCheckpointHandler().metadata(self._digests.parent.absolute() / "state").tree
+        except Exception as error:  # as where a state is restored
+            raise self.unreadable("does not say what it holds") from error
 
     def close(self) -> None:
         """Releases what Orbax holds."""
@@ -78,12 +98,12 @@ class Checkpoints:
         try:
             return self._manager.restore(self.latest, args=ocp.args.Composite(**items))
         except Exception as error:  # Orbax and what it stands on raise anything for a state that does not fit
-            raise self._unreadable("does not hold what this run needs") from error
+            raise self.unreadable("does not hold what this run needs") from error
 
     @property
     def _digests(self) -> Path:
         """Of every file of the newest checkpoint, as ``sha256sum --check`` reads them."""
-        return self._path / str(self.latest) / "sha256"
+        return self.path / str(self.latest) / "sha256"
 
     def _digested(self) -> dict[str, str]:
         folder = self._digests.parent
@@ -101,12 +121,13 @@ class Checkpoints:
             found = self._digested()
             wanted = [line.split("  ", 1) for line in self._digests.read_text(errors="replace").splitlines()]
         except OSError as error:
-            raise self._unreadable(error.strerror or "cannot be opened") from None
+            raise self.unreadable(error.strerror or "cannot be opened") from None
         for digest, *name in wanted:
             if not name or found.get(name[0]) != digest:
-                raise self._unreadable(f"{name[0] if name else self._digests.name} is not as it was written")
+                raise self.unreadable(f"{name[0] if name else self._digests.name} is not as it was written")
 
-    def _unreadable(self, why: str) -> UserError:
+    def unreadable(self, why: str) -> UserError:
+        """What to raise where the newest checkpoint cannot be used, and what to do about it."""
         older = max((step for step in self._manager.all_steps() if step != self.latest), default=None)
         instead = "there is no older one" if older is None else f"remove it to go back to iteration {older}"
         return UserError(f"{self._digests.parent}: this checkpoint cannot be read: {why}; {instead}")
@@ -123,6 +144,12 @@ def _as_os_error(path: Path) -> Iterator[None]:
             raise
         number = int(code[1])
         raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def _target(like: Any) -> Any:
+    """What to restore, on a device of this process, wherever it was saved."""
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), like)
 
 
 def _is_key(x: Any) -> bool:

@@ -1,18 +1,21 @@
 """A run's folder: its name, and what lies where in it. Needs no JAX."""
 
 import contextlib
+import dataclasses
 import fcntl
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from nigt_jax.config import Config, dump_config, load_config
+from nigt_jax.config import RUN_FILE, Config, dump_config, load_config
 from nigt_jax.errors import UserError
+from nigt_jax.records._provenance import Provenance, Trace, dump_provenance, naming_the_writer, read_provenance
 
 
 class RunFolder:
-    """``config.yaml``, ``metrics.jsonl`` and ``checkpoints/`` of one run.
+    """``config.yaml``, ``run.json``, ``metrics.jsonl`` and ``checkpoints/`` of one run, and its copy of recorded times.
 
     Attributes:
       path: the folder.
@@ -36,9 +39,55 @@ class RunFolder:
         """Full states, the last few."""
         return self.path / "checkpoints"
 
+    def provenance(self) -> Provenance | None:
+        """What ``run.json`` says, None where there is none; see :func:`read_provenance`."""
+        return read_provenance(self.path / RUN_FILE)
+
+    def write_provenance(self, provenance: Provenance) -> None:
+        """Writes ``run.json``, whole or not at all; OSError where it cannot."""
+        write_whole(self.path / RUN_FILE, dump_provenance(provenance))
+
     def write_config(self, config: Config) -> None:
         """Writes ``config.yaml``, whole or not at all; OSError where it cannot."""
-        write_whole(self.config, dump_config(config))
+        write_whole(self.config, dump_config(self.portable(config)))
+
+    def portable(self, config: Config) -> Config:
+        """The configuration as ``config.yaml`` has it: the run's copy of recorded times is relative to the folder."""
+        trace = config.workers.trace
+        if trace is None or Path(trace).parent.resolve() != self.path.resolve():
+            return config
+        return _with_trace(config, Path(trace).name)
+
+    def keep_trace(self, config: Config, before: Provenance | None) -> tuple[Config, Trace | None]:
+        """Copies the recorded times into the folder, if they are not there yet.
+
+        Args:
+          config: of the run.
+          before: what the run has recorded, if it has begun.
+
+        Returns:
+          The configuration with the copy in their place, and the copy.
+
+        Raises:
+          UserError: the times, or the copy, are not those that the run began with.
+          OSError: they cannot be copied.
+        """
+        if config.workers.trace is None:
+            return config, None
+        given = Path(config.workers.trace)
+        own = self.path / f"trace{given.suffix}"
+        kept = None if before is None else before.trace
+        if kept is not None:
+            own = self.path / kept.file
+            for path in {given, own}:
+                if _digest(path) != kept.sha256:
+                    raise UserError(
+                        f"workers.trace: {path}: these are not the times that the run began with; it goes on only with "
+                        f"its copy of them, {own}, as that was written"
+                    )
+        elif given.resolve() != own.resolve():
+            _copy_whole(given, own)
+        return _with_trace(config, str(own)), Trace(own.name, _digest(own))
 
     @property
     def begun(self) -> bool:
@@ -82,6 +131,29 @@ def write_whole(path: Path, text: str) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _copy_whole(source: Path, target: Path) -> None:
+    """Copies a file by way of a temporary one."""
+    temporary = target.with_name(f"{target.name}.new")
+    try:
+        shutil.copyfile(source, temporary)
+        temporary.replace(target)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"workers.trace: {path}: cannot be read: {error.strerror}") from None
+
+
+def _with_trace(config: Config, trace: str) -> Config:
+    return dataclasses.replace(config, workers=dataclasses.replace(config.workers, trace=trace))
 
 
 def check_output(output: Path, name: str | None) -> None:
@@ -135,18 +207,25 @@ def create_run(output: Path, name: str | None, stem: str, config: Config) -> Run
     return folder
 
 
-def open_run(path: Path) -> tuple[RunFolder, Config]:
+def open_run(path: Path, *, check_files: bool = True) -> tuple[RunFolder, Config]:
     """The folder of an earlier run, and its configuration.
 
+    A setting that the configuration leaves out has its default: versions before that setting knew nothing else.
+
+    Args:
+      path: the folder.
+      check_files: whether the files that the configuration names have to be readable.
+
     Raises:
-      UserError: it is no run, or its configuration is not valid or not complete (any more).
+      UserError: it is no run, or of another format, or its configuration is not valid (any more).
     """
     folder = RunFolder(path)
     if not path.is_dir():
         raise UserError(f"{path}: no such run folder; --resume takes the folder of a run, such as runs/default-001")
     if not folder.config.is_file():
         raise UserError(f"{path}: is no run folder, it has no config.yaml")
-    return folder, load_config(folder.config, complete=True)
+    with naming_the_writer(folder.provenance()):
+        return folder, load_config(folder.config, check_files=check_files)
 
 
 def _taken(path: Path) -> UserError:

@@ -1,8 +1,8 @@
 """From parameters to trajectories: the policy, its observation statistics, and the episodes."""
 
-from nigt_jax.rollout._brax import make_environment
 from nigt_jax.rollout._check import first_state, permissive
 from nigt_jax.rollout._differ import check_variation
+from nigt_jax.rollout._named import class_name, make_environment
 from nigt_jax.rollout._policy import GaussianMLP, Normalizer, Policy
 from nigt_jax.rollout._queue import Outcomes, Tasks
 from nigt_jax.rollout._rollout import Steps, Trajectories, one_policy, play_only, rollout
@@ -22,6 +22,7 @@ __all__ = [
     "Varied",
     "check_variation",
     "first_state",
+    "class_name",
     "make_environment",
     "observe",
     "of_workers",

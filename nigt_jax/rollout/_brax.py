@@ -25,7 +25,7 @@ with _quiet():
     from brax.training.acme import running_statistics
 
 
-def make_environment(name: str, backend: str) -> Any:
+def make_brax_environment(name: str, backend: str) -> Any:
     """The Brax environment `name` on physics pipeline `backend`, without wrappers."""
     # Left to itself MuJoCo also writes what it dislikes about Brax's models to a file in the current folder.
     before = mujoco.get_mju_user_warning()
@@ -37,4 +37,4 @@ def make_environment(name: str, backend: str) -> Any:
         mujoco.set_mju_user_warning(before)
 
 
-__all__ = ["System", "make_environment", "running_statistics"]
+__all__ = ["System", "make_brax_environment", "running_statistics"]

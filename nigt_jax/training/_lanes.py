@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import hashlib
 import json
 import os
 import time
@@ -11,9 +12,10 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
+import nigt_jax
 from nigt_jax.config import Config
 from nigt_jax.methods import ArrivalMethod
-from nigt_jax.records import write_whole
+from nigt_jax.records import installed_versions, write_whole
 from nigt_jax.rollout import Tasks, play_only
 from nigt_jax.training._compile import cache_folder, compile_options
 from nigt_jax.training._parts import Parts
@@ -38,12 +40,13 @@ def choose_lanes(config: Config, parts: Parts, devices: list[jax.Device], keep: 
       config: of the run; says whether there may be a cache, and what the environment is called.
       parts: of the run, with a lane for every episode.
       devices: all alike.
-      keep: whether the configuration's name of the environment is true, so that what is measured can be kept.
+      keep: whether the environment is the one of Brax that the configuration names, so that what is measured can be
+        kept: the code of any other may change unseen.
     """
     (episodes,) = parts.widths
     if episodes <= _FEW:
         return episodes
-    known, found = _Known(config, devices, keep, _many_policies(parts)), {}
+    known, found = _Known(config, devices, keep, parts), {}
     for size in _CANDIDATES.get(devices[0].platform, _CANDIDATES_ELSEWHERE):
         each = max(1, round(episodes / size))
         lanes = -(-episodes // each)  # so that episodes of the same length leave no lane idle
@@ -62,7 +65,7 @@ def _steps_per_second(parts: Parts, lanes: int, devices: list[jax.Device]) -> fl
         params = jax.vmap(parts.policy.init)(keys[:groups])
         normalizer = jax.tree.map(lambda x: jnp.stack([x] * groups), parts.policy.init_normalizer())
         tasks = Tasks(keys, jnp.ones(lanes, bool), params, normalizer, None)
-        return play_only(parts.environment, parts.policy, tasks, min(_STEPS, parts.horizon), (lanes,))[1]
+        return play_only(parts.environment, parts.policy, tasks, _steps(parts), (lanes,))[1]
 
     spmd = Spmd("pmap", devices, apart=True)
     keys = spmd.place(jax.random.split(jax.random.key(0), len(devices)))
@@ -76,21 +79,37 @@ def _steps_per_second(parts: Parts, lanes: int, devices: list[jax.Device]) -> fl
     return steps / min(seconds)
 
 
+def _steps(parts: Parts) -> int:
+    return min(_STEPS, parts.horizon)
+
+
 def _many_policies(parts: Parts) -> bool:
     """Whether lanes play for several policies; one for each lane takes longer than one for all."""
     return parts.widths[0] > parts.episodes or isinstance(parts.method, ArrivalMethod)
 
 
-class _Known:
-    """What was measured on this machine before."""
+@functools.cache
+def _code() -> str:
+    """What changes whenever that which is measured may: versions, and the code of lanes itself."""
+    package = Path(nigt_jax.__file__).parent
+    digest = hashlib.sha256()
+    for file in [*sorted((package / "rollout").glob("*.py")), Path(__file__)]:
+        digest.update(file.read_bytes())
+    versions = [f"{name} {version}" for name, version in installed_versions().items()]
+    return " ".join([*versions, digest.hexdigest()[:16]])
 
-    def __init__(self, config: Config, devices: list[jax.Device], keep: bool, many_policies: bool):
+
+class _Known:
+    """What was measured on this machine before, with the same code."""
+
+    def __init__(self, config: Config, devices: list[jax.Device], keep: bool, parts: Parts):
         self._file = cache_folder() / "lanes.json" if keep and config.training.compilation_cache else None
         env, widths = config.environment, "x".join(map(str, config.policy.hidden_sizes))
         options = " ".join(compile_options(devices[0].platform))
-        machine = f"{len(devices)} x {device_name(devices[0])} {os.cpu_count()} jax {jax.__version__} {options}"
-        policies = "each" if many_policies else "all"
-        self._name = f"{env.name} {env.backend} {widths} for {policies} {machine}"
+        machine = f"{len(devices)} x {device_name(devices[0])} {os.cpu_count()} {options}"
+        policies = "each" if _many_policies(parts) else "all"
+        played = f"{parts.policy.observation_size} observed, {_steps(parts)} steps"
+        self._name = f"{env.name} {env.backend} {widths} for {policies}, {played} {machine} {_code()}"
 
     def rate(self, lanes: int, measure: Callable[[], float]) -> float:
         """The rate of so many lanes, from the file or measured now."""

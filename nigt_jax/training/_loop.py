@@ -13,14 +13,14 @@ import jax
 import numpy as np
 
 from nigt_jax.clocks import to_float
-from nigt_jax.config import Config, dotted, to_dict
+from nigt_jax.config import Config, to_dict
 from nigt_jax.errors import RunError, UserError
 from nigt_jax.interrupts import interruptions
-from nigt_jax.records import Checkpoints, MetricsLog, Record, RunFolder, read_metrics
+from nigt_jax.records import MetricsLog, Record, RunFolder, read_metrics
+from nigt_jax.training._begin import begin
 from nigt_jax.training._nonsense import first_nonsense
 from nigt_jax.training._round import RoundMetrics
 from nigt_jax.training._spmd import device_name
-from nigt_jax.training._trainer import Trainer
 
 
 @dataclasses.dataclass
@@ -99,14 +99,16 @@ def train(
         ones, None before there are any), ``seconds_left`` (None likewise), and, where one was made, an evaluation.
       interrupted: looked at between chunks; by default an event that SIGINT and SIGTERM set.
       environment: a Brax environment without wrappers, instead of the one that the configuration names; see
-        :func:`nigt_jax.check_environment`.
+        :func:`nigt_jax.check_environment`. config.yaml names its class; the command line goes on with that if it needs
+        no arguments and does the same.
 
     Returns:
       How it went.
 
     Raises:
       UserError: the environment is not one to train in; the folder belongs to another run or to another process, or is
-        damaged; the devices asked for are not there.
+        damaged; the devices asked for are not there; a run cannot go on in this environment, or with these versions or
+        recorded times, as it began.
       RunError: a round never ends, a number is not finite, or the disk does not take what was computed.
     """
     if not isinstance(config, Config):
@@ -143,22 +145,12 @@ class _Run:
     def __init__(self, config: Config, folder: RunFolder, resume: bool, progress: Progress, environment: Any):
         if not resume and folder.begun:
             raise UserError(f"{folder.path}: holds a run already; resume=True continues it; or take another folder")
-        # First of all: whatever else makes JAX look for devices would keep the CPU from being split.
-        self._trainer = Trainer(config, environment)
-        config = self._trainer.config
+        begun = begin(config, folder, resume, environment)
+        self._trainer, self._config, self._folder = begun.trainer, begun.trainer.config, folder
         self._progress = progress
-        self.checkpoints = Checkpoints(folder.checkpoints, config.checkpoint.keep)
-        latest = self.checkpoints.latest
-        notes = None if latest is None else self.checkpoints.notes()
-        if notes is not None:
-            _refuse_changes(notes["config"], config, folder)
-        folder.write_config(config)
-        self._config = config
-        self._state, self._totals = self._trainer.initial_state(), Totals()
-        if notes is not None:
-            self._state = self._trainer.place(self.checkpoints.state(self._state))
-            self._totals = Totals(**notes["totals"])
-        self.iteration = self._began_at = latest or 0
+        self.checkpoints = begun.checkpoints
+        self._state, self._totals = begun.state, Totals(**begun.totals)
+        self.iteration = self._began_at = begun.iteration
         self._log = MetricsLog(folder.metrics, self.iteration if self.iteration > 0 else -1)
         self._training_seconds = self._evaluation_seconds = 0.0
         evaluated = [r for r in read_metrics(folder.metrics) if "return_mean" in r]
@@ -223,7 +215,7 @@ class _Run:
         """A checkpoint of this moment; what metrics.jsonl holds is never behind it."""
         notes = {
             "totals": dataclasses.asdict(self._totals),
-            "config": to_dict(self._config),
+            "config": to_dict(self._folder.portable(self._config)),
         }
         self.checkpoints.save(self.iteration, self._state, notes)
 
@@ -293,15 +285,3 @@ class _Run:
         left = busy / done * (self._config.training.iterations - self.iteration) if done else None
         speed = steps / seconds if seconds else None
         self._progress(record | {"steps_per_second": speed, "seconds_left": left})
-
-
-def _refuse_changes(began_with: dict[str, Any], config: Config, folder: RunFolder) -> None:
-    """UserError where config.yaml differs from what the checkpoint was made with, but for how long and how often."""
-    before, now = dotted(began_with), dotted(to_dict(config))
-    may_change = ("training.iterations", "training.devices", "training.lanes", "checkpoint.every", "checkpoint.keep")
-    for key in sorted(before.keys() | now.keys()):
-        if key not in may_change and before.get(key) != now.get(key):
-            raise UserError(
-                f"{folder.config}: {key} is {now.get(key)}, but the run was made with {before.get(key)}; of a run that "
-                f"has begun only these may be changed: {', '.join(may_change)}"
-            )

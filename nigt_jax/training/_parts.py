@@ -73,9 +73,7 @@ def make_parts(
     Raises:
       UserError: a block has more steps than an int32 counts.
     """
-    observation_size = _observation_size(config, environment)
-    network = GaussianMLP(environment.action_size, config.policy.hidden_sizes, config.policy.min_std)
-    policy = Policy(network, observation_size, config.policy.normalize_observations)
+    policy = make_policy(config, _observation_size(config, environment), environment.action_size)
     bytes_each = 4 * (policy.observation_size + environment.action_size + 1) * config.environment.horizon
     block: Any = config.training.block
     countable = COUNTABLE // (runs * config.environment.horizon)
@@ -99,6 +97,17 @@ def make_parts(
         piece=_PIECE.get(platform, _PIECE_ELSEWHERE),
         trajectories_per_gradient=config.method.trajectories_per_gradient,
     )
+
+
+def make_policy(config: Config, observation_size: int, action_size: int) -> Policy:
+    """The policy that the configuration describes, for observations and actions of these sizes."""
+    network = GaussianMLP(action_size, config.policy.hidden_sizes, config.policy.min_std)
+    return Policy(network, observation_size, config.policy.normalize_observations)
+
+
+def resolved_block(config: Config, devices: int, block: int) -> int:
+    """Episodes of a block on so many devices where `block` were asked for: all blocks and devices have as many."""
+    return devices * _episodes(config, devices, -(-block // devices))
 
 
 def with_lanes(parts: Parts, lanes: int, platform: str) -> Parts:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from nigt_jax.clocks import Clock, make_clock
-from nigt_jax.config import Config, EnvironmentChange, Workers, dotted, to_dict
+from nigt_jax.config import Config, EnvironmentChange, Method, Workers, dotted, to_dict
 from nigt_jax.errors import UserError
 from nigt_jax.estimators import EstimatorSettings
 from nigt_jax.methods import StepSettings
@@ -58,12 +58,7 @@ def make_settings(config: Config, policy: Policy, largest: int) -> Settings:
     parameters = sum(x.size for x in jax.tree.leaves(jax.eval_shape(policy.init, jax.random.key(0))))
     real = lambda x: jnp.asarray(x, jnp.float32)
     return Settings(
-        step=StepSettings(
-            learning_rate=real(method.learning_rate),
-            half_life=real(method.learning_rate_half_life or jnp.inf),
-            newest_weight=real(1 - method.momentum),  # in float64
-            max_delay=jnp.asarray(method.max_delay, jnp.int32),
-        ),
+        step=make_step_settings(method),
         estimator=EstimatorSettings(
             discount=real(estimator.discount),
             gae_lambda=real(estimator.gae_lambda),
@@ -73,6 +68,16 @@ def make_settings(config: Config, policy: Policy, largest: int) -> Settings:
         variation=make_variation(workers),
         batch_size=jnp.asarray(method.batch_size, jnp.int32),
         initial_batch_size=jnp.asarray(method.initial_batch_size or method.batch_size, jnp.int32),
+    )
+
+
+def make_step_settings(method: Method) -> StepSettings:
+    """The hyperparameters of an update as arrays."""
+    return StepSettings(
+        learning_rate=jnp.asarray(method.learning_rate, jnp.float32),
+        half_life=jnp.asarray(method.learning_rate_half_life or jnp.inf, jnp.float32),
+        newest_weight=jnp.asarray(1 - method.momentum, jnp.float32),  # the difference in float64
+        max_delay=jnp.asarray(method.max_delay, jnp.int32),
     )
 
 

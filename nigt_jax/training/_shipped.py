@@ -1,5 +1,6 @@
 """The trained policy, for use outside of training: always the iterate, with the statistics that belong to it."""
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -10,13 +11,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from nigt_jax.config import Config
 from nigt_jax.errors import UserError
-from nigt_jax.methods import Iterate, iterate
-from nigt_jax.records import Checkpoints, open_run
-from nigt_jax.rollout import Normalizer, Policy, make_environment
-from nigt_jax.training._parts import make_parts
-from nigt_jax.training._settings import stacked_settings
-from nigt_jax.training._state import initial_state
+from nigt_jax.methods import METHODS, Iterate, iterate, start
+from nigt_jax.records import Checkpoints, naming_the_writer, open_run
+from nigt_jax.rollout import Normalizer, Policy
+from nigt_jax.training._parts import make_policy
+from nigt_jax.training._settings import make_step_settings
 
 
 @functools.partial(
@@ -76,27 +77,42 @@ class TrainedPolicy:
         return shown
 
 
-def load_policy(run: str | os.PathLike[str], environment: Any = None) -> TrainedPolicy:
-    """Loads the policy of a run's newest checkpoint.
+def load_policy(run: str | os.PathLike[str]) -> TrainedPolicy:
+    """Loads the policy of a run's newest checkpoint. Neither the environment nor recorded times are needed.
 
     Args:
       run: folder of the run.
-      environment: the Brax environment that it was trained in, where that was not the one that config.yaml names.
 
     Returns:
       The policy.
 
     Raises:
-      UserError: `run` is no run, or has no checkpoint yet.
+      UserError: `run` is no run, or has no checkpoint yet, or cannot be read.
     """
-    folder, config = open_run(Path(run))
+    folder, config = open_run(Path(run), check_files=False)
     checkpoints = Checkpoints(folder.checkpoints, config.checkpoint.keep) if folder.checkpoints.is_dir() else None
     if checkpoints is None or checkpoints.latest is None:
         raise UserError(f"{run}: has no checkpoint yet")
-    named = config.environment
-    parts = make_parts(config, environment or make_environment(named.name, named.backend), devices=1)
-    settings, seeds = stacked_settings([config], parts.policy), jnp.asarray([config.seed], jnp.uint32)
-    state = checkpoints.state(jax.jit(lambda: initial_state(parts, settings, seeds))())
-    checkpoints.close()
+    method = METHODS[config.method.name]
+    with contextlib.closing(checkpoints), naming_the_writer(folder.provenance()):
+        policy = make_policy(config, *_sizes(checkpoints))
+        state = checkpoints.fields(jax.eval_shape(functools.partial(_fields, config, policy)))
     state = jax.tree.map(lambda x: x[0], state)  # of the only run
-    return TrainedPolicy(parts.policy, iterate(parts.method, state.server), state.normalizer, int(state.iteration))
+    return TrainedPolicy(policy, iterate(method, state["server"]), state["normalizer"], int(state["iteration"]))
+
+
+def _sizes(checkpoints: Checkpoints) -> tuple[int, int]:
+    """Of observations and of actions, as they show in the shapes of what was learnt."""
+    state = checkpoints.shapes()
+    try:
+        heads = state["server"]["sent"]["params"]
+        return state["normalizer"]["mean"].shape[-1], heads["mean"]["bias"].shape[-1]
+    except (LookupError, TypeError, AttributeError):
+        raise checkpoints.unreadable("it holds no policy of this package") from None
+
+
+def _fields(config: Config, policy: Policy) -> dict[str, Any]:
+    """What a TrainState has of the policy, before the first round."""
+    server = start(METHODS[config.method.name], policy.init(jax.random.key(0)), make_step_settings(config.method))
+    fields = {"server": server, "normalizer": policy.init_normalizer(), "iteration": jnp.zeros([], jnp.int32)}
+    return jax.tree.map(lambda x: x[None], fields)

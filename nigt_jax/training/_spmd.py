@@ -3,6 +3,7 @@
 import contextlib
 import os
 import platform
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,21 +13,24 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from nigt_jax.config import Config
-from nigt_jax.errors import UserError
+from nigt_jax.errors import RunWarning, UserError
 from nigt_jax.training._compile import compile_options
 
 AXIS = "devices"
+_SPLITS = "xla_force_host_platform_device_count"
 
 
-def claim_devices(config: Config, runs: int | None = None) -> list[jax.Device]:
+def claim_devices(config: Config, splits: Callable[[int], bool], had: int | None = None) -> list[jax.Device]:
     """The devices that share a round's episodes, or many runs.
 
     A CPU is split into as many virtual devices as asked for, or as it has cores: one of XLA's CPU devices hardly uses
-    more than one core on small physics. Has to run before anything else has made JAX look for devices.
+    more than one core on small physics. Has to run before anything else has made JAX look for devices. Where it was too
+    late for that, and "auto" gets fewer than it could, it warns.
 
     Args:
-      config: names the platform and the number; "auto" is the largest number available that divides the batch.
-      runs: number of runs where it is these that the devices share, and "auto" has to divide it instead; else None.
+      config: names the platform and the number; "auto" is the largest number available that splits the work.
+      splits: whether so many devices can share the work.
+      had: how many the run had until now; "auto" is again this number if there are so many.
 
     Returns:
       The devices.
@@ -34,28 +38,54 @@ def claim_devices(config: Config, runs: int | None = None) -> list[jax.Device]:
     Raises:
       UserError: there is no such platform, or not as many devices.
     """
-    kind, wanted = config.training.platform, config.training.devices
+    wanted = config.training.devices
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    _split_cpu(cores if wanted == "auto" else wanted)
+    parts = max(cores, had or 0) if wanted == "auto" else wanted
+    _split_cpu(parts)
+    found = _devices(config.training.platform)
+    few = _why_few(found[0].platform, len(found), parts)
+    if wanted == "auto":
+        return found[: _automatic(len(found), parts, splits, had, few)]
+    if wanted > len(found):
+        raise UserError(f"training.devices: got {wanted}, but there are {len(found)} {found[0].platform} devices{few}")
+    return found[:wanted]
+
+
+def _automatic(there: int, parts: int, splits: Callable[[int], bool], had: int | None, few: str) -> int:
+    """How many of the devices to take; `few` says why there are no more."""
+    if had is not None and had <= there and splits(had):
+        return had
+    most = lambda limit: max((k for k in range(1, limit + 1) if splits(k)), default=1)
+    count = most(there)
+    if had is not None:
+        message = f"the run had {had} devices and goes on with {count}, to the same numbers up to rounding{few}"
+        warnings.warn(message, RunWarning, stacklevel=2)
+    elif few and count < most(parts):
+        warnings.warn(f"the run has {count} of {most(parts)} possible devices{few}", RunWarning, stacklevel=2)
+    return count
+
+
+def _why_few(platform: str, there: int, parts: int) -> str:
+    """Why a CPU is in fewer parts than it could be, where that is so, and what to do."""
+    if platform != "cpu" or there >= parts or _SPLITS in os.environ.get("XLA_FLAGS", ""):
+        return ""
+    return (
+        "; JAX was in use already, when a CPU cannot be split any more: restart Python and call nigt_jax.train before "
+        f"anything else uses JAX, or begin with jax.config.update('jax_num_cpu_devices', {parts})"
+    )
+
+
+def _devices(kind: str) -> list[jax.Device]:
+    """All devices of a platform, or of JAX's first choice where it is "auto"."""
     try:
         here = ", ".join(sorted({d.platform for d in jax.devices()}))
     except (RuntimeError, AssertionError):
         asked = os.environ.get("JAX_PLATFORMS", "not set")
         raise UserError(f"JAX finds no device to run on; JAX_PLATFORMS is {asked}, cpu is always there") from None
     try:
-        found = jax.devices(None if kind == "auto" else kind)
+        return jax.devices(None if kind == "auto" else kind)
     except RuntimeError:
         raise UserError(f"training.platform: got {kind}, but JAX finds only: {here}") from None
-    splits = config.splits if runs is None else lambda k: runs % k == 0
-    if wanted == "auto":
-        count = max(k for k in range(1, len(found) + 1) if splits(k))
-    elif wanted > len(found):
-        raise UserError(f"training.devices: got {wanted}, but there are {len(found)} {found[0].platform} devices")
-    elif runs is not None and not splits(wanted):
-        raise UserError(f"training.devices: got {wanted}, allowed: a number that divides the {runs} runs")
-    else:
-        count = wanted
-    return found[:count]
 
 
 def device_name(device: jax.Device) -> str:
@@ -82,7 +112,7 @@ def sum_over(axis: str | None, tree: Any) -> Any:
 
 def _split_cpu(parts: int) -> None:
     """Asks for at least so many virtual CPU devices, where it is not too late and nobody else has said how many."""
-    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+    if _SPLITS not in os.environ.get("XLA_FLAGS", ""):
         with contextlib.suppress(RuntimeError):  # JAX has looked for devices already; what it found is what there is
             jax.config.update("jax_num_cpu_devices", max(parts, jax.config.jax_num_cpu_devices))  # type: ignore[attr-defined]
 

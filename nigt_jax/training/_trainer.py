@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nigt_jax.config import Config
+from nigt_jax.errors import UserError
 from nigt_jax.methods import ArrivalMethod, iterate
 from nigt_jax.rollout import make_environment
 from nigt_jax.training._arrivals import run_arrivals
@@ -49,7 +50,7 @@ class Trainer:
             keep_compiled_programs()
         self._runs = [config] if runs is None else list(runs)
         check_runs(config, self._runs)
-        self.devices = claim_devices(config, None if runs is None else len(self._runs))
+        self.devices = claim_devices(config, config.splits) if runs is None else _claim_for(len(self._runs), config)
         self.compile_seconds = 0.0
         self.parts, self.config = self._resolved(config, environment, apart=runs is not None)
         self._spmd = Spmd(config.training.spmd, self.devices, apart=runs is not None)
@@ -61,7 +62,7 @@ class Trainer:
     def _resolved(self, config: Config, environment: Any, apart: bool) -> tuple[Parts, Config]:
         """The parts, and the configuration with what was left to us."""
         device, count, named = self.devices[0], len(self.devices), config.environment
-        made = environment or make_environment(named.name, named.backend)
+        made = make_environment(named.name, named.backend) if environment is None else environment
         parts = make_parts(
             config,
             made,
@@ -75,7 +76,7 @@ class Trainer:
         if lanes == "auto":
             started = time.perf_counter()
             alike = parts._replace(environment=first_environment(config, made))
-            lanes = choose_lanes(config, alike, self.devices, keep=environment is None)
+            lanes = choose_lanes(config, alike, self.devices, keep=environment is None and ":" not in named.name)
             self.compile_seconds += time.perf_counter() - started
         parts = with_lanes(parts, lanes, device.platform)
         training = dataclasses.replace(config.training, lanes=parts.widths[0])
@@ -161,3 +162,11 @@ class Trainer:
         model = jax.vmap(functools.partial(iterate, self.parts.method))(state.server)
         episodes = self.config.evaluation.episodes
         return evaluate(self.parts, episodes, model, state.normalizer, key, settings.variation)
+
+
+def _claim_for(runs: int, config: Config) -> list[jax.Device]:
+    """The devices that have so many runs between them, as many each."""
+    devices = claim_devices(config, lambda k: runs % k == 0)
+    if runs % len(devices):
+        raise UserError(f"training.devices: got {len(devices)}, allowed: a number that divides the {runs} runs")
+    return devices

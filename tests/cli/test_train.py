@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from nigt_jax.cli import main
+
 NIGT = str(Path(sys.executable).with_name("nigt"))
 ROOT = Path(__file__).parents[2]
 TINY = """
@@ -106,6 +108,41 @@ def test_dry_run_checks_what_only_jax_and_the_environment_know(tiny, tmp_path):
         done = nigt("train", tiny, "--dry-run", option, value, cwd=tmp_path)
         assert (done.returncode, done.stdout) == (2, "")
         assert line in done.stderr
+
+
+MINE = """
+import jax.numpy as jnp
+from probes import Quadratic
+
+class Needs(Quadratic):
+    def __init__(self, something): pass
+
+def make():
+    return Quadratic()
+"""
+
+
+def test_an_environment_of_the_current_folder(tiny, tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine_of_a_test.py").write_text(MINE)
+    (tmp_path / "broken_of_a_test.py").write_text("import no_such_thing\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name, status, says in (
+        ("mine_of_a_test:Quadratic", 0, ""),
+        ("mine_of_a_test:make", 0, ""),
+        ("mine_of_a_test:Quadratics", 2, "the module mine_of_a_test has no Quadratics"),
+        ("mine_of_a_test:Needs", 2, "cannot be made without arguments: TypeError: Needs.__init__() missing 1"),
+        ("broken_of_a_test:Quadratic", 2, f"cannot be imported from {tmp_path}: ModuleNotFoundError: No module named"),
+        ("no_such_module:Quadratic", 2, "no_such_module cannot be imported from"),
+    ):
+        assert main(["train", str(tiny), "--environment.name", name, "--dry-run"]) == status
+        out, err = capsys.readouterr()
+        assert says in err
+        if status == 0:
+            assert (f"name: {name}\n" in out, err) == (True, "")
+        else:
+            assert (out, err.count("\n")) == ("", 1)
+            assert err.startswith(f"nigt: environment.name: {name}: ")
 
 
 def test_help_explains_every_setting():

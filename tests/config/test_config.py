@@ -42,6 +42,13 @@ def test_the_dump_loads_back_the_same(tmp_path):
     assert config.policy.hidden_sizes == (8, 4)
 
 
+def test_an_environment_may_be_a_class(tmp_path):
+    for name in ("mine:Env", "package.mine:Outer.Env", "mine:make.<locals>.Env"):
+        assert load(tmp_path, environment__name=f"'{name}'").environment.name == name
+    (setting,) = (s for s in describe() if s.key == "environment.name")
+    assert setting.allowed.endswith("walker2d | module:Class")
+
+
 def test_overrides_win_over_the_file(tmp_path):
     config = load(tmp_path, "seed: 1\nmethod: {momentum: 0.5}\n", seed="2", method__initial_batch_size="null")
     assert (config.seed, config.method.momentum, config.method.initial_batch_size) == (2, 0.5, None)
@@ -105,7 +112,11 @@ def test_an_empty_file_is_all_defaults(tmp_path):
         ("metod", "{}", "did you mean method?"),
         ("environment.name", "hoper", "did you mean hopper?"),
         ("environment.name", "atari", "'walker2d'"),
-        ("environment.name", "7", "'walker2d'"),
+        ("environment.name", "7", "'walker2d' or 'module:Class'"),
+        ("environment.name", "'a.b:'", "'module:Class'"),
+        ("environment.name", "':C'", "'module:Class'"),
+        ("environment.name", "'a:b:C'", "'module:Class'"),
+        ("environment.name", "'a b:C'", "'module:Class'"),
         ("environment.backend", "bullet", "'spring', 'positional', 'generalized' or 'mjx'"),
         ("environment.horizon", "0", "greater than or equal to 1"),
         ("environment.horizon", "2.5", "integer"),
@@ -127,7 +138,13 @@ def test_an_empty_file_is_all_defaults(tmp_path):
         ("workers.compute_time.speeds", "[1, 2]", "got 2 speeds, allowed: one for each of 10 workers"),
         ("workers.compute_time.speeds", "times.csv", "allowed: a list; a file of recorded times is workers.trace"),
         ("workers.compute_time.speeds", "[1, 0]", "workers.compute_time.speeds.1: got 0, allowed: greater than 0"),
-        ("workers.compute_time.speeds", "[1e37]", "workers.compute_time.speeds.0: got 1e+37, allowed: below 1e37"),
+        ("workers.compute_time.speeds", "[1e31]", "workers.compute_time.speeds.0: got 1e+31, allowed: 1e-30 to 1e+30"),
+        ("workers.compute_time.values", "[1e-37]", "workers.compute_time.values.0: got 1e-37, allowed: 1e-30 to 1e+30"),
+        (
+            "workers.communication_time.values",
+            "[1e-37]",
+            "workers.communication_time.values.0: got 1e-37, allowed: 1e-30",
+        ),
         ("workers.compute_time", "{values: [1], speeds: [1]}", "speeds: got them beside workers.compute_time.values"),
         ("workers.compute_time", "[1, 2]", "allowed: a mapping; a list of times is workers.compute_time.values, one"),
         ("workers.compute_time", "times.csv", "; a file of recorded times is workers.trace"),

@@ -8,7 +8,7 @@ import pytest
 from probes import Quadratic
 
 from nigt_jax.config import check_config
-from nigt_jax.training import _lanes, _parts
+from nigt_jax.training import _lanes, _parts, _trainer
 from nigt_jax.training._trainer import Trainer
 
 
@@ -116,6 +116,39 @@ def test_it_is_measured_once_for_an_environment_with_a_name(measured, monkeypatc
     kept.write_text("{ torn")
     assert _lanes.choose_lanes(config, parts, devices) == first
     assert len(asked) == 6
+
+
+def test_it_is_measured_again_where_something_else_would_come_out(measured, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    parts, config = (made := trainer(1000)).parts._replace(widths=(1000,)), made.config
+    asked, devices = measured[1], jax.devices()[:1]
+    asked.clear()
+    choose = lambda parts: _lanes.choose_lanes(config, parts, devices)
+    changes = {
+        "version": lambda: monkeypatch.setattr("nigt_jax.__version__", "0.0.7"),
+        "code": lambda: monkeypatch.setattr(_lanes.Path, "read_bytes", lambda path: b"other code"),
+    }
+    choose(parts)
+    choose(parts._replace(horizon=2))
+    assert asked == 2 * [16, 64, 256]
+    for change in changes.values():
+        change()
+        _lanes._code.cache_clear()
+        asked.clear()
+        choose(parts)
+        assert asked == [16, 64, 256]
+    _lanes._code.cache_clear()
+
+
+@pytest.mark.parametrize(("name", "kept"), [("fast", True), ("probes:Quadratic", False)])
+def test_code_of_the_user_may_change_unseen(monkeypatch, name, kept):
+    asked = []
+    monkeypatch.setattr(_trainer, "choose_lanes", lambda *of, keep: asked.append(keep) or 7)
+    training = {"devices": 1, "platform": "cpu"}
+    _trainer.Trainer(
+        check_config({"environment": {"name": name}, "method": {"batch_size": 1000}, "training": training})
+    )
+    assert asked == [kept]
 
 
 def test_a_real_measurement():

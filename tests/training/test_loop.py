@@ -111,7 +111,7 @@ def test_killed_between_checkpoints(straight, tmp_path):
 
 def test_the_trained_policy_is_the_iterate(straight):
     cfg, folder, summary = straight
-    trained = load_policy(folder, EndsWhenGood())
+    trained = load_policy(folder)
     assert trained.iteration == 12
     play = jax.vmap(lambda key: rollout_returns(trained, key))
     keys = jax.vmap(jax.random.fold_in, (None, 0))(stream(cfg.evaluation.seed, "evaluation"), np.arange(4))
