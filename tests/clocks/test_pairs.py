@@ -1,4 +1,4 @@
-"""Pairs of float32 against exact fractions, compiled: with and without fused multiply-add, and fused with what is around.
+"""Pairs of float32 against exact fractions, compiled, with and without fused multiply-add.
 
 Where a compiler breaks error-free arithmetic, these fail.
 """
