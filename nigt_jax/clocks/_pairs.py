@@ -6,8 +6,8 @@ CPUs with FMA and on GPUs wherever both land in one kernel. Two rules make it so
 
 * Every product that is taken is exact in float32, because its factors have 12 bits. Rounding an exact product changes
   nothing, and neither does leaving the rounding out.
-* A float32 from outside may be an inexact product that the compiler contracts into our first sum. :func:`widen` rebuilds
-  it from its bits, so that everything here sees one and the same number.
+* A float32 from outside may be an inexact product that the compiler contracts into our first sum. :func:`widen`
+  rebuilds it from its bits, so that everything here sees one and the same number.
 
 What is called exact is exact as long as the last bits of the numbers are normal float32 numbers, above 1e-38: smaller
 ones are flushed to zero. Infinity is a number like any other for sums and comparisons, with a low part of zero.
