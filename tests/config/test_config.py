@@ -139,7 +139,7 @@ def test_an_empty_file_is_all_defaults(tmp_path):
         ("workers.compute_time.speeds", "times.csv", "allowed: a list; a file of recorded times is workers.trace"),
         ("workers.compute_time.speeds", "[1, 0]", "workers.compute_time.speeds.1: got 0, allowed: greater than 0"),
         ("workers.compute_time.speeds", "[1e31]", "workers.compute_time.speeds.0: got 1e+31, allowed: 1e-30 to 1e+30"),
-        ("workers.compute_time.values", "[1e-37]", "workers.compute_time.values.0: got 1e-37, allowed: 1e-30 to 1e+30"),
+        ("workers.compute_time.values", "[1e-31]", "workers.compute_time.values.0: got 1e-31, allowed: 1e-30 to 1e+30"),
         (
             "workers.communication_time.values",
             "[1e-37]",
