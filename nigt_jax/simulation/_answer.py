@@ -116,7 +116,7 @@ def _choice(
         return Choice(
             method=method,
             noise=None,
-            why_not="rounds that never end" if figures.never_ends else "no worker answers",
+            why_not=_without_end(figures),
             **nothing,
         )
     return Choice(
@@ -127,6 +127,12 @@ def _choice(
         time_per_gradient=figures.time_per_gradient,
         why_not="",
     )
+
+
+def _without_end(figures: Figures) -> str:
+    if figures.never_ends is None:
+        return "no worker answers"
+    return "rounds that never end" if figures.never_ends.waits_for else "rounds that cannot be played"
 
 
 def _effective(figures: Figures) -> float:

@@ -29,7 +29,7 @@ class Figures:
       messages: vectors as large as the policy that workers sent: one from each that contributed to a round; in an
         allreduce one from each.
       bounds: by theory; None where times vary, or more than theory covers.
-      never_ends: the round that did not, after which nothing was played; None where all did.
+      never_ends: the round that did not, or that cannot be played, after which nothing was; None where all ended.
     """
 
     clock: str

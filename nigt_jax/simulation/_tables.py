@@ -168,7 +168,7 @@ def _range(least: float | None, most: float | None) -> str:
 
 def _round_time(figures: Figures, narrow: bool) -> str:
     if figures.never_ends:
-        return "no end"
+        return "no end" if figures.never_ends.waits_for else "too long"
     return _number(figures.round_time) + ("" if narrow else f" ({_number(figures.time_per_gradient)})")
 
 

@@ -162,4 +162,5 @@ def test_tables(width):
     assert max(map(len, text.splitlines())) <= 120
     data = json.loads(to_json(comparison, found, None))
     assert data["clock_of"]["rennala_pg"] == "rennala"
-    assert data["clocks"]["synchronous"]["never_ends"] == {"round": 1, "waits_for": [3]}
+    reason = "never ends: it waits for worker 3"
+    assert data["clocks"]["synchronous"]["never_ends"] == {"round": 1, "waits_for": [3], "reason": reason}
