@@ -228,8 +228,8 @@ def test_heavy_tails_are_not_cut(shape, missing):
     assert mean == pytest.approx(1 - missing, rel=2e-3)
     assert (draws > 0).all()
     # Each stratum is what it has to be: memoryless, a halving after the other.
-    np.testing.assert_allclose(draws.min(axis=1), np.arange(128) * np.log(2), rtol=1e-5, atol=1e-3)
-    np.testing.assert_allclose(draws.max(axis=1), np.arange(1, 129) * np.log(2), rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose(draws.min(axis=1), np.arange(128) * np.log(2), rtol=1e-5, atol=5e-3)
+    np.testing.assert_allclose(draws.max(axis=1), np.arange(1, 129) * np.log(2), rtol=1e-5, atol=5e-3)
 
 
 def test_lognormal_times_with_much_noise_have_their_mean():
