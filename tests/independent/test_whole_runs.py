@@ -1,0 +1,188 @@
+"""All nine methods, each a whole run of the trainer, against NumPy float64 and exact rationals."""
+
+import functools
+
+import exact_arrivals
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from compiled_rounds import QUICKLY, wide
+from exact_rounds import exact
+from float64_estimators import Critic
+from float64_policy import Network, Policy
+from probes import alone
+from walk import HORIZON, SIZE, Walk, package_play, replayed, tree_of, vector_of
+from whole_runs import Nigt, Plain, Run, by_arrivals, by_rounds
+
+from nigt_jax import rollout
+from nigt_jax.config import check_config
+from nigt_jax.methods import ask, iterate
+from nigt_jax.training import Trainer
+
+HIDDEN, MOST, DISCOUNT = (4, 3), 32, 0.9  # MOST: episodes of one round or update
+PACKAGES = rollout.Policy(rollout.GaussianMLP(SIZE, HIDDEN), SIZE, normalize=True)
+OWN = Policy(Network(SIZE, HIDDEN, (SIZE, SIZE)))
+TIMES, EXCHANGE = [1.0, 1.5, 2.0, 4.0, 5.0], [0.25, 0.5, 0.25, 1.0, 0.5]
+ARRIVALS, PLAIN = ["afedpg", "ringmaster_nigt", "asynchronous_pg"], ["rennala_pg", "synchronous_pg", "asynchronous_pg"]
+RULES = {"rennala_pg": "rennala", "synchronous_pg": "synchronous"}
+
+# What makes each method's run another kind than the others'. Malenia's rounds end where its condition is met exactly.
+RUNS = {
+    "rennala_nigt": {
+        "estimator": {"name": "leave_one_out"},
+        "method": {"batch_size": 6, "initial_batch_size": 10},
+        "workers": {"topology": "shared-link", "carry_over": True},
+        "policy": {"normalize_observations": True},
+    },
+    "malenia_nigt": {
+        "estimator": {"name": "policy_gradient"},
+        "method": {"batch_size": 18, "initial_batch_size": 5},
+        "workers": {"compute_time": {"values": [5.0, 4.0, 4.0, 1.0, 8.0]}},
+    },
+    "synchronous_nigt": {
+        "estimator": {"name": "gae", "critic_steps": 3, "gae_lambda": 0.8, "critic_learning_rate": 0.01},
+        "method": {"batch_size": 7},
+        "workers": {"topology": "allreduce"},
+    },
+    "m_synchronous_nigt": {
+        "estimator": {"name": "return_to_go"},
+        "method": {"batch_size": 3, "trajectories_per_gradient": 2, "learning_rate_half_life": 2.0},
+        "workers": {"topology": "shared-link"},
+    },
+    "rennala_pg": {
+        "estimator": {"name": "policy_gradient"},
+        "method": {"batch_size": 8, "learning_rate_half_life": 3.0},
+    },
+    "synchronous_pg": {
+        "estimator": {"name": "return_to_go"},
+        "method": {"batch_size": 10},
+    },
+    "afedpg": {
+        "estimator": {"name": "leave_one_out"},
+        "method": {"trajectories_per_gradient": 3},
+        "policy": {"normalize_observations": True},
+    },
+    "ringmaster_nigt": {
+        "estimator": {"name": "return_to_go"},
+        "method": {"max_delay": 4, "learning_rate_half_life": 5.0},
+        "workers": {"topology": "shared-link"},
+    },
+    "asynchronous_pg": {
+        "estimator": {"name": "policy_gradient"},
+        "method": {"learning_rate_half_life": 4.0},
+    },
+}
+
+
+def config_of(name):
+    """The configuration of a method's run."""
+    given = {section: RUNS[name].get(section, {}) for section in ("policy", "estimator", "method", "workers")}
+    times = {"compute_time": {"values": TIMES}, "communication_time": {"values": EXCHANGE}}
+    return check_config(
+        {
+            "seed": 5,
+            "environment": {"name": "fast", "horizon": HORIZON},
+            "policy": {"hidden_sizes": list(HIDDEN), "normalize_observations": False} | given["policy"],
+            "estimator": {"discount": DISCOUNT} | given["estimator"],
+            "method": {"name": name, "momentum": 0.75, "learning_rate": 0.02 if name in PLAIN else 0.1}
+            | given["method"],
+            "workers": {"count": len(TIMES)} | times | given["workers"],
+            "training": {"chunk": 1, "devices": 1, "platform": "cpu", "lanes": 3, "compilation_cache": False},
+        }
+    )
+
+
+def by_the_package(config, updates):
+    """The state before the first round; of each round its metrics, the iterate after it and the query point."""
+    trainer, rows = Trainer(config, Walk()), []
+    start = alone(jax.device_get(trainer.initial_state()))
+    state = trainer.initial_state()
+    for _ in range(updates):
+        state, metrics = trainer.run(state, 1)
+        server = alone(jax.device_get(state.server))
+        model, query = iterate(trainer.parts.method, server).params, ask(server).params
+        rows.append((jax.tree.map(lambda x: x[0, 0], metrics), vector_of(model), vector_of(query)))
+    return start, rows
+
+
+@functools.partial(jax.jit, compiler_options=QUICKLY)
+def played_by_the_package(params, mean, std, key, number):
+    """Of the first episodes of a round, or of an update: what is observed, and the noisy actions before tanh."""
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, number), jnp.arange(MOST))
+    return package_play(PACKAGES, params, mean, std, keys)[:2]
+
+
+def episodes_of(start):
+    """Where episodes of a run begin, and the noise of their actions, are the package's; the rest is the oracle's."""
+
+    def episodes(query, statistics, number, count):
+        moments = (jnp.asarray(x, jnp.float32) for x in (statistics.mean, statistics.std))
+        params = tree_of(query, start.server.sent)
+        observation, u = jax.device_get(played_by_the_package(params, *moments, start.key, jnp.int32(number)))
+        return [replayed(observation[0, k], u[:, k]) for k in range(count)]
+
+    return episodes
+
+
+def run_of(config, start):
+    """What the oracle makes a run of."""
+    method, estimator = config.method, config.estimator
+    half_life = method.learning_rate_half_life or np.inf
+    server = (Plain if method.name in PLAIN else Nigt)(
+        vector_of(start.server.sent), 1 - method.momentum, lambda t: method.learning_rate / (1 + t / half_life)
+    )
+    run = Run(
+        policy=OWN,
+        server=server,
+        estimator=estimator.name,
+        discount=DISCOUNT,
+        episodes=episodes_of(start),
+        each=method.trajectories_per_gradient,
+        normalize=config.policy.normalize_observations,
+    )
+    if estimator.name == "gae":
+        run.critic = Critic(vector_of(start.estimator.params), SIZE, HORIZON)
+        how = {"steps": estimator.critic_steps, "learning_rate": estimator.critic_learning_rate}
+        run.learning = how | {"decay": estimator.gae_lambda}
+    return run
+
+
+def by_the_oracle(config, start, updates):
+    """A dict for every round or update."""
+    method, workers, run = config.method, config.workers, run_of(config, start)
+    times, exchange = exact(workers.compute_time.values), exact(workers.communication_time.values)
+    finish = lambda i, number, begin: begin + times[i]
+    if method.name in ARRIVALS:
+        tolerated = method.max_delay if method.name == "ringmaster_nigt" else np.inf
+        order = exact_arrivals.play(10 * updates, finish, exchange, workers.topology)
+        return list(by_arrivals(run, updates, tolerated, order, workers.count))
+    rule = RULES.get(method.name, method.name.removesuffix("_nigt"))
+    sizes = (method.initial_batch_size or method.batch_size, method.batch_size)
+    clock = {"finish": finish, "exchange": exchange, "topology": workers.topology, "carry_over": workers.carry_over}
+    return list(by_rounds(run, rule, updates, sizes, method.batch_size * run.each, clock))
+
+
+@pytest.mark.usefixtures("compiled_quickly")
+@pytest.mark.parametrize("name", RUNS)
+def test_equals_the_algorithm_as_it_is_told(name):
+    """Counters and staleness exactly; times, iterates and query points to rounding."""
+    config, updates = config_of(name), 14 if name in ARRIVALS else 5
+    with jax.default_matmul_precision("highest"):  # as the trainer has it: it then compiles its first state once
+        start, rows = by_the_package(config, updates)
+    wanted, origin = by_the_oracle(config, start, updates), vector_of(start.server.sent)
+    assert len(rows) == len(wanted)
+    for k, ((metrics, theta, query), own) in enumerate(zip(rows, wanted, strict=True)):
+        where = f"{name}, update {k + 1}"
+        assert metrics.complete, where
+        for counter in ("gradients", "discarded", "communications", "delay", "env_steps"):
+            assert getattr(metrics, counter) == own[counter], f"{where}: {counter}"
+        np.testing.assert_allclose(wide(metrics.time), float(own["time"]), rtol=2e-7, err_msg=where)
+        np.testing.assert_allclose(metrics.query_return_mean, own["query_return_mean"], rtol=1e-5, err_msg=where)
+        np.testing.assert_allclose(metrics.gradient_norm, own["gradient_norm"], rtol=1e-5, err_msg=where)
+        for got, exactly in ((theta, own["theta"]), (query, own["query"])):
+            assert np.linalg.norm(got - exactly) <= 5e-6 * np.linalg.norm(exactly - origin), where
+    if name in ARRIVALS:
+        assert max(own["delay"] for own in wanted) > 2
+    if name == "ringmaster_nigt":
+        assert sum(own["discarded"] for own in wanted) > 1
