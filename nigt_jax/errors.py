@@ -1,4 +1,7 @@
-"""The one kind of error that a user of the command line sees as a line instead of a traceback."""
+"""The kinds of error that a user of the command line sees as a line instead of a traceback."""
+
+import contextlib
+from collections.abc import Iterator
 
 
 class UserError(Exception):
@@ -11,3 +14,19 @@ class RunError(Exception):
 
 class RunWarning(UserWarning):
     """The run goes on, but not as its user may expect. The message is one line: what happens instead, what to do."""
+
+
+@contextlib.contextmanager
+def enough_memory() -> Iterator[None]:
+    """Raises RunError where XLA has too little memory, and lets all other errors be what they are.
+
+    Needs no JAX: XLA's error is known by its name. Its status is no help: on a CPU it may also be INTERNAL.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        first = next(iter(str(error).splitlines()), "")
+        told = "RESOURCE_EXHAUSTED" in first or "out of memory" in first.lower()
+        if type(error).__name__ != "JaxRuntimeError" or not told:
+            raise
+        raise RunError("; ".join([f"too little memory: {first}", *getattr(error, "__notes__", [])])) from error

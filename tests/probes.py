@@ -107,6 +107,30 @@ class Breaks:
         return State(obs, jnp.ones(()), state.done)
 
 
+class Costly(Breaks):
+    """Costs 1 a step; the observation turns NaN once an action exceeds 0.5, and every missed step costs `CHARGE`."""
+
+    CHARGE = -1.5
+
+    def reset(self, key: jax.Array) -> State:
+        """The only start."""
+        return super().reset(key)._replace(obs=jnp.ones((1,)))
+
+    def step(self, state: jax.Array, action: jax.Array) -> State:
+        """One step, or the end of all sense."""
+        return super().step(state, action)._replace(reward=-jnp.ones(()))
+
+    @classmethod
+    def rewards(cls, params: Any, horizon: int) -> list[jax.Array]:
+        """Expected reward of each step, where step t acts by ``params[t]``."""
+        whole, expected = 1.0, []
+        for t in range(horizon):
+            w, b, c = (params[t][name] for name in "wbc")
+            whole = whole * jax.scipy.stats.norm.cdf((jnp.arctanh(0.5) - w - b) / nn.softplus(c))
+            expected.append(-whole + (1 - whole) * cls.CHARGE)
+        return expected
+
+
 class Dense(NamedTuple):
     """Episodes side by side, time first; zero after an episode's end. What a reader of arrays wants."""
 
@@ -128,9 +152,11 @@ def dense(batch: Trajectories) -> Dense:
     return Dense(*columns, alive, batch.returns, batch.lengths, batch.outcomes.diverged)
 
 
-def play(environment, policy, params, normalizer, keys, active, horizon, widths=None, variation=None) -> Trajectories:
+def play(
+    environment, policy, params, normalizer, keys, active, horizon, widths=None, variation=None, charge=0.0
+) -> Trajectories:
     """Episodes of one policy, by default all of them side by side."""
-    tasks = one_policy(params, normalizer, keys, active, variation)
+    tasks = one_policy(params, normalizer, keys, active, variation, charge)
     return rollout(environment, policy, tasks, horizon, widths or (keys.shape[0],))
 
 

@@ -97,6 +97,11 @@ def measure(
         raise UserError(
             f"method.name: got {config.method.name}, which has no rounds to be timed, allowed: one that has"
         )
+    with jax.enable_x64(False):  # as training
+        return _measured(config, turns, trace, progress)
+
+
+def _measured(config: Config, turns: int, trace: Path | None, progress: Callable[[str], None]) -> Report:
     trainer = Trainer(config)
     state = trainer.initial_state()
     programs, found = {}, {}

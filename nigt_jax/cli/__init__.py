@@ -1,6 +1,5 @@
 """The command line: ``nigt``. Knows nothing of physics, and checks everything it can before JAX is loaded."""
 
-import io
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -9,37 +8,49 @@ from typing import Any
 from nigt_jax.cli._bench import add_bench
 from nigt_jax.cli._parser import make_parser
 from nigt_jax.cli._simulate import add_simulate
+from nigt_jax.cli._streams import forgiving_streams, was_shown
 from nigt_jax.cli._train import add_train
-from nigt_jax.errors import RunError, RunWarning, UserError
+from nigt_jax.errors import RunError, RunWarning, UserError, enough_memory
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
+    Standard output may vanish at any time: a command whose results are files goes on all the same.
+
     Args:
       arguments: without the program's name; by default those of the process.
 
     Returns:
-      The exit status: 0 done, 1 the run could not go on, 2 the input was wrong, 130 interrupted.
+      The exit status: 0 done, 1 the run could not go on, or what was asked for could not be shown, 2 the input was
+      wrong, 130 interrupted.
     """
+    with forgiving_streams():
+        try:
+            with enough_memory():
+                return _command(sys.argv[1:] if arguments is None else arguments)
+        except UserError as error:
+            return _say(str(error), 2)
+        except RunError as error:
+            return _say(str(error), 1)
+        except MemoryError as error:
+            return _say("; ".join(["too little memory", *map(str, error.args), *getattr(error, "__notes__", [])]), 1)
+        except KeyboardInterrupt:
+            return 130
+
+
+def _command(arguments: Sequence[str]) -> int:
     parser, commands = make_parser()
     add_train(commands)
     add_simulate(commands)
     add_bench(commands)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # an ASCII terminal gets a ? for a ±
     try:
-        parsed = parser.parse(sys.argv[1:] if arguments is None else arguments)
-        with warnings.catch_warnings():
-            warnings.showwarning = _show(warnings.showwarning)
-            return parsed.run(parsed)
-    except UserError as error:
-        return _say(error, 2)
-    except RunError as error:
-        return _say(error, 1)
-    except KeyboardInterrupt:
-        return 130
+        parsed = parser.parse(arguments)
+    except SystemExit:  # argparse has shown help, or the version
+        return 0 if was_shown() else 1
+    with warnings.catch_warnings():
+        warnings.showwarning = _show(warnings.showwarning)
+        return parsed.run(parsed)
 
 
 def _show(others: Callable[..., None]) -> Callable[..., None]:
@@ -54,6 +65,6 @@ def _show(others: Callable[..., None]) -> Callable[..., None]:
     return show
 
 
-def _say(error: Exception, status: int) -> int:
-    print(f"nigt: {' '.join(str(error).split())}", file=sys.stderr)
+def _say(text: str, status: int) -> int:
+    print(f"nigt: {' '.join(text.split())}", file=sys.stderr)
     return status

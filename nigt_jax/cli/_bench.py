@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from nigt_jax.cli._settings import add_settings, given_settings
+from nigt_jax.cli._streams import was_shown
 from nigt_jax.config import Config, check_config, load_config
 from nigt_jax.errors import RunError, UserError
 from nigt_jax.records import write_whole
@@ -78,7 +79,7 @@ def _bench(arguments: argparse.Namespace) -> int:
             write_whole(arguments.json, to_json(report))
     except OSError as error:
         raise RunError(f"{error.filename}: cannot be written: {error.strerror or error}") from error
-    return 0
+    return 0 if arguments.json is not None or was_shown() else 1
 
 
 def _config(arguments: argparse.Namespace) -> Config:

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from nigt_jax.cli._settings import add_folder, add_settings, given_settings
+from nigt_jax.cli._streams import was_shown
 from nigt_jax.config import Config, dump_config, load_config
 from nigt_jax.errors import UserError
 from nigt_jax.interrupts import interruptions
@@ -58,7 +59,7 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         _check_without_compiling(config)
         print(dump_config(config), end="")
-        return 0
+        return 0 if was_shown() else 1
     folder = create_run(output, arguments.name, arguments.source.stem, config)
     try:
         return _run(config, folder, resume=False)
@@ -69,10 +70,13 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _check_without_compiling(config: Config) -> None:
     """What only JAX and the environment can tell: whether there are such devices, reward weights, times."""
+    import jax
+
     from nigt_jax.training import Trainer
 
     training = dataclasses.replace(config.training, lanes=1, compilation_cache=False)  # so that nothing is measured
-    Trainer(dataclasses.replace(config, training=training))
+    with jax.enable_x64(False):  # as training
+        Trainer(dataclasses.replace(config, training=training))
 
 
 def _resume(arguments: argparse.Namespace, overrides: dict[str, str]) -> int:
@@ -88,7 +92,7 @@ def _run(config: Config, folder: RunFolder, resume: bool) -> int:
     # Bound to standard output as it is now: Brax is imported with its own silenced.
     console = Console(file=sys.stdout, markup=False, emoji=False, highlight=False, soft_wrap=True)
     started = time.perf_counter()
-    stopping = lambda: console.print("stopping after this chunk; Ctrl-C again to stop at once, without a checkpoint")
+    stopping = lambda: console.print("stopping after this chunk; Ctrl-C again to stop with what is computed by now")
     with interruptions(announce=stopping) as interrupted:
         console.print(f"run       {folder.path}")
         console.print("loading JAX and compiling ...", style="dim")

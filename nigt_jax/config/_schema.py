@@ -70,6 +70,19 @@ class Environment:
         "spring", "physics pipeline of a Brax environment; a module:Class has its own"
     )
     horizon: int = _setting(200, "length at which an episode is cut", "environment steps", ge=1, le=1_000_000)
+    divergence_penalty: Number | None = _setting(
+        None,
+        "loss for every step that an episode misses because the physics broke (a NaN or an infinity); null for twice "
+        "the lowest reward of a step so far, nothing where none was below 0",
+        "reward",
+        ge=0,
+    )
+    max_diverged: Number = _setting(
+        0.5,
+        "fraction of the newest 100 or more episodes that may break the physics; beyond it the run stops. 1 for never",
+        ge=0,
+        le=1,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, config=_RULES)

@@ -87,7 +87,7 @@ class _Baseline:
         values = self._values(state, trajectories, normalizer)
         following = jnp.concatenate([values[1:], jnp.zeros_like(values[:1])])
         discount, decay = (of_episodes(trajectories, x) for x in (settings.discount, settings.gae_lambda))
-        delta = trajectories.rewards() + discount[None, :] * following - values
+        delta = trajectories.rewards(settings.discount) + discount[None, :] * following - values
         return return_to_go(delta, discount * decay)
 
     def learn(
@@ -98,7 +98,8 @@ class _Baseline:
         settings: EstimatorSettings,
         axis_name: Any,
     ) -> CriticState:
-        target = return_to_go(trajectories.rewards(), of_episodes(trajectories, settings.discount))
+        discount = of_episodes(trajectories, settings.discount)
+        target = return_to_go(trajectories.rewards(settings.discount), discount)
         of_groups = lambda x: x.reshape(trajectories.groups, -1).sum(1)
         across = lambda tree: tree if axis_name is None else jax.lax.psum(tree, axis_name)
         squares = of_groups(jnp.where(trajectories.alive(), jnp.square(target), 0).sum(0))

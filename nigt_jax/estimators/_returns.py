@@ -24,7 +24,7 @@ def _discounted_from_start(
     del state, normalizer, axis_name
     discount = of_episodes(trajectories, settings.discount)
     from_start = discount[None, :] ** jnp.arange(trajectories.horizon, dtype=jnp.float32)[:, None]
-    return from_start * return_to_go(trajectories.rewards(), discount)
+    return from_start * return_to_go(trajectories.rewards(settings.discount), discount)
 
 
 def _discounted_from_now(
@@ -41,7 +41,7 @@ def _discounted_from_now(
     return in which the effect of each action is discounted from the time of the action.
     """
     del state, normalizer, axis_name
-    return return_to_go(trajectories.rewards(), of_episodes(trajectories, settings.discount))
+    return return_to_go(trajectories.rewards(settings.discount), of_episodes(trajectories, settings.discount))
 
 
 def _leave_one_out(

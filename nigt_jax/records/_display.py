@@ -1,6 +1,9 @@
 """What a person sees of a run: a live table on a terminal, plain lines in a pipe."""
 
+import contextlib
 import math
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -26,7 +29,34 @@ def make_display(console: Console, total: int) -> Display:
       console: to write to.
       total: rounds of the whole run.
     """
-    return _LiveDisplay(console, total) if console.is_terminal else _Lines(console, total)
+    return _Harmless(lambda: _LiveDisplay(console, total) if console.is_terminal else _Lines(console, total))
+
+
+class _Harmless:
+    """Another display, which is dropped where it fails: what it shows is worth less than the run."""
+
+    def __init__(self, make: Callable[[], Display]):
+        self._display: Display | None = None
+        with self._dropping():
+            self._display = make()
+
+    def update(self, progress: dict[str, Any]) -> None:
+        with self._dropping():
+            if self._display is not None:
+                self._display.update(progress)
+
+    def close(self) -> None:
+        with self._dropping():
+            if self._display is not None:
+                self._display.close()
+
+    @contextlib.contextmanager
+    def _dropping(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._display = None
+            warnings.warn(f"progress is not shown any more: {error!r}", RuntimeWarning, stacklevel=3)
 
 
 class _Lines:
@@ -81,6 +111,8 @@ def _shown(progress: dict[str, Any], total: int) -> list[tuple[str, str]]:
     ]
     if "return_mean" in progress:
         rows.insert(2, ("return", f"{progress['return_mean']:.1f} ± {progress['return_std']:.1f}"))
+    if progress["diverged_fraction"] > 0.01:
+        rows.append(("broken physics", f"{progress['diverged_fraction']:.1%} of episodes"))
     return rows
 
 

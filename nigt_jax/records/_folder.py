@@ -111,10 +111,11 @@ class RunFolder:
         """
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"{self.path}: another process is running this run") from None
             yield
-        except BlockingIOError:
-            raise UserError(f"{self.path}: another process is running this run") from None
         finally:
             os.close(descriptor)  # and with it goes the lock, as it does when the process dies
 

@@ -32,6 +32,14 @@ class MetricsLog:
             raise UserError(f"{path}: does not hold every iteration from 0 to {until}, where the checkpoint is")
         write_whole(path, "".join(map(_line, kept)))
 
+    def last(self) -> Record:
+        """The newest record. UserError where the file is damaged, IndexError where it has none."""
+        return read_metrics(self._path)[-1]
+
+    def amend(self, record: Record) -> None:
+        """Puts a record in the place of the newest one."""
+        write_whole(self._path, "".join(map(_line, [*read_metrics(self._path)[:-1], record])))
+
     def append(self, records: Iterable[Record]) -> None:
         """Writes the records. On a full disk the last line may remain incomplete; no reader takes it for a record."""
         text = "".join(map(_line, records))

@@ -1,5 +1,6 @@
 """From parameters to trajectories: the policy, its observation statistics, and the episodes."""
 
+from nigt_jax.rollout._brax import in_32_bits
 from nigt_jax.rollout._check import first_state, permissive
 from nigt_jax.rollout._differ import check_variation
 from nigt_jax.rollout._named import class_name, make_environment
@@ -23,6 +24,7 @@ __all__ = [
     "check_variation",
     "class_name",
     "first_state",
+    "in_32_bits",
     "make_environment",
     "observe",
     "of_workers",

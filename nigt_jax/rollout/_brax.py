@@ -5,10 +5,16 @@ can do nothing about.
 """
 
 import contextlib
+import copy
 import io
 import warnings
 from collections.abc import Iterator
 from typing import Any
+
+import jax
+import numpy as np
+
+_NARROW = {np.dtype(f"{kind}64"): np.dtype(f"{kind}32") for kind in ("float", "int", "uint")}
 
 
 @contextlib.contextmanager
@@ -37,4 +43,24 @@ def make_brax_environment(name: str, backend: str) -> Any:
         mujoco.set_mju_user_warning(before)
 
 
-__all__ = ["System", "make_brax_environment", "running_statistics"]
+def in_32_bits(environment: Any) -> Any:
+    """The environment, or one like it without arrays of 64 bits: it may have been made under ``jax_enable_x64``."""
+    narrow = {name: _narrow(value) for name, value in vars(environment).items()}
+    changed = {name: value for name, value in narrow.items() if value is not vars(environment)[name]}
+    if not changed:
+        return environment
+    environment = copy.copy(environment)
+    vars(environment).update(changed)
+    return environment
+
+
+def _narrow(value: Any) -> Any:
+    if hasattr(value, "reset") and hasattr(value, "step"):
+        return in_32_bits(value)  # inside a wrapper
+    if not any(isinstance(x, jax.Array) and x.dtype in _NARROW for x in jax.tree.leaves(value)):
+        return value
+    narrow = lambda x: x.astype(_NARROW.get(x.dtype, x.dtype)) if isinstance(x, jax.Array) else x
+    return jax.tree.map(narrow, value)
+
+
+__all__ = ["System", "in_32_bits", "make_brax_environment", "running_statistics"]

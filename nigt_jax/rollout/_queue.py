@@ -26,6 +26,7 @@ class Tasks(NamedTuple):
       params: of the policy of each group; leaves have a leading axis of groups.
       normalizer: its observation statistics, likewise.
       variation: how each episode's environment differs, leaves [episodes]; None where none does.
+      charge: of each group, what an episode earns for every step that it misses because the physics broke.
     """
 
     keys: Key[Array, " episodes"]
@@ -33,13 +34,14 @@ class Tasks(NamedTuple):
     params: Any
     normalizer: Any
     variation: Variation | None
+    charge: Float[Array, " groups"]
 
 
 class Outcomes(NamedTuple):
     """How the episodes went; zero for those that were not played.
 
     Attributes:
-      returns: undiscounted.
+      returns: undiscounted, with what the steps that a broken episode misses are charged.
       lengths: in steps.
       diverged: whether the physics ended it with a number that is not finite.
       row: when it began, in steps of its lane.
@@ -141,8 +143,9 @@ def play(
 ) -> tuple[Outcomes, Int[Array, ""], Any]:
     """Plays all active episodes, each until it ends or has `horizon` steps.
 
-    A step whose reward or next observation is not finite ends its episode and earns nothing: to the policy such a
-    state is one that ends the episode, so the gradient stays that of a well-defined problem.
+    A step whose reward or next observation is not finite ends its episode. That step, and all that follow it up to the
+    horizon, earn the charge: to the policy it is as if every further step earned so much, so the gradient stays that of
+    a well-defined problem.
 
     Args:
       environment: a Brax environment (reset, step), without wrappers: they would reset to a cached state.
@@ -175,7 +178,18 @@ def play(
     for body, width in zip([queue, *[finish] * len(narrower)], [*narrower, 0], strict=True):
         now = jax.lax.while_loop(functools.partial(_many, game.number, width), body, now)
         now = now._replace(lanes=_only_busy(now.lanes, width, nowhere=first)) if width else now
-    return now.outcomes, now.computed, now.record
+    return _charged(tasks, now.outcomes, horizon), now.computed, now.record
+
+
+def missed(outcomes: Outcomes, horizon: int) -> Int[Array, " episodes"]:
+    """Steps that an episode misses because the physics broke: the one that broke and all after it; 0 of all others."""
+    return jnp.where(outcomes.diverged, horizon + 1 - outcomes.lengths, 0)
+
+
+def _charged(tasks: Tasks, outcomes: Outcomes, horizon: int) -> Outcomes:
+    charge = jnp.repeat(tasks.charge, outcomes.returns.size // tasks.charge.size)
+    charged = charge * missed(outcomes, horizon).astype(jnp.float32)
+    return outcomes._replace(returns=outcomes.returns + charged)
 
 
 def _make_game(environment: Any, policy: Policy, tasks: Tasks, horizon: int, write: Write) -> _Game:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from nigt_jax.rollout._policy import Normalizer, Policy
-from nigt_jax.rollout._queue import Outcomes, Step, Tasks, most_rows, play
+from nigt_jax.rollout._queue import Outcomes, Step, Tasks, missed, most_rows, play
 from nigt_jax.rollout._variation import Variation
 
 _LEAST = 64  # steps in a piece, or a matrix product of them does not pay
@@ -43,6 +43,7 @@ class Trajectories(NamedTuple):
       piece: steps that are looked at at once.
       groups: how many.
       outcomes: of each episode; the length of one that was not played, or does not count, is 0.
+      charge: of each group, what an episode earns for every step that it misses because the physics broke.
       computed_steps: that all lanes have made, idle ones included.
       observation: of each row, as the environment gave it, before the action.
       pre_tanh: the sample u whose tanh was the action.
@@ -53,6 +54,7 @@ class Trajectories(NamedTuple):
     piece: int
     groups: int
     outcomes: Outcomes
+    charge: Float[Array, " groups"]
     computed_steps: Int[Array, ""]
     observation: Float[Array, "rows lanes obs"]
     pre_tanh: Float[Array, "rows lanes action"]
@@ -65,7 +67,7 @@ class Trajectories(NamedTuple):
 
     @property
     def returns(self) -> Float[Array, " episodes"]:
-        """Undiscounted return of each episode."""
+        """Undiscounted return of each episode, with what missed steps are charged."""
         return self.outcomes.returns
 
     def only(self, counted: Bool[Array, " episodes"]) -> "Trajectories":
@@ -77,12 +79,34 @@ class Trajectories(NamedTuple):
         """Whether an episode has such a step; `time` is the horizon."""
         return jnp.arange(self.horizon)[:, None] < self.lengths[None, :]
 
-    def rewards(self) -> Float[Array, "time episodes"]:
-        """Each episode's rewards from its start; zero after its end."""
+    def rewards(self, discount: Float[Array, " groups"]) -> Float[Array, "time episodes"]:
+        """Each episode's rewards from its start; zero after its end.
+
+        Where the physics broke, the last one is what all missed steps are charged, discounted to it: no estimator has
+        to know of steps that are not there, and none sees but a part of the charge.
+
+        Args:
+          discount: of each group, per step.
+        """
+        steps = jnp.arange(self.horizon, dtype=jnp.float32)
+        worth = jnp.cumsum(discount[None, :] ** steps[:, None], axis=0)  # of 1, 2, ... steps at a reward of 1
+        group = jnp.arange(self.lengths.size) // (self.lengths.size // self.groups)
+        missing = missed(self.outcomes, self.horizon)
+        charged = jnp.where(missing > 0, self.charge[group] * worth[missing - 1, group], 0)
+        at_the_end = jnp.arange(self.horizon)[:, None] == self.lengths[None, :] - 1
+        return self.earned() + jnp.where(at_the_end, charged[None, :], 0)
+
+    def earned(self) -> Float[Array, "time episodes"]:
+        """Each episode's rewards as the environment gave them; zero after its end, and for a step that broke."""
         time, outcomes = jnp.arange(self.horizon)[:, None], self.outcomes
         row = jnp.minimum(outcomes.row[None, :] + time, self.reward.shape[0] - 1)
         lane = jnp.broadcast_to(outcomes.lane[None, :], row.shape)
         return jnp.where(self.alive(), self.reward[row, lane], 0)
+
+    def lowest(self) -> Float[Array, " groups"]:
+        """Each group's lowest reward in an episode that did not break, or 0: before the physics breaks it explodes."""
+        whole = jnp.where(self.outcomes.diverged[None, :], 0, self.earned())
+        return jnp.minimum(whole.min(axis=0).reshape(self.groups, -1).min(axis=1), 0)
 
     def fold(self, function: Callable[[Int[Array, ""], _Carry, Steps], _Carry], carry: _Carry) -> _Carry:
         """Goes through all steps that there are, group by group, a piece at a time.
@@ -155,7 +179,7 @@ def rollout(
         reward=jnp.zeros((rows, lanes)),
     )
     outcomes, computed_steps, record = play(environment, policy, tasks, horizon, widths, _write, empty)
-    return Trajectories(horizon, piece, jax.tree.leaves(tasks.params)[0].shape[0], outcomes, computed_steps, *record)
+    return Trajectories(horizon, piece, tasks.charge.size, outcomes, tasks.charge, computed_steps, *record)
 
 
 def play_only(
@@ -171,10 +195,11 @@ def one_policy(
     keys: Key[Array, " episodes"],
     active: Bool[Array, " episodes"],
     variation: Variation | None = None,
+    charge: float = 0.0,
 ) -> Tasks:
     """Tasks of a single group; `params` and `normalizer` without the axis of groups."""
     params, normalizer = jax.tree.map(lambda x: x[None], (params, normalizer))
-    return Tasks(keys, active, params, normalizer, variation)
+    return Tasks(keys, active, params, normalizer, variation, jnp.full(1, charge, jnp.float32))
 
 
 def _write(record: Step, row: Int[Array, ""], columns: Int[Array, " lanes"] | None, step: Step) -> Step:

@@ -1,5 +1,6 @@
 """The timeline as a picture: one bar a worker."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from nigt_jax.simulation._timeline import Timeline
+
+logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns where there is no home to keep its cache in
 
 # Colours that people with any kind of sight tell apart (Okabe and Ito); waiting is what nobody sees.
 _COLOURS = {

@@ -51,12 +51,14 @@ class _Delivered(NamedTuple):
       gradient: of each, a tree like the parameters.
       seen: observations of each.
       outcomes: of its episodes, leaves [places, trajectories per gradient].
+      lowest: reward of a step in them.
       computed_steps: its share of those that the lanes made for all of them.
     """
 
     gradient: Any
     seen: Seen
     outcomes: Outcomes
+    lowest: Float[Array, " places"]
     computed_steps: Int[Array, " places"]
 
 
@@ -134,6 +136,7 @@ def _deliver(parts: Parts, state: TrainState, settings: Settings, block: _Block)
 
     Every gradient is a group of its own, with the parameters that its worker was sent.
     """
+    runs = settings.batch_size.size
     (me, _), each, places = place_on(parts.axis), parts.trajectories_per_gradient, _places(parts)
     mine = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, me * places, places, axis=1), block)
     sent: Sent = flat(jax.vmap(lambda sent, worker: jax.tree.map(lambda x: x[worker], sent))(state.sent, mine.worker))
@@ -145,16 +148,17 @@ def _deliver(parts: Parts, state: TrainState, settings: Settings, block: _Block)
         params=sent.params,
         normalizer=sent.normalizer,
         variation=flat(jax.vmap(of_workers)(settings.variation, of_each(mine.worker))),
+        charge=flat(jax.vmap(Settings.charge)(settings, state.sent.lowest[jnp.arange(runs)[:, None], mine.worker])),
     )
     batch = rollout(parts.environment, parts.policy, tasks, parts.horizon, parts.widths, parts.piece)
     tuned = jax.tree.map(lambda x: jnp.repeat(x, places), settings.estimator)
     factors = parts.estimator.coefficients(sent.estimator, batch, sent.normalizer, tuned, None)
     lane = batch.outcomes.lane + me * parts.widths[0]  # numbered over all devices
-    runs = settings.batch_size.size
     delivered = _Delivered(
         gradient=policy_gradient_sum(parts.policy, sent.params, sent.normalizer, batch, factors),
         seen=see(batch, None),
         outcomes=jax.tree.map(lambda x: x.reshape(-1, each), batch.outcomes._replace(lane=lane)),
+        lowest=batch.lowest(),
         computed_steps=shares(batch.computed_steps, batch.lengths.reshape(-1, each).sum(1)),
     )
     of_runs = lambda x: x.reshape(runs, places, *x.shape[1:])
@@ -184,23 +188,24 @@ def _absorb(
     grouped = lambda tree: jax.tree.map(lambda x: x[None], tree)
 
     def one(state: TrainState, arrival: tuple[_Block, _Delivered]) -> tuple[TrainState, Array]:
-        (worker, taken, absorbed, *_), (gradient, seen, outcomes, _) = arrival
+        (worker, taken, absorbed, *_), (gradient, seen, outcomes, lowest, _) = arrival
         weight = jnp.asarray(parts.trajectories_per_gradient, jnp.float32)
         server, norm = tell(parts.method, state.server, settings.step, gradient, weight, None)
         normalizer = observe(state.normalizer, seen) if parts.policy.normalize else state.normalizer
         used = jax.tree.map(lambda x: x[worker], state.sent.normalizer)
-        own = episodes._replace(groups=1, outcomes=outcomes)
+        charge = settings.charge(state.sent.lowest[worker])
+        own = episodes._replace(groups=1, outcomes=outcomes, charge=charge[None])
         learnt = parts.estimator.learn(grouped(state.estimator), own, grouped(used), grouped(settings.estimator), None)
-        known = (state.server, state.normalizer, state.estimator)
-        server, normalizer, estimator = jax.tree.map(
+        known = (state.server, state.normalizer, state.estimator, state.lowest)
+        server, normalizer, estimator, lowest = jax.tree.map(
             lambda new, old: _choose(absorbed, new, old),
-            (server, normalizer, jax.tree.map(lambda x: x[0], learnt)),
+            (server, normalizer, jax.tree.map(lambda x: x[0], learnt), jnp.minimum(state.lowest, lowest)),
             known,
         )
         iteration = state.iteration + absorbed.astype(jnp.int32)
-        news = Sent(server.sent, normalizer, estimator, iteration)
+        news = Sent(server.sent, normalizer, estimator, lowest, iteration)
         sent = jax.tree.map(lambda all, new: all.at[worker].set(_choose(taken, new, all[worker])), state.sent, news)
-        after = TrainState(iteration, server, normalizer, estimator, state.clock, sent, state.key)
+        after = TrainState(iteration, server, normalizer, estimator, state.clock, lowest, sent, state.key)
         return after, jnp.where(absorbed, norm, 0)
 
     return jax.lax.scan(one, state, (block, delivered))

@@ -11,8 +11,12 @@ from nigt_jax.training._probe import Rows, difference, probe
 from nigt_jax.training._resources import block_matters, claim_resources, resources
 from nigt_jax.training._state import TrainState
 from nigt_jax.training._trainer import Trainer
+from nigt_jax.training._writing import own_writes
 
-_MAY_CHANGE = ("training.iterations", "training.devices", "training.lanes", "checkpoint.every", "checkpoint.keep")
+_MAY_CHANGE = (
+    *("training.iterations", "training.devices", "training.lanes"),
+    *("checkpoint.every", "checkpoint.keep", "environment.max_diverged"),
+)
 _ONLY = f"of a run that has begun only these may be changed: {', '.join(_MAY_CHANGE)}"
 
 
@@ -49,7 +53,8 @@ def begin(config: Config, folder: RunFolder, resume: bool, environment: Any) -> 
     before = folder.provenance() if resume else None
     # First of all: whatever else makes JAX look for devices would keep the CPU from being split.
     config, asked = claim_resources(config, resume, before)
-    checkpoints = Checkpoints(folder.checkpoints, config.checkpoint.keep)
+    with own_writes(folder.path):
+        checkpoints = Checkpoints(folder.checkpoints, config.checkpoint.keep)
     with naming_the_writer(before):
         began, totals = _began_with(checkpoints)
     if environment is not None:
@@ -57,7 +62,8 @@ def begin(config: Config, folder: RunFolder, resume: bool, environment: Any) -> 
         config = dataclasses.replace(config, environment=named)
     if began is not None:
         _refuse_changes(began, config, folder, before, environment)
-    config, trace = folder.keep_trace(config, before)
+    with own_writes(folder.path, checkpoints):
+        config, trace = folder.keep_trace(config, before)
     trainer = Trainer(config, _rebuilt(config, folder, before) if environment is None else environment)
     if began is not None and block_matters(config):
         _refuse_change(folder, "training.block", began.training.block, trainer.config.training.block, _ONLY)
@@ -77,8 +83,9 @@ def begin(config: Config, folder: RunFolder, resume: bool, environment: Any) -> 
         environment=EnvironmentRecord("object" if as_object else "name", probed),
         trace=trace,
     )
-    folder.write_provenance(provenance)
-    folder.write_config(trainer.config)
+    with own_writes(folder.path, checkpoints):
+        folder.write_provenance(provenance)
+        folder.write_config(trainer.config)
     return Begun(trainer, checkpoints, state, iteration, totals)
 
 

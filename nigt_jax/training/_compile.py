@@ -1,8 +1,7 @@
-"""How XLA compiles what is trained with, and where what it has compiled is kept."""
+"""How XLA compiles what is trained with."""
 
 import functools
 import os
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -37,17 +36,3 @@ def _is_known(name: str, value: Any) -> bool:
             raise
         return False
     return True
-
-
-def keep_compiled_programs() -> None:
-    """Has JAX keep what it compiles in the user's cache folder, unless JAX was already told of another.
-
-    Programs are found again by their content, JAX's version and the device, so the folder can be deleted at any time.
-    """
-    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
-
-
-def cache_folder() -> Path:
-    """What can be had again at any time is kept there from one start to the next."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nigt_jax"

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from nigt_jax.methods import Iterate
 from nigt_jax.rollout import Normalizer, Tasks, Variation, of_workers, play_only
@@ -22,10 +22,12 @@ class Episodes(NamedTuple):
     Attributes:
       returns: undiscounted return of each episode.
       lengths: steps of each episode.
+      diverged: whether the physics broke.
     """
 
     returns: Float[Array, "runs episodes"]
     lengths: Int[Array, "runs episodes"]
+    diverged: Bool[Array, "runs episodes"]
 
 
 def evaluate(
@@ -35,6 +37,7 @@ def evaluate(
     normalizer: Normalizer,
     key: PRNGKeyArray,
     variation: Variation | None = None,
+    charge: Float[Array, " runs"] | None = None,
 ) -> Episodes:
     """Plays `episodes` episodes of each run's iterate with the stochastic policy, shared by the devices of the axis.
 
@@ -47,6 +50,7 @@ def evaluate(
       key: the same in every evaluation, and for every worker, for common random numbers.
       variation: how workers' environments differ, leaves [runs, workers]; with one, so many episodes are played in each
         of them.
+      charge: what an episode earns for every step that it misses because the physics broke; by default nothing.
 
     Returns:
       The episodes in the order of workers and keys, the same on every device.
@@ -69,22 +73,28 @@ def evaluate(
         params=model.params,
         normalizer=normalizer,
         variation=flat(jax.vmap(of_place)(variation)) if variation is not None else None,
+        charge=jnp.zeros(runs) if charge is None else charge,
     )
     lanes = min(max(parts.widths[0], _LANES), runs * mine)
     played, _ = play_only(parts.environment, parts.policy, tasks, parts.horizon, (lanes,))
     gather = lambda x: x if parts.axis is None else jax.lax.all_gather(x, parts.axis, axis=1, tiled=True)
     of_runs = lambda x: gather(x.reshape(runs, mine))
-    return Episodes(of_runs(played.returns), of_runs(played.lengths))
+    return Episodes(*map(of_runs, (played.returns, played.lengths, played.diverged)))
 
 
 def summarise(
-    returns: Float[np.ndarray, " episodes"], lengths: Int[np.ndarray, " episodes"], number: int, workers: int
+    returns: Float[np.ndarray, " episodes"],
+    lengths: Int[np.ndarray, " episodes"],
+    diverged: Bool[np.ndarray, " episodes"],
+    number: int,
+    workers: int,
 ) -> dict[str, Any]:
-    """Mean, deviation between episodes and mean length, as they stand in a record.
+    """Mean, deviation between episodes, mean length and how many broke the physics, as they stand in a record.
 
     Args:
       returns: of one run's episodes, on the host.
       lengths: likewise.
+      diverged: likewise.
       number: of episodes in each environment.
       workers: that have an environment of their own; with more than one, the record has each one's mean too.
     """
@@ -93,5 +103,6 @@ def summarise(
         "return_mean": float(returns.mean()),
         "return_std": float(returns.std()),
         "episode_length_mean": float(lengths[: number * workers].astype("float64").mean()),
+        "evaluation_diverged": int(diverged[: number * workers].sum()),
     }
     return record | ({"return_by_worker": returns.mean(axis=1).tolist()} if workers > 1 else {})

@@ -13,11 +13,12 @@ import jax
 import jax.numpy as jnp
 
 import nigt_jax
+from nigt_jax.cache import cache_folder
 from nigt_jax.config import Config
 from nigt_jax.methods import ArrivalMethod
 from nigt_jax.records import installed_versions, write_whole
 from nigt_jax.rollout import Tasks, play_only
-from nigt_jax.training._compile import cache_folder, compile_options
+from nigt_jax.training._compile import compile_options
 from nigt_jax.training._parts import Parts
 from nigt_jax.training._spmd import Spmd, device_name
 
@@ -64,7 +65,7 @@ def _steps_per_second(parts: Parts, lanes: int, devices: list[jax.Device]) -> fl
         keys = jax.random.split(key[0], lanes)
         params = jax.vmap(parts.policy.init)(keys[:groups])
         normalizer = jax.tree.map(lambda x: jnp.stack([x] * groups), parts.policy.init_normalizer())
-        tasks = Tasks(keys, jnp.ones(lanes, bool), params, normalizer, None)
+        tasks = Tasks(keys, jnp.ones(lanes, bool), params, normalizer, None, jnp.zeros(groups))
         return play_only(parts.environment, parts.policy, tasks, _steps(parts), (lanes,))[1]
 
     spmd = Spmd("pmap", devices, apart=True)
@@ -103,7 +104,8 @@ class _Known:
     """What was measured on this machine before, with the same code."""
 
     def __init__(self, config: Config, devices: list[jax.Device], keep: bool, parts: Parts):
-        self._file = cache_folder() / "lanes.json" if keep and config.training.compilation_cache else None
+        folder = cache_folder() if keep and config.training.compilation_cache else None
+        self._file = None if folder is None else folder / "lanes.json"
         env, widths = config.environment, "x".join(map(str, config.policy.hidden_sizes))
         options = " ".join(compile_options(devices[0].platform))
         machine = f"{len(devices)} x {device_name(devices[0])} {os.cpu_count()} {options}"
@@ -131,5 +133,4 @@ class _Known:
     def _write(self, known: dict[str, float]) -> None:
         with contextlib.suppress(OSError):  # it is measured again next time
             if self._file is not None:
-                self._file.parent.mkdir(parents=True, exist_ok=True)
                 write_whole(self._file, json.dumps(known, indent=1) + "\n")

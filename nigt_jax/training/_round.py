@@ -20,7 +20,7 @@ from nigt_jax.rollout import Normalizer, Tasks, Trajectories, observe, of_worker
 from nigt_jax.training._layout import LAYOUTS, Places, can_be_numbered
 from nigt_jax.training._parts import Parts
 from nigt_jax.training._settings import Settings
-from nigt_jax.training._spmd import place_on, sum_over
+from nigt_jax.training._spmd import least_over, place_on, sum_over
 from nigt_jax.training._state import TrainState
 from nigt_jax.training._steps import StepCount, add_steps, count_steps
 
@@ -69,6 +69,7 @@ class _Sums(NamedTuple):
     computed_steps: StepCount
     returns: Float[Array, " runs"]
     diverged: Int[Array, " runs"]
+    lowest: Float[Array, " runs"]
 
 
 def run_round(parts: Parts, state: TrainState, settings: Settings) -> tuple[TrainState, RoundMetrics]:
@@ -98,7 +99,8 @@ def run_round(parts: Parts, state: TrainState, settings: Settings) -> tuple[Trai
         complete=counted.complete,
         too_large=~fits,
     )
-    return TrainState(state.iteration + 1, server, normalizer, estimator, clock, (), state.key), metrics
+    lowest = least_over(parts.axis, sums.lowest)
+    return TrainState(state.iteration + 1, server, normalizer, estimator, clock, lowest, (), state.key), metrics
 
 
 @jax.named_scope("clock")
@@ -165,14 +167,15 @@ def _collect(
         weight = jnp.where(places.counted, jnp.take_along_axis(weights, places.worker, axis=1), 0)
         factors = factors * weight.reshape(1, -1)
         gradient = policy_gradient_sum(parts.policy, tasks.params, state.normalizer, batch, factors)
-        sums = _added(sums, _sums_of(gradient, weight, batch))
+        lowest = jnp.minimum(sums.lowest, batch.lowest())
+        sums = _added(sums, _sums_of(gradient, weight, batch))._replace(lowest=lowest)
         if parts.policy.normalize:
             normalizer = jax.vmap(observe)(normalizer, see(batch, parts.axis))
         return sums, normalizer, parts.estimator.learn(estimator, *context)
 
     zero, real = jnp.zeros_like(state.iteration), jnp.zeros(state.iteration.shape)
     none = count_steps(zero)
-    nothing = _Sums(jax.tree.map(jnp.zeros_like, state.server.sent), real, none, none, real, zero)
+    nothing = _Sums(jax.tree.map(jnp.zeros_like, state.server.sent), real, none, none, real, zero, state.lowest)
     across = parts.episodes * place_on(parts.axis)[1]
     size = jax.vmap(LAYOUTS[parts.layout][1], (0, None))(counted, parts.trajectories_per_gradient)
     blocks = (jnp.where(playable, size, 0).max() + across - 1) // across
@@ -193,6 +196,7 @@ def tasks_of_block(
         params=jax.vmap(ask)(state.server).params,
         normalizer=state.normalizer,
         variation=flat(jax.vmap(of_workers)(settings.variation, places.worker)),
+        charge=settings.charge(state.lowest),
     )
     return tasks, places
 
@@ -220,6 +224,7 @@ def _sums_of(gradient: Any, weight: Float[Array, "runs each"], batch: Trajectori
         computed_steps=count_steps(shares(batch.computed_steps, useful)),
         returns=of_runs(batch.returns),
         diverged=of_runs(batch.outcomes.diverged),
+        lowest=jnp.zeros_like(useful, jnp.float32),
     )
 
 

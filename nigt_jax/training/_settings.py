@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 from nigt_jax.clocks import Clock, make_clock
 from nigt_jax.config import Config, EnvironmentChange, Method, Workers, dotted, to_dict
@@ -18,6 +18,7 @@ from nigt_jax.rollout import Policy, Variation
 
 _TRACED = (
     "seed",
+    "environment.divergence_penalty",
     *(f"method.{name}" for name in ("learning_rate", "learning_rate_half_life", "momentum", "max_delay")),
     *(f"method.{name}" for name in ("batch_size", "initial_batch_size")),
     *(f"estimator.{name}" for name in ("discount", "gae_lambda", "critic_learning_rate")),
@@ -36,6 +37,7 @@ class Settings(NamedTuple):
       variation: how workers' environments differ; leaves with a leading axis of workers, None where they do not.
       batch_size: gradients counted in a round.
       initial_batch_size: gradients counted in the first round.
+      penalty: of every step that an episode misses because the physics broke; NaN for what :meth:`charge` says.
     """
 
     step: StepSettings
@@ -44,6 +46,16 @@ class Settings(NamedTuple):
     variation: Variation | None
     batch_size: Int[Array, ""]
     initial_batch_size: Int[Array, ""]
+    penalty: Float[Array, ""]
+
+    def charge(self, lowest: Float[Array, "*runs"]) -> Float[Array, "*runs"]:
+        """What an episode earns for every step that it misses because the physics broke.
+
+        By default twice the lowest reward of a step that was met before, 0 at most. To break is then worse than the
+        worst that could have followed, as far as that is known; and it is on the scale of the rewards, so that one
+        broken episode among many does not decide a direction.
+        """
+        return jnp.where(jnp.isnan(self.penalty), 2 * lowest, -self.penalty)
 
 
 def make_settings(config: Config, policy: Policy, largest: int) -> Settings:
@@ -55,6 +67,7 @@ def make_settings(config: Config, policy: Policy, largest: int) -> Settings:
       largest: number of gradients in a round of any run that is to share the program.
     """
     method, estimator, workers = config.method, config.estimator, config.workers
+    penalty = config.environment.divergence_penalty
     parameters = sum(x.size for x in jax.tree.leaves(jax.eval_shape(policy.init, jax.random.key(0))))
     real = lambda x: jnp.asarray(x, jnp.float32)
     return Settings(
@@ -68,6 +81,7 @@ def make_settings(config: Config, policy: Policy, largest: int) -> Settings:
         variation=make_variation(workers),
         batch_size=jnp.asarray(method.batch_size, jnp.int32),
         initial_batch_size=jnp.asarray(method.initial_batch_size or method.batch_size, jnp.int32),
+        penalty=real(jnp.nan if penalty is None else penalty),
     )
 
 

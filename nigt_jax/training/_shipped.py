@@ -94,7 +94,7 @@ def load_policy(run: str | os.PathLike[str]) -> TrainedPolicy:
     if checkpoints is None or checkpoints.latest is None:
         raise UserError(f"{run}: has no checkpoint yet")
     method = METHODS[config.method.name]
-    with contextlib.closing(checkpoints), naming_the_writer(folder.provenance()):
+    with contextlib.closing(checkpoints), naming_the_writer(folder.provenance()), jax.enable_x64(False):  # as training
         policy = make_policy(config, *_sizes(checkpoints))
         state = checkpoints.fields(jax.eval_shape(functools.partial(_fields, config, policy)))
     state = jax.tree.map(lambda x: x[0], state)  # of the only run

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float
 
 from nigt_jax.config import Config
 from nigt_jax.errors import RunWarning, UserError
@@ -108,6 +110,18 @@ def place_on(axis: str | None) -> tuple[Any, int]:
 def sum_over(axis: str | None, tree: Any) -> Any:
     """The sum over the devices of the axis, on each of them."""
     return tree if axis is None else jax.lax.psum(tree, axis)
+
+
+def least_over(axis: str | None, numbers: Float[Array, " runs"]) -> Float[Array, " runs"]:
+    """The least of the devices of the axis, on each of them.
+
+    As a sum of what each device puts into a place of its own, which XLA joins to the sums that there are anyway.
+    """
+    if axis is None:
+        return numbers
+    me, devices = place_on(axis)
+    mine = jnp.arange(devices)[:, None] == me
+    return sum_over(axis, jnp.where(mine, numbers[None, :], 0)).min(axis=0)
 
 
 def _split_cpu(parts: int) -> None:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, PRNGKeyArray, UInt
+from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt
 
 from nigt_jax.clocks import begin_arrivals
 from nigt_jax.methods import ArrivalMethod, ServerState, start
@@ -23,6 +23,7 @@ class TrainState(NamedTuple):
       normalizer: observation statistics, as of the last round.
       estimator: the estimator's own state, such as a value baseline.
       clock: simulated time, and what the workers are doing: a ClockState, or an ArrivalState where there are no rounds.
+      lowest: reward of a step in any counted episode so far that did not break the physics; 0 where none was below.
       sent: what each worker was sent last, a Sent; () of a method with rounds, where it is the query point for all.
       key: root of all randomness of training; a round folds in its number, an episode its place in the round.
     """
@@ -32,6 +33,7 @@ class TrainState(NamedTuple):
     normalizer: Normalizer
     estimator: Any
     clock: Any
+    lowest: Float[Array, ""]
     sent: Any
     key: PRNGKeyArray
 
@@ -43,12 +45,14 @@ class Sent(NamedTuple):
       params: query points; leaves have a leading axis of workers.
       normalizer: observation statistics, likewise.
       estimator: the estimator's own state, likewise.
+      lowest: the lowest reward that was known, likewise.
       at: number of updates that the server had made by then; shape [workers].
     """
 
     params: Any
     normalizer: Normalizer
     estimator: Any
+    lowest: Float[Array, " workers"]
     at: Int[Array, " workers"]
 
 
@@ -62,15 +66,17 @@ def _initial_state(parts: Parts, settings: Settings, seed: UInt[Array, ""]) -> T
     params, normalizer = parts.policy.init(policy_key), parts.policy.init_normalizer()
     estimator = parts.estimator.init(estimator_key, parts.policy.observation_size)
     clock, clock_key = settings.clock, stream(seed, "clock")
+    zero = jnp.zeros([], jnp.int32)
     arrivals = isinstance(parts.method, ArrivalMethod)
     to_all = lambda tree: jax.tree.map(lambda x: jnp.broadcast_to(x, (clock.workers, *x.shape)), tree)
     return TrainState(
-        iteration=jnp.zeros([], jnp.int32),
+        iteration=zero,
         server=start(parts.method, params, settings.step),
         normalizer=normalizer,
         estimator=estimator,
         clock=begin_arrivals(clock, clock_key) if arrivals else clock.begin(clock_key),
-        sent=Sent(*to_all((params, normalizer, estimator, jnp.zeros([], jnp.int32)))) if arrivals else (),
+        lowest=jnp.zeros([]),
+        sent=Sent(*to_all((params, normalizer, estimator, jnp.zeros([]), zero))) if arrivals else (),
         key=key,
     )
 

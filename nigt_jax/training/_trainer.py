@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nigt_jax.cache import keep_compiled_programs
 from nigt_jax.config import Config
 from nigt_jax.errors import UserError
 from nigt_jax.methods import ArrivalMethod, iterate
-from nigt_jax.rollout import make_environment
+from nigt_jax.rollout import in_32_bits, make_environment
 from nigt_jax.training._arrivals import run_arrivals
-from nigt_jax.training._compile import keep_compiled_programs
 from nigt_jax.training._endless import what_never_ends
 from nigt_jax.training._evaluate import evaluate, summarise
 from nigt_jax.training._lanes import choose_lanes
@@ -62,7 +62,7 @@ class Trainer:
     def _resolved(self, config: Config, environment: Any, apart: bool) -> tuple[Parts, Config]:
         """The parts, and the configuration with what was left to us."""
         device, count, named = self.devices[0], len(self.devices), config.environment
-        made = make_environment(named.name, named.backend) if environment is None else environment
+        made = in_32_bits(make_environment(named.name, named.backend) if environment is None else environment)
         parts = make_parts(
             config,
             made,
@@ -151,17 +151,33 @@ class Trainer:
         return what_never_ends(self.parts.method, settings, clock, iteration, ended)
 
     def evaluate(self, state: TrainState) -> list[dict[str, Any]]:
-        """What records say of each run's iterate: ``return_mean``, ``return_std``, ``episode_length_mean``."""
+        """What records say of each run's iterate: ``return_mean``, ``return_std``, ``episode_length_mean``, ..."""
         played = self._spmd.collect(self._evaluation(state, self._placed, self._evaluation_key))
         workers = self.config.workers.count if self.config.workers.environments else 1
         number = self.config.evaluation.episodes
-        rows = zip(np.asarray(played.returns), np.asarray(played.lengths), strict=True)
-        return [summarise(returns, lengths, number, workers) for returns, lengths in rows]
+        rows = zip(*map(np.asarray, (played.returns, played.lengths, played.diverged)), strict=True)
+        return [summarise(returns, lengths, diverged, number, workers) for returns, lengths, diverged in rows]
+
+    def acquainted(self, state: TrainState) -> TrainState:
+        """The state before the first round, in which a lowest reward is known, should the physics break at once.
+
+        It is the lowest mean reward of a step in an evaluation episode that did not break; rounds find lower ones.
+        """
+        played = self._spmd.collect(self._evaluation(state, self._placed, self._evaluation_key))
+        whole = ~played.diverged & (played.lengths > 0)
+        means = np.where(whole, played.returns / np.maximum(played.lengths, 1).astype(np.float32), 0)
+        lowest = jnp.asarray(np.minimum(means.min(axis=1), 0))
+        sent = state.sent
+        if sent != ():
+            workers = self.config.workers.count
+            sent = sent._replace(lowest=self._spmd.place(jnp.repeat(lowest[:, None], workers, axis=1)))
+        return state._replace(lowest=self._spmd.place(lowest), sent=sent)
 
     def _play(self, state: TrainState, settings: Settings, key: Any) -> Any:
         model = jax.vmap(functools.partial(iterate, self.parts.method))(state.server)
         episodes = self.config.evaluation.episodes
-        return evaluate(self.parts, episodes, model, state.normalizer, key, settings.variation)
+        charge = settings.charge(state.lowest)
+        return evaluate(self.parts, episodes, model, state.normalizer, key, settings.variation, charge)
 
 
 def _claim_for(runs: int, config: Config) -> list[jax.Device]:

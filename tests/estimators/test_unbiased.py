@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from probes import EndsWhenGood, Quadratic, alone, grouped, linear_policy, play
+from probes import Costly, EndsWhenGood, Quadratic, alone, grouped, linear_policy, play
 
 from nigt_jax.estimators import (
     EstimatorSettings,
@@ -43,7 +43,8 @@ def estimates(environment, estimator, setting, seed=0):
 
     def one(key):
         keys = jax.random.split(key, EPISODES)
-        episodes = play(environment, POLICY, PARAMS, NORMALIZER, keys, jnp.ones(EPISODES, bool), HORIZON, (2,))
+        charge, everyone = getattr(environment, "CHARGE", 0.0), jnp.ones(EPISODES, bool)
+        episodes = play(environment, POLICY, PARAMS, NORMALIZER, keys, everyone, HORIZON, (2,), charge=charge)
         factors = estimator.coefficients(state, episodes, grouped(NORMALIZER), setting, None)
         total = alone(policy_gradient_sum(POLICY, grouped(PARAMS), grouped(NORMALIZER), episodes, factors))
         return jnp.stack([total["params"][name] / EPISODES for name in "bcw"])
@@ -109,6 +110,20 @@ class CountsAfterTheEnd:
 def test_unbiased(environment, estimator, discount, from_start):
     samples = estimates(environment, estimator, settings(discount))
     assert deviations(samples, true_gradient(environment, discount, from_start)).max() < 4
+
+
+@pytest.mark.parametrize(
+    ("estimator", "setting", "from_start"),
+    [
+        pytest.param(policy_gradient, settings(0.8), True, id="policy_gradient"),
+        pytest.param(leave_one_out, settings(0.8), False, id="leave_one_out"),
+        pytest.param(gae(POLICY, steps=1), settings(1.0, 1.0), False, id="gae-undiscounted"),
+    ],
+)
+def test_broken_physics_is_charged_without_bias(estimator, setting, from_start):
+    """As if every step that is missed had earned the charge, discounted as a reward of its own time."""
+    samples = estimates(Costly(), estimator, setting)
+    assert deviations(samples, true_gradient(Costly(), float(setting.discount[0]), from_start)).max() < 4
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def test_groups_have_policies_of_their_own_and_share_the_lanes():
     keys = jax.random.split(jax.random.key(1), 15)
     stack = lambda *trees: jax.tree.map(lambda *x: jnp.stack(x), *trees)
     statistics = NORMALIZER
-    tasks = Tasks(keys, jnp.arange(15) != 7, stack(*policies), stack(*[statistics] * 3), None)
+    tasks = Tasks(keys, jnp.arange(15) != 7, stack(*policies), stack(*[statistics] * 3), None, jnp.zeros(3))
     together = dense(
         jax.jit(lambda t: rollout(EndsWhenGood(), POLICY, t, HORIZON, (4, 2)))(tasks)._replace(horizon=HORIZON)
     )
@@ -141,7 +141,12 @@ def test_a_fold_sees_every_step_once():
     keys = jax.random.split(jax.random.key(2), 12)
     params, normalizer = (jax.tree.map(lambda x: jnp.stack([x] * 3), t) for t in (PARAMS, NORMALIZER))
     batch = rollout(
-        EndsWhenGood(), POLICY, Tasks(keys, jnp.arange(12) % 5 > 0, params, normalizer, None), HORIZON, (5, 2), 7
+        EndsWhenGood(),
+        POLICY,
+        Tasks(keys, jnp.arange(12) % 5 > 0, params, normalizer, None, jnp.zeros(3)),
+        HORIZON,
+        (5, 2),
+        7,
     )
     batch = batch.only(jnp.arange(12) != 3)
     flat = dense(batch)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import probes
+import pytest
 from probes import Breaks, EndsWhenGood, Quadratic, dense, linear_policy
 
 from nigt_jax.rollout import make_environment
@@ -79,6 +80,24 @@ def test_a_number_that_is_not_finite_ends_the_episode():
     lengths, returns = np.asarray(batch.lengths), np.asarray(batch.returns)
     np.testing.assert_array_equal(returns, lengths - np.asarray(batch.diverged))  # the step that broke earns nothing
     assert (lengths[~batch.diverged] == 6).all()
+
+
+@pytest.mark.parametrize("discount", [0.9, 1.0])
+def test_missed_steps_are_charged(discount):
+    """In plain Python: a broken episode as if it had gone on to the horizon at the charge."""
+    keys = jax.random.split(jax.random.key(0), 40)
+    batch = probes.play(Breaks(), POLICY, PARAMS, NORMALIZER, keys, jnp.ones(40, bool), 6, (7, 3), charge=-2.5)
+    rewards, factors = np.asarray(batch.rewards(jnp.full(1, discount))), discount ** np.arange(6)
+    assert 0 < batch.outcomes.diverged.sum() < 40
+    for episode in range(40):
+        length, broken = int(batch.lengths[episode]), bool(batch.outcomes.diverged[episode])
+        told = np.array([1.0] * (length - broken) + [-2.5] * (6 + broken - length if broken else 0))
+        assert float(batch.returns[episode]) == pytest.approx(told.sum())
+        np.testing.assert_allclose(factors @ rewards[:, episode], factors[: told.size] @ told, rtol=1e-5)
+        assert not rewards[length:, episode].any()
+    np.testing.assert_array_equal(batch.lowest(), [0.0])
+    apart = batch._replace(reward=batch.reward.at[0, batch.outcomes.lane[~batch.outcomes.diverged][0]].set(-3.0))
+    assert float(apart.lowest()[0]) == -3.0
 
 
 def test_normalisation_is_what_the_network_sees_and_raw_is_what_is_stored():

@@ -1,0 +1,53 @@
+"""How many episodes break the physics, and from when on a run is about nothing else."""
+
+import collections
+import warnings
+
+from nigt_jax.errors import RunWarning
+
+_ENOUGH = 100  # episodes: of fewer, one that breaks is too large a fraction
+_NOTEWORTHY = 0.01
+
+
+class Breakage:
+    """Of the newest episodes, those that broke the physics; chunk by chunk.
+
+    Args:
+      most: fraction that may break, beyond which the run stops.
+    """
+
+    def __init__(self, most: float):
+        self._most, self._warned = most, False
+        self._chunks: collections.deque[tuple[int, int]] = collections.deque()
+
+    def note(self, episodes: int, broken: int) -> None:
+        """Takes in a chunk. Warns once, at the first fraction that is noteworthy."""
+        self._chunks.append((episodes, broken))
+        while sum(number for number, _ in self._chunks) - self._chunks[0][0] >= _ENOUGH:
+            self._chunks.popleft()
+        if self.fraction > _NOTEWORTHY and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"{self.in_words}; every step that they miss is charged (environment.divergence_penalty)",
+                RunWarning,
+                stacklevel=2,
+            )
+
+    @property
+    def fraction(self) -> float:
+        """Of the newest episodes, as many chunks of them as have 100; 0 before there are so many."""
+        episodes, broken = map(sum, zip(*self._chunks, strict=True)) if self._chunks else (0, 0)
+        return broken / episodes if episodes >= _ENOUGH else 0.0
+
+    @property
+    def too_much(self) -> bool:
+        """Whether more break than may."""
+        return self.fraction > self._most
+
+    @property
+    def in_words(self) -> str:
+        """One clause."""
+        return (
+            f"the physics broke (a NaN or an infinity) in {self.fraction:.1%} of the newest episodes, allowed: "
+            f"{self._most:.0%} (environment.max_diverged)"
+        )
