@@ -11,6 +11,8 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from nigt_jax.errors import RunWarning
+
 
 class Display(Protocol):
     """Told of a run as it goes."""
@@ -56,7 +58,7 @@ class _Harmless:
             yield
         except Exception as error:
             self._display = None
-            warnings.warn(f"progress is not shown any more: {error!r}", RuntimeWarning, stacklevel=3)
+            warnings.warn(f"progress is not shown any more: {error!r}", RunWarning, stacklevel=3)
 
 
 class _Lines:

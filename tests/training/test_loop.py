@@ -329,3 +329,145 @@ def test_progress_tells_what_a_person_wants_to_know(tmp_path):
     assert all(p["steps_per_second"] > 0 and p["seconds_left"] >= 0 for p in seen[1:])
     assert seen[-1]["seconds_left"] == 0
     assert "return_mean" in seen[-1]
+
+
+class TheirError(ConnectionRefusedError):
+    """An OSError of the user's own."""
+
+
+class StopsAnswering(Quadratic):
+    """Asks the host in every step, and the host fails one day, while training or while evaluating."""
+
+    def __init__(self, calls):
+        self.calls = calls
+
+    def step(self, state, action):
+        """The same, once the host has agreed."""
+        agreed = jax.pure_callback(self._answer, jax.ShapeDtypeStruct((), jax.numpy.float32), vmap_method="sequential")
+        state = super().step(state, action)
+        return state._replace(reward=state.reward + agreed)
+
+    def _answer(self):
+        self.calls -= 1
+        if self.calls < 0:
+            raise TheirError("nobody there")
+        return np.float32(0)
+
+
+def fails_at(iteration, error):
+    def fail(progress):
+        if progress["iteration"] == iteration:
+            raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    "error", [BlockingIOError(11, "try again"), KeyboardInterrupt()], ids=lambda e: type(e).__name__
+)
+def test_an_error_of_the_users_own_is_raised_as_it_is_once_all_is_saved(straight, tmp_path, error):
+    """So is a second Ctrl-C."""
+    cfg, folder, _ = straight
+    with pytest.raises(type(error)) as caught:
+        train(cfg, tmp_path, progress=fails_at(8, error), environment=EndsWhenGood())
+    assert caught.value is error
+    assert caught.value.__notes__ == ["the last checkpoint is of iteration 8"]
+    train(cfg, tmp_path, resume=True, environment=EndsWhenGood())
+    assert same(read_metrics(tmp_path / "metrics.jsonl")) == same(read_metrics(folder / "metrics.jsonl"))
+
+
+def test_a_chunk_that_fails_leaves_what_was_before_it(straight, tmp_path, monkeypatch):
+    """The state is used up by the chunk; there is a copy."""
+    cfg, folder, _ = straight
+    run, calls = Trainer.run, []
+
+    def fail(self, state, rounds):
+        calls.append(rounds)
+        after = run(self, state, rounds)
+        if len(calls) == 4:
+            raise jax.errors.JaxRuntimeError("INTERNAL: Out of memory allocating 8 bytes.\nmore")
+        return after
+
+    monkeypatch.setattr(Trainer, "run", fail)
+    with pytest.raises(RunError, match=r"too little memory: INTERNAL: Out of .* bytes.; the last checkpoint is of ite"):
+        train(cfg, tmp_path, environment=EndsWhenGood())
+    monkeypatch.setattr(Trainer, "run", run)
+    assert (tmp_path / "checkpoints" / "6").is_dir()
+    train(cfg, tmp_path, resume=True, environment=EndsWhenGood())
+    assert same(read_metrics(tmp_path / "metrics.jsonl")) == same(read_metrics(folder / "metrics.jsonl"))
+    (a, _), (b, _) = final_state(cfg, folder), final_state(cfg, tmp_path)
+    for x, y in zip(a, b, strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_an_evaluation_that_fails_is_made_when_the_run_goes_on(straight, tmp_path, monkeypatch):
+    cfg, folder, _ = straight
+    evaluate, calls = Trainer.evaluate, []
+
+    def fail(self, state):
+        calls.append(state)
+        if len(calls) == 2:
+            raise TheirError("nobody there")
+        return evaluate(self, state)
+
+    monkeypatch.setattr(Trainer, "evaluate", fail)
+    with pytest.raises(TheirError):
+        train(cfg, tmp_path, environment=EndsWhenGood())
+    monkeypatch.setattr(Trainer, "evaluate", evaluate)
+    assert (tmp_path / "checkpoints" / "6").is_dir()
+    train(cfg, tmp_path, resume=True, environment=EndsWhenGood())
+    assert same(read_metrics(tmp_path / "metrics.jsonl")) == same(read_metrics(folder / "metrics.jsonl"))
+
+
+def test_an_environment_that_fails_on_the_host_is_no_full_disk(tmp_path):
+    environment = StopsAnswering(10**9)
+
+    def quit(progress):
+        environment.calls = 0 if progress["iteration"] == 4 else environment.calls
+
+    cfg = config(estimator="leave_one_out", training={"iterations": 12, "chunk": 4, "devices": 1})
+    with pytest.raises(jax.errors.JaxRuntimeError, match="TheirError: nobody there") as caught:
+        train(cfg, tmp_path, progress=quit, environment=environment)
+    assert caught.value.__notes__ == ["the last checkpoint is of iteration 4"]
+
+
+def test_a_mesh_that_is_missing_is_no_full_disk(tmp_path):
+    class Meshless(Quadratic):
+        def step(self, state, action):
+            (tmp_path / "mesh.stl").read_bytes()
+            return super().step(state, action)
+
+    with pytest.raises(FileNotFoundError, match=r"mesh\.stl"):
+        train(config(), tmp_path / "run", environment=Meshless())
+
+
+def test_numbers_of_64_bits_change_nothing(straight, tmp_path):
+    cfg, folder, _ = straight
+    seen = []
+    with jax.enable_x64(True):
+        train(
+            cfg,
+            tmp_path,
+            progress=lambda told: seen.append(jax.numpy.ones(1).dtype),
+            environment=EndsWhenGood(),
+        )
+        action = load_policy(tmp_path).mode(jax.numpy.ones(1))
+    assert set(seen) == {np.dtype("float64")}  # the user's own code has what the user asked for
+    assert np.isfinite(action).all()
+    assert same(read_metrics(tmp_path / "metrics.jsonl")) == same(read_metrics(folder / "metrics.jsonl"))
+
+
+def test_an_environment_made_in_64_bits(tmp_path):
+    class Shifted(Quadratic):
+        def __init__(self):
+            self.by = {"observation": jax.numpy.ones(1)}
+
+        def step(self, state, action):
+            state = super().step(state, action)
+            return state._replace(obs=jax.lax.mul(state.obs, self.by["observation"]))
+
+    with jax.enable_x64(True):
+        environment = Shifted()
+        assert environment.by["observation"].dtype == np.float64
+        train(config(estimator="leave_one_out", iterations=4), tmp_path, environment=environment)
+        assert environment.by["observation"].dtype == np.float64
