@@ -23,7 +23,8 @@ In every turn all stages are run, one after the other, from the same untrained p
 table has medians. The first two never end an episode, so every step of theirs counts as useful. "of + policy" and
 "of + storage" are ratios of useful steps a second. Compilation is apart, and no cache is used for it.
 
-exit status: 0 done; 1 a file could not be written; 2 the input was wrong; 130 interrupted.
+exit status: 0 done; 1 a file could not be written, or the table where --json names none; 2 the input was wrong; 130
+interrupted.
 
   nigt bench
   nigt bench configs/default.yaml --training.spmd shard_map --json figures.json

@@ -25,7 +25,8 @@ sigma * sqrt(eta / ((2 - eta) * M)), with eta = 1 - method.momentum, and eta = 1
 --target-noise follows the least M that each method needs, and from that the time of its rounds. Noise is not progress:
 see docs/simulate.md for what this does not say.
 
-exit status: 0 done; 1 the files could not be written; 2 the input was wrong; 130 interrupted.
+exit status: 0 done, also where standard output cannot be written; 1 the files could not be written; 2 the input was
+wrong; 130 interrupted.
 
   nigt simulate configs/default.yaml
   nigt simulate configs/default.yaml --target-noise 0.05 --workers.topology shared-link

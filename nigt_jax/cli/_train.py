@@ -22,7 +22,8 @@ by an option. The run's folder holds config.yaml, metrics.jsonl and checkpoints/
 
 _EPILOG = """\
 exit status: 0 done; 1 the run could not go on; 2 the input was wrong; 130 interrupted (Ctrl-C or SIGTERM), after a
-checkpoint was written: nigt train RUN --resume goes on to the same numbers.
+checkpoint was written: nigt train RUN --resume goes on to the same numbers. A run does not need standard output: it
+goes on where that cannot be written. --dry-run and --help then exit with 1, unless their reader has left.
 
   nigt train configs/default.yaml
   nigt train configs/quick.yaml --method.learning_rate 0.05 --name faster --output runs

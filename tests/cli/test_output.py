@@ -5,6 +5,7 @@ import io
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -128,11 +129,15 @@ def test_what_cannot_be_written_is_told_once():
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_display_cannot_end_a_run(terminal):
     record = {"iteration": 1, "simulated_time": 0.0, "steps_per_second": 1.0, "seconds_left": 1.0}
-    with pytest.warns(RunWarning, match="progress is not shown any more"):
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
         display = make_display(Console(file=Broken(), force_terminal=terminal), total=10)
         display.update(record | {"diverged_fraction": 0.5})
-    display.update({})
-    display.close()
+        display.update({})
+        display.close()
+    (warning,) = told
+    assert warning.category is RunWarning
+    assert "progress is not shown any more" in str(warning.message)
 
 
 @pytest.mark.parametrize(("name", "value"), [("HOME", "/dev/null"), ("XDG_CACHE_HOME", "/dev/null/x")])
