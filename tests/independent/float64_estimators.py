@@ -79,7 +79,7 @@ class Critic:
 
     def values(self, episode, statistics):
         """Of every step."""
-        return self.scale * self.network.forward(self.vector, self.inputs(episode, statistics))[2][0][:, 0]
+        return self.scale * self.network.forward(self.vector, self.inputs(episode, statistics))[1][0][:, 0]
 
     def learn(self, episodes, statistics, discount, steps, learning_rate):
         """The critic after so many steps of Adam down the mean squared error to the discounted returns."""
@@ -88,7 +88,7 @@ class Critic:
         scale = self.scale if self.scale > 0 else np.sqrt((target**2).mean())
         after = dataclasses.replace(self, scale=scale)
         for _ in range(steps):
-            error = after.network.forward(after.vector, x)[2][0] - (target / scale)[:, None]
+            error = after.network.forward(after.vector, x)[1][0] - (target / scale)[:, None]
             after = after._adam(self.network.backward(after.vector, x, [2 * error / len(x)]), learning_rate)
         return after
 

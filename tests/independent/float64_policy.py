@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """A tanh MLP with two hidden layers; the policy's heads, or a critic's, are linear layers on the second.
+    """A tanh MLP; the policy's heads, or a critic's, are linear layers on its last hidden layer.
 
     Attributes:
       inputs: numbers that it sees.
@@ -23,31 +23,35 @@ class Network:
     heads: tuple
 
     def layers(self, vector):
-        """(bias, kernel) of each layer."""
-        sizes = [(self.inputs, self.hidden[0]), self.hidden, *[(self.hidden[1], out) for out in self.heads]]
+        """(bias, kernel) of the hidden layers, and of the heads."""
+        sizes = list(zip((self.inputs, *self.hidden), self.hidden, strict=False))
         found, at = [], 0
-        for before, after in sizes:
+        for before, after in sizes + [(self.hidden[-1], out) for out in self.heads]:
             bias, kernel = vector[at : at + after], vector[at + after : at + after + before * after]
             found.append((bias, kernel.reshape(before, after)))
             at += after + before * after
         assert at == len(vector)
-        return found
+        return found[: len(self.hidden)], found[len(self.hidden) :]
 
     def forward(self, vector, x):
-        """Activations of the hidden layers, and what the heads give; x is [steps, inputs]."""
-        first, second, *heads = self.layers(vector)
-        a = np.tanh(x @ first[1] + first[0])
-        b = np.tanh(a @ second[1] + second[0])
-        return a, b, [b @ kernel + bias for bias, kernel in heads]
+        """What each hidden layer sees, and the heads, and what the heads give; x is [steps, inputs]."""
+        hidden, heads = self.layers(vector)
+        seen = [x]
+        for bias, kernel in hidden:
+            seen.append(np.tanh(seen[-1] @ kernel + bias))
+        return seen, [seen[-1] @ kernel + bias for bias, kernel in heads]
 
     def backward(self, vector, x, upstream):
         """The gradient of sum(upstream * heads), like the vector; upstream has one array a head."""
-        a, b, _ = self.forward(vector, x)
-        _, second, *heads = self.layers(vector)
-        back = sum(up @ kernel.T for up, (_, kernel) in zip(upstream, heads, strict=True)) * (1 - b**2)
-        before = (back @ second[1].T) * (1 - a**2)
-        pairs = [(before, x), (back, a), *[(up, b) for up in upstream]]
-        return np.concatenate([part for up, seen in pairs for part in (up.sum(0), (seen.T @ up).ravel())])
+        hidden, heads = self.layers(vector)
+        seen, _ = self.forward(vector, x)
+        parts = [(up, seen[-1]) for up in upstream]
+        back = sum(up @ kernel.T for up, (_, kernel) in zip(upstream, heads, strict=True))
+        for (_, kernel), before, after in zip(hidden[::-1], seen[-2::-1], seen[:0:-1], strict=True):
+            back = back * (1 - after**2)
+            parts.insert(0, (back, before))
+            back = back @ kernel.T
+        return np.concatenate([part for up, before in parts for part in (up.sum(0), (before.T @ up).ravel())])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,12 +63,12 @@ class Policy:
 
     def distribution(self, vector, observation):
         """Mean and deviation."""
-        mean, raw = self.network.forward(vector, observation)[2]
+        mean, raw = self.network.forward(vector, observation)[1]
         return mean, np.logaddexp(0, raw) + self.min_std
 
     def score(self, vector, observation, u, factors):
         """The gradient of sum_t factors_t log N(u_t; mean_t, deviation_t^2)."""
-        mean, raw = self.network.forward(vector, observation)[2]
+        mean, raw = self.network.forward(vector, observation)[1]
         std = np.logaddexp(0, raw) + self.min_std
         of_mean = (u - mean) / std**2
         of_raw = ((u - mean) ** 2 / std**3 - 1 / std) / (1 + np.exp(-raw))

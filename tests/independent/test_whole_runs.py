@@ -20,7 +20,7 @@ from nigt_jax.config import check_config
 from nigt_jax.methods import ask, iterate
 from nigt_jax.training import Trainer
 
-HIDDEN, MOST, DISCOUNT = (4, 3), 32, 0.9  # MOST: episodes of one round or update
+HIDDEN, MOST, DISCOUNT = (4,), 32, 0.9  # MOST: episodes of one round or update
 PACKAGES = rollout.Policy(rollout.GaussianMLP(SIZE, HIDDEN), SIZE, normalize=True)
 OWN = Policy(Network(SIZE, HIDDEN, (SIZE, SIZE)))
 TIMES, EXCHANGE = [1.0, 1.5, 2.0, 4.0, 5.0], [0.25, 0.5, 0.25, 1.0, 0.5]
