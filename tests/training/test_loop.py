@@ -318,7 +318,7 @@ def test_stops_at_a_round_that_cannot_be_right(tmp_path, monkeypatch, name, valu
     with pytest.raises(RunError, match=says):
         train(config(), tmp_path, environment=EndsWhenGood())
     assert [r["iteration"] for r in read_metrics(tmp_path / "metrics.jsonl")] == list(range(7))
-    assert sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir()) == [5]
+    assert sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir()) == [5, 6]
 
 
 def test_progress_tells_what_a_person_wants_to_know(tmp_path):

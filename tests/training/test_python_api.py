@@ -62,7 +62,7 @@ def begin(folder, environment=None, **options):
 def policy(tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("run"))
     begin(folder)
-    return nigt_jax.load_policy(folder, Wide())
+    return nigt_jax.load_policy(folder)
 
 
 def test_paths_are_strings(tmp_path, monkeypatch):
@@ -70,7 +70,7 @@ def test_paths_are_strings(tmp_path, monkeypatch):
     begin("runs/mine")
     path = Path("runs/mine")
     assert nigt_jax.load_config("runs/mine/config.yaml") == nigt_jax.load_config(path / "config.yaml")
-    assert nigt_jax.load_policy("runs/mine", Wide()).iteration == nigt_jax.load_policy(path, Wide()).iteration == 0
+    assert nigt_jax.load_policy("runs/mine").iteration == nigt_jax.load_policy(path).iteration == 0
 
 
 def test_a_path_is_no_configuration(tmp_path):
