@@ -30,13 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with enough_memory():
                 return _command(sys.argv[1:] if arguments is None else arguments)
         except UserError as error:
-            return _say(str(error), 2)
+            return _say(error, 2)
         except RunError as error:
-            return _say(str(error), 1)
+            return _say(error, 1)
         except MemoryError as error:
-            return _say("; ".join(["too little memory", *map(str, error.args), *getattr(error, "__notes__", [])]), 1)
-        except KeyboardInterrupt:
-            return 130
+            return _say(error, 1, "too little memory")
+        except KeyboardInterrupt as error:
+            return _say(error, 130, "interrupted") if _notes(error) else 130
 
 
 def _command(arguments: Sequence[str]) -> int:
@@ -65,6 +65,12 @@ def _show(others: Callable[..., None]) -> Callable[..., None]:
     return show
 
 
-def _say(text: str, status: int) -> int:
+def _say(error: BaseException, status: int, what: str = "") -> int:
+    """The error in one line, with what was noted about the state of a run."""
+    text = "; ".join(filter(None, [what, *map(str, error.args), *_notes(error)]))
     print(f"nigt: {' '.join(text.split())}", file=sys.stderr)
     return status
+
+
+def _notes(error: BaseException) -> list[str]:
+    return getattr(error, "__notes__", [])

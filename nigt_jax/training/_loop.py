@@ -122,6 +122,10 @@ def train(
     if not isinstance(config, Config):
         raise UserError(f"config: got a {type(config).__name__}, wanted a Config, such as load_config(path) makes")
     folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file, allowed: the folder of a run, or one that is not there yet")
+    if resume and not folder.exists():
+        raise UserError(f"{folder}: no such run folder, so there is nothing to resume")
     where, x64 = RunFolder(folder), jax.config.jax_enable_x64  # type: ignore[attr-defined]
     with contextlib.ExitStack() as stack:
         if interrupted is None:
@@ -187,14 +191,14 @@ class _Run:
         """
         try:
             self._work(interrupted)
+            self._save()
         except CannotWriteError:
             raise
         except _StoppedError as error:
             raise RunError(f"{error}; {self._keep()}") from None
-        except BaseException as error:
+        except BaseException as error:  # a second Ctrl-C among them, also while the checkpoint is written
             error.add_note(self._keep())
             raise
-        self._save()
 
     def _work(self, interrupted: threading.Event) -> None:
         iterations = self._config.training.iterations

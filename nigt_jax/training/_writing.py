@@ -26,9 +26,9 @@ def own_writes(folder: Path, checkpoints: Checkpoints | None = None) -> Iterator
     try:
         yield
     except OSError as error:
-        safe = checkpoints.latest if checkpoints is not None else None
-        kept = "nothing was computed yet" if safe is None else f"the run is whole up to iteration {safe}"
-        raise CannotWriteError(
-            f"{error.filename or folder}: cannot be written: {error.strerror or error}; {kept}; "
-            f"to go on: nigt train {folder} --resume"
-        ) from error
+        said = f"{error.filename or folder}: cannot be written: {error.strerror or error}"
+        if checkpoints is not None and checkpoints.latest is None:
+            said += "; nothing was computed yet"
+        elif checkpoints is not None:
+            said += f"; the run is whole up to iteration {checkpoints.latest}; to go on: nigt train {folder} --resume"
+        raise CannotWriteError(said) from error

@@ -471,3 +471,30 @@ def test_an_environment_made_in_64_bits(tmp_path):
         assert environment.by["observation"].dtype == np.float64
         train(config(estimator="leave_one_out", iterations=4), tmp_path, environment=environment)
         assert environment.by["observation"].dtype == np.float64
+
+
+def test_a_second_interruption_while_the_last_checkpoint_is_written(tmp_path, monkeypatch):
+    """The first asked the run to stop, which it does by a checkpoint; the second comes in the middle of that."""
+    save, told = Checkpoints.save, []
+
+    def interrupted(checkpoints, iteration, state, notes):
+        if not told:
+            told.append(iteration)
+            raise KeyboardInterrupt
+        save(checkpoints, iteration, state, notes)
+
+    monkeypatch.setattr(Checkpoints, "save", interrupted)
+    stop = threading.Event()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        train(config(), tmp_path, environment=Quadratic(), interrupted=stop, progress=lambda p: p["iteration"] and stop.set())
+    assert caught.value.__notes__ == [f"the last checkpoint is of iteration {told[0]}"]
+    assert sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir()) == told
+
+
+def test_a_folder_that_cannot_be_that_of_a_run(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"file: is a file, allowed: the folder of a run, or one"):
+        train(config(), tmp_path / "file", environment=Quadratic())
+    with pytest.raises(UserError, match=r"typo: no such run folder, so there is nothing to resume"):
+        train(config(), tmp_path / "typo", environment=Quadratic(), resume=True)
+    assert not (tmp_path / "typo").exists()
