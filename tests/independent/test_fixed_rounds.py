@@ -28,16 +28,16 @@ def tied_cases(workers, number, seed):
     return found[:number]
 
 
-def compare(cases, rounds=ROUNDS, **others):
+def compare(cases, **others):
     """Plays (rule, times, batch sizes of the first round and the others, exchange) and compares every one."""
     n = len(cases[0][1])
     clock = stacked_clocks([workers_of(times, exchange, **others) for _, times, _, exchange in cases])
     names = [name for name, *_ in cases]
     first, later = (stacked_rules(names, [sizes[k] for _, _, sizes, _ in cases], n) for k in (0, 1))
-    got = jax.device_get(play_compiled(rounds, clock, first, later, begin_many(clock, np.zeros(len(cases)))))
+    got = jax.device_get(play_compiled(ROUNDS, clock, first, later, begin_many(clock, np.zeros(len(cases)))))
     for k, (rule, times, sizes, exchange) in enumerate(cases):
         h = exact(times)
-        wanted = play(rounds, rule, sizes, lambda i, number, begin: begin + h[i], exact(exchange), **others)  # noqa: B023
+        wanted = play(ROUNDS, rule, sizes, lambda i, number, begin: begin + h[i], exact(exchange), **others)  # noqa: B023
         assert_same(case_of(got, k), wanted, f"{rule}, times {times}, M {sizes}, {others}")
 
 
@@ -57,11 +57,10 @@ def test_malenia():
     equal = [("malenia", [1.0] * 10, (10 * k, 10 * (25 - k)), zeros) for k in range(1, 25)]
     tenths = [("malenia", [0.1] * 10, (10 * k, 10 * k + 1), zeros) for k in range(1, 25)]
     roots = [("malenia", TEN, (m, m + 1), TEN) for m in range(1, 61)]
-    tied = [("malenia", times, (m, m), TEN) for times, m in tied_cases(10, 50, seed=0)]
-    cases = equal + tenths + roots + tied + random_cases("malenia", 10, 50, seed=1)
-    compare(cases, carry_over=True, topology="shared-link")
+    tied = [("malenia", times, (m, m), TEN) for times, m in tied_cases(10, 60, seed=0)]
+    compare(equal + tenths + roots + tied + random_cases("malenia", 10, 50, seed=1))
 
 
 def test_rennala():
     roots = [("rennala", TEN, (m, m + 30), TEN) for m in range(1, 31)]
-    compare(roots + random_cases("rennala", 10, 120, seed=2))
+    compare(roots + random_cases("rennala", 10, 120, seed=2), carry_over=True, topology="shared-link")
