@@ -15,9 +15,9 @@ _LATEST = 1e37  # no round is longer
 def fixed_round(rule: Rule, times: Float[Array, " workers"], start: Pair) -> Ending:
     """The round of workers that need ``times`` for every gradient, in O(workers) memory whatever the batch size.
 
-    Arrivals are start + k times: for a start of 0 exact in pairs of float32, so that ties are exactly those of the
-    times given, and otherwise good to 14 digits. The end is found by bisection: first among the float32 numbers, then
-    among 2^24 steps between two of them.
+    Arrivals are start + k times: for a start of 0 exact in pairs of float32, up to k = 2^24, and otherwise good to 14
+    digits. The end is found by bisection: first among the float32 numbers, then among 2^24 steps between two of them.
+    Arrivals in one of these steps, less than 2^-47 of the time apart, count as simultaneous.
 
     Args:
       rule: when the round is over.

@@ -46,10 +46,8 @@ def widen(value: Float[Array, "*shape"]) -> Pair:
 
 def whole(number: Int[Array, "*shape"]) -> Pair:
     """An int32, exactly."""
-    high = number.astype(jnp.float32)
-    # The nearest float32 to the largest int32 is no int32 any more.
-    back = jnp.where(high < 2.0**31, high, 0).astype(jnp.int32)
-    return Pair(high, jnp.where(high < 2.0**31, number - back, -1).astype(jnp.float32))
+    upper, lower = number >> 12 << 12, number & 4095  # 19 bits and 12
+    return _renormalise(upper.astype(jnp.float32), lower.astype(jnp.float32))
 
 
 def add(a: Pair, b: Pair) -> Pair:
@@ -74,22 +72,22 @@ def multiply(a: Pair, b: Pair) -> Pair:
 
 def divide(a: Pair, b: Pair) -> Pair:
     """A / b, by long division; b is not zero."""
-    first = _single(a.high / b.high)
+    first = widen(a.high / b.high)  # by a constant this is a product to the compiler
     rest = subtract(a, multiply(first, b))
-    return add(first, _single(rest.high / b.high))
+    return add(first, widen(rest.high / b.high))
 
 
 def divide_whole(a: Pair, b: Pair) -> tuple[Pair, Pair]:
     """The whole number of times that b > 0 goes into a >= 0, up to 2^47 times, and what is left: in [0, b)."""
-    first = _single(jnp.floor(a.high / b.high))
+    first = widen(jnp.floor(a.high / b.high))
     rest = subtract(a, multiply(first, b))
-    second = _single(jnp.floor(rest.high / b.high))
+    second = widen(jnp.floor(rest.high / b.high))
     rest = subtract(rest, multiply(second, b))
     # A quotient may have been rounded up to a whole number, or down from one.
     over, under = rest.high < 0, ~less(rest, b)
     step = jnp.where(over, -1.0, jnp.where(under, 1.0, 0.0)).astype(jnp.float32)
     rest = where(over, add(rest, b), where(under, subtract(rest, b), rest))
-    return add(add(first, second), _single(step)), rest
+    return add(add(first, second), widen(step)), rest
 
 
 def less(a: Pair, b: Pair) -> Bool[Array, "*shape"]:
@@ -99,7 +97,7 @@ def less(a: Pair, b: Pair) -> Bool[Array, "*shape"]:
 
 def less_equal(a: Pair, b: Pair) -> Bool[Array, "*shape"]:
     """A <= b."""
-    return ~less(b, a)
+    return less(a, b) | equal(a, b)  # and not where one of them is NaN
 
 
 def equal(a: Pair, b: Pair) -> Bool[Array, "*shape"]:
@@ -160,11 +158,6 @@ def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
     total = a + b
     back = total - a
     return total, (a - (total - back)) + (b - back)
-
-
-def _single(value: Array) -> Pair:
-    """The result of a division, which no compiler contracts, as a pair."""
-    return Pair(value, jnp.zeros_like(value))
 
 
 def _halves(a: Array) -> tuple[Array, Array]:

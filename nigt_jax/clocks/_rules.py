@@ -91,7 +91,7 @@ def malenia_rule(batch_size: int | Int[Array, ""], workers: int) -> Rule:
 
 def synchronous_rule(batch_size: int | Int[Array, ""], workers: int) -> Rule:
     """The same number from every worker, batch_size altogether; rounded up."""
-    share = (jnp.asarray(batch_size, jnp.int32) + workers - 1) // workers
+    share = jnp.minimum((jnp.asarray(batch_size, jnp.int32) - 1) // workers + 1, (2**31 - 1) // workers)
     return CountRule(share * workers, share)
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from nigt_jax.clocks import _pairs as pairs
 from nigt_jax.clocks._pairs import Pair, widen
@@ -57,12 +57,14 @@ class _Segments(NamedTuple):
       end: likewise; inf of the last one where nothing repeats.
       value: speed.
       before: work that is done until it begins.
+      done: work that is done in all of them; inf where that never ends.
     """
 
     begin: Pair
     end: Pair
     value: Float[Array, " segments"]
     before: Pair
+    done: Pair
 
 
 def _time_of(
@@ -76,18 +78,23 @@ def _time_of(
     each = pairs.where(repeats, _work_of_a_period(begin, value, length), pairs.split(0.0))
     repeats &= each.high > 0
     each = pairs.broadcast(pairs.where(repeats, each, pairs.split(1.0)), work.high.shape)
-    times, rest = pairs.divide_whole(work, each)
+    possible = jnp.isfinite(work.high / each.high)
+    work = pairs.where(possible, work, each)
+    # After so many periods a part of one is less than the digits of the time.
+    far = repeats & (work.high / each.high > 2.0**44)
+    times, rest = pairs.divide_whole(pairs.where(far, each, work), each)
     # Work that ends with a period belongs to that one, not to the next, which may begin with a break.
     ends = (rest.high == 0) & (times.high > 0)
     times = pairs.where(ends, pairs.subtract(times, pairs.broadcast(pairs.split(1.0), ends.shape)), times)
     rest = pairs.where(repeats, pairs.where(ends, each, rest), work)
-    whole = pairs.multiply(times, pairs.broadcast(widen(length), ends.shape))
-    within = _time_within(segments, rest)
-    return pairs.where(repeats, pairs.add(whole, within), within)
+    whole = pairs.multiply(pairs.where(far, pairs.divide(work, each), times), pairs.broadcast(widen(length), far.shape))
+    time = pairs.where(repeats, whole, pairs.split(0.0))
+    time = pairs.where(far, time, pairs.add(time, _time_within(segments, rest, repeats)))
+    return pairs.where(possible, time, never(possible.shape))
 
 
-def _time_within(segments: _Segments, work: Pair) -> Pair:
-    """The same from one period alone."""
+def _time_within(segments: _Segments, work: Pair, surely: Bool[Array, ""]) -> Pair:
+    """The same from one period alone; `surely` where there is as much work in it, but for rounding."""
     column = lambda pair: jax.tree.map(lambda x: x[:, None], pair)
     row = lambda pair: jax.tree.map(lambda x: x[None, :], pair)
     shape = (work.high.size, segments.value.size)
@@ -97,8 +104,8 @@ def _time_within(segments: _Segments, work: Pair) -> Pair:
     begin, end, before = (jax.tree.map(lambda x: x[last], p) for p in (segments.begin, segments.end, segments.before))
     speed = jnp.where(segments.value > 0, segments.value, 1)[last]
     time = pairs.add(begin, pairs.divide(pairs.subtract(work, before), widen(speed)))
-    # Rounding may lead a little beyond the end; more than that is work that nobody does.
-    possible = jnp.any(busy, axis=1) & (time.high <= end.high * (1 + 2.0**-20))
+    beyond = pairs.subtract(work, pairs.broadcast(segments.done, work.high.shape)).high
+    possible = jnp.any(busy, axis=1) & (surely | (beyond <= segments.done.high * 2.0**-40))
     return pairs.where(possible, pairs.where(pairs.less(end, time), end, time), never(time.high.shape))
 
 
@@ -106,29 +113,26 @@ def _segments(
     begin: Float[Array, " pieces"], value: Float[Array, " pieces"], period: Float[Array, ""], phase: Pair
 ) -> _Segments:
     """The pieces in the order in which they come after `phase`; the present one comes first and, in part, last."""
-    count = begin.size
+    count, repeats = begin.size, jnp.isfinite(period)
     passed = pairs.less_equal(widen(begin), pairs.broadcast(phase, begin.shape))
     present = jnp.maximum(jnp.sum(passed, dtype=jnp.int32) - 1, 0)
     number = present + jnp.arange(count + 1, dtype=jnp.int32)
-    later = number >= count
-    there = ~later | jnp.isfinite(period)
-    at = number % count
-    shift = jnp.where(later & there, jnp.where(jnp.isfinite(period), period, 0), 0)
-    from_now = lambda time, shift: pairs.subtract(
-        pairs.add(widen(time), widen(shift)), pairs.broadcast(phase, time.shape)
-    )
+    at, later = number % count, number >= count
+    there = ~later | repeats
     zero = pairs.broadcast(pairs.split(0.0), at.shape)
-    starts = from_now(begin[at], shift)
-    starts = pairs.where(pairs.less(starts, zero), zero, starts)
-    starts = pairs.where(there, starts, never(at.shape))
-    last = pairs.where(jnp.isfinite(period), widen(period), never(()))
+    absolute = pairs.add(widen(begin[at]), widen(jnp.where(later & repeats, period, 0)))
+    starts = pairs.subtract(absolute, pairs.broadcast(phase, at.shape))
+    starts = pairs.where(there, pairs.where(pairs.less(starts, zero), zero, starts), never(at.shape))
+    last = pairs.where(repeats, widen(period), never(()))
     ends = jax.tree.map(lambda x, e: jnp.append(x[1:], e), starts, last)
     speed = jnp.where(there, value[at], 0)
-    finite = jnp.isfinite(ends.high) & (speed > 0)
-    length = pairs.subtract(pairs.where(finite, ends, zero), pairs.where(finite, starts, zero))
-    done = pairs.running_sum(pairs.multiply(widen(speed), length))
-    before = jax.tree.map(lambda x: jnp.concatenate([jnp.zeros_like(x[:1]), x[:-1]]), done)
-    return _Segments(starts, ends, speed, before)
+    bounded = jnp.isfinite(ends.high) & (speed > 0)
+    length = pairs.subtract(pairs.where(bounded, ends, zero), pairs.where(bounded, starts, zero))
+    so_far = pairs.running_sum(pairs.multiply(widen(speed), length))
+    before = jax.tree.map(lambda x: jnp.concatenate([jnp.zeros_like(x[:1]), x[:-1]]), so_far)
+    endless = jnp.any(~jnp.isfinite(ends.high) & (speed > 0))
+    done = pairs.where(endless, never(()), jax.tree.map(lambda x: x[-1], so_far))
+    return _Segments(starts, ends, speed, before, done)
 
 
 def _work_of_a_period(begin: Float[Array, " pieces"], value: Float[Array, " pieces"], period: Float[Array, ""]) -> Pair:

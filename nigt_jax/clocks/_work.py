@@ -12,6 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt
 
+from nigt_jax.clocks._pairs import widen
+from nigt_jax.config import LONGEST_TIME, SHORTEST_TIME
+
 
 class FixedWork(NamedTuple):
     """Worker i needs ``mean[i]``, always."""
@@ -31,7 +34,7 @@ class ExponentialWork(NamedTuple):
 
     def amounts(self, key: PRNGKeyArray, number: Int[Array, "workers k"]) -> Float[Array, "workers k"]:
         """Work of each worker's gradients of these numbers."""
-        return self.mean[:, None] * _each(_exponential, key, number)
+        return _possible(self.mean[:, None] * _each(_exponential, key, number))
 
 
 class GammaWork(NamedTuple):
@@ -43,7 +46,7 @@ class GammaWork(NamedTuple):
     def amounts(self, key: PRNGKeyArray, number: Int[Array, "workers k"]) -> Float[Array, "workers k"]:
         """Work of each worker's gradients of these numbers."""
         draw = lambda k: jax.random.gamma(k, self.shape, dtype=jnp.float32)
-        return self.mean[:, None] * _each(draw, key, number) / self.shape
+        return _possible(self.mean[:, None] * _each(draw, key, number) / self.shape)
 
 
 class LognormalWork(NamedTuple):
@@ -55,7 +58,7 @@ class LognormalWork(NamedTuple):
     def amounts(self, key: PRNGKeyArray, number: Int[Array, "workers k"]) -> Float[Array, "workers k"]:
         """Work of each worker's gradients of these numbers."""
         normal = _each(_normal, key, number)
-        return self.mean[:, None] * jnp.exp(self.shape * normal - self.shape**2 / 2)
+        return _possible(self.mean[:, None] * jnp.exp(self.shape * (normal - self.shape / 2)))
 
 
 class ParetoWork(NamedTuple):
@@ -71,7 +74,7 @@ class ParetoWork(NamedTuple):
     def amounts(self, key: PRNGKeyArray, number: Int[Array, "workers k"]) -> Float[Array, "workers k"]:
         """Work of each worker's gradients of these numbers."""
         least = (self.shape - 1) / self.shape
-        return self.mean[:, None] * least * jnp.exp(_each(_exponential, key, number) / self.shape)
+        return _possible(self.mean[:, None] * least * jnp.exp(_each(_exponential, key, number) / self.shape))
 
 
 class RecordedWork(NamedTuple):
@@ -113,6 +116,10 @@ RANDOM_WORK: dict[str, Callable[..., Work]] = {
 }
 
 
+# In parts of 12 bits: times a number of halvings they are exact, so no program rounds them in a way of its own.
+_LN2 = np.float32(0.693115234375), np.float32(np.float64(np.float32(np.log(2))) - 0.693115234375)
+
+
 def exponential_of(bits: UInt[Array, "5"]) -> Float[Array, ""]:
     """The exponential number, with mean 1, that 160 random bits stand for: 128 decide its tail, 23 the rest.
 
@@ -123,7 +130,8 @@ def exponential_of(bits: UInt[Array, "5"]) -> Float[Array, ""]:
         zeros = jnp.where(word == 0, 32 + zeros, jax.lax.clz(word))
     # So many halvings of what is left; then a uniform number in (0, 1/2), of 23 bits and a half.
     last = ((bits[4] >> 9).astype(jnp.float32) + 0.5) * 2.0**-24
-    return zeros.astype(jnp.float32) * np.float32(np.log(2)) - jnp.log1p(-last)
+    halvings = zeros.astype(jnp.float32)
+    return halvings * _LN2[0] + (halvings * _LN2[1] - jnp.log1p(-last))
 
 
 def _exponential(key: PRNGKeyArray) -> Float[Array, ""]:
@@ -131,10 +139,15 @@ def _exponential(key: PRNGKeyArray) -> Float[Array, ""]:
 
 
 def _normal(key: PRNGKeyArray) -> Float[Array, ""]:
-    """A standard normal draw up to 13 deviations, by Box and Muller's polar form; 24 bits end at 5.4."""
+    """A standard normal draw up to 13 deviations, after Box and Muller; one from 24 bits ends at 5.4."""
     radius, angle = jax.random.split(key)
     turn = jax.random.uniform(angle, (), jnp.float32)
-    return jnp.sqrt(2 * _exponential(radius)) * jnp.cos(2 * np.float32(np.pi) * turn)
+    return widen(jnp.sqrt(2 * _exponential(radius)) * jnp.cos(2 * np.float32(np.pi) * turn)).high
+
+
+def _possible(times: Float[Array, "workers k"]) -> Float[Array, "workers k"]:
+    """What is drawn, within what the clocks can tell from nothing and from never."""
+    return jnp.clip(times, SHORTEST_TIME, LONGEST_TIME)
 
 
 def _each(draw: object, key: PRNGKeyArray, number: Int[Array, "workers k"]) -> Float[Array, "workers k"]:

@@ -243,6 +243,50 @@ def test_lognormal_times_with_much_noise_have_their_mean():
     assert z.max() > 11
 
 
+def by_day(times, begins, values, period):
+    """A clock of fixed work and one schedule for all, or one each."""
+    schedule = lambda rows: jnp.broadcast_to(jnp.array(rows, jnp.float32), (len(times), len(begins)))
+    speed = Speed(schedule(begins), schedule(values), jnp.float32(period))
+    return Clock(work=FixedWork(jnp.array(times)), speed=speed, exchange=jnp.zeros(len(times)), window=4)
+
+
+def test_a_worker_without_end_beside_others():
+    """It takes part in nothing, and changes nothing for those who work from 0 to 5 of every 8."""
+    clock = by_day([1.0, 2.5, np.inf], [0.0, 5.0], [1.0, 0.0], 8.0)
+    counted, _ = play_round(clock, rennala_rule(8, 3), clock.begin(jax.random.key(0)))
+    assert (counted.counts.tolist(), float(counted.elapsed), bool(counted.complete)) == ([6, 2, 0], 9.0, True)
+    _, there, arrivals = next_arrival(clock, begin_arrivals(clock, jax.random.key(0)))
+    assert bool(there)
+    assert arrivals.due.high.tolist() == [2, 2.5, np.inf]
+
+
+@pytest.mark.parametrize("work", [1e16, 1e20, 3e25, 1e30])
+def test_work_of_more_periods_than_there_are_digits(work):
+    clock = by_day([1.0, work], [0.0, 5.0], [1.0, 0.0], 8.0)
+    counted, _ = play_round(clock, synchronous_rule(2, 2), clock.begin(jax.random.key(0)))
+    assert bool(counted.complete)
+    assert float(counted.elapsed) == pytest.approx(np.float32(work) * 8 / 5, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("work", "silent", "number"), [(1000000.9, 1e6, 1), (100.00005, 100.0, 1), (1.0, 9.999995, 10)]
+)
+def test_work_that_nobody_does_any_more(work, silent, number):
+    """A worker falls silent for ever just before it is done; a moment later it would have been."""
+    for begin, done in ((silent, False), (np.nextafter(np.float32(work * number), np.float32(np.inf)), True)):
+        clock = by_day([work], [0.0, begin], [1.0, 0.0], np.inf)
+        counted, _ = play_round(clock, rennala_rule(number, 1), clock.begin(jax.random.key(0)))
+        assert bool(counted.complete) == done
+
+
+def test_no_time_that_is_drawn_is_nothing():
+    for family, shape in (("gamma", 0.1), ("lognormal", 12.0)):
+        work = RANDOM_WORK[family](jnp.ones(1), jnp.float32(shape))
+        amounts = work.amounts(jax.random.key(0), jnp.arange(40_000)[None, :])
+        assert float(amounts.min()) >= 1e-30 * (1 - 1e-6)
+        assert float(amounts.max()) <= 1e30 * (1 + 1e-6)
+
+
 @pytest.mark.parametrize("ratio", [2e9, 1e25])
 def test_a_round_of_more_gradients_than_can_be_counted(ratio):
     clock = Clock(work=FixedWork(jnp.array([1.0, ratio])), speed=None, exchange=jnp.ones(2))

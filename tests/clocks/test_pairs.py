@@ -157,7 +157,7 @@ def test_split():
 
 
 def test_whole_numbers_are_exact():
-    numbers = jnp.asarray([0, 1, 2**24 + 1, 2**31 - 1, 123_456_789], jnp.int32)
+    numbers = jnp.asarray([0, 1, 2**24 + 1, 2**31 - 1, 2**31 - 2, 2**31 - 50, 123_456_789], jnp.int32)
     assert exact(jax.jit(pairs.whole)(numbers)) == numbers.tolist()
 
 
