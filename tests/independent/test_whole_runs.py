@@ -1,4 +1,4 @@
-"""All nine methods, each a whole run of the trainer, against NumPy float64 and exact rationals."""
+"""Whole runs of the trainer against NumPy float64 and exact rationals."""
 
 import functools
 
@@ -27,7 +27,8 @@ TIMES, EXCHANGE = [1.0, 1.5, 2.0, 4.0, 5.0], [0.25, 0.5, 0.25, 1.0, 0.5]
 ARRIVALS, PLAIN = ["afedpg", "ringmaster_nigt", "asynchronous_pg"], ["rennala_pg", "synchronous_pg", "asynchronous_pg"]
 RULES = {"rennala_pg": "rennala", "synchronous_pg": "synchronous"}
 
-# What makes each method's run another kind than the others'. Malenia's rounds end where its condition is met exactly.
+# The four that between them have every rule of combining, both updates, rounds and arrivals; test_servers.py has what
+# the other five put together from the same parts. Malenia's rounds end where its condition is met exactly.
 RUNS = {
     "rennala_nigt": {
         "estimator": {"name": "leave_one_out"},
@@ -40,37 +41,15 @@ RUNS = {
         "method": {"batch_size": 18, "initial_batch_size": 5},
         "workers": {"compute_time": {"values": [5.0, 4.0, 4.0, 1.0, 8.0]}},
     },
-    "synchronous_nigt": {
-        "estimator": {"name": "gae", "critic_steps": 3, "gae_lambda": 0.8, "critic_learning_rate": 0.01},
-        "method": {"batch_size": 7},
-        "workers": {"topology": "allreduce"},
-    },
-    "m_synchronous_nigt": {
-        "estimator": {"name": "return_to_go"},
-        "method": {"batch_size": 3, "trajectories_per_gradient": 2, "learning_rate_half_life": 2.0},
-        "workers": {"topology": "shared-link"},
-    },
-    "rennala_pg": {
-        "estimator": {"name": "policy_gradient"},
-        "method": {"batch_size": 8, "learning_rate_half_life": 3.0},
-    },
     "synchronous_pg": {
-        "estimator": {"name": "return_to_go"},
-        "method": {"batch_size": 10},
-    },
-    "afedpg": {
-        "estimator": {"name": "leave_one_out"},
-        "method": {"trajectories_per_gradient": 3},
-        "policy": {"normalize_observations": True},
+        "estimator": {"name": "gae", "critic_steps": 3, "gae_lambda": 0.8, "critic_learning_rate": 0.01},
+        "method": {"batch_size": 7, "learning_rate_half_life": 3.0},
+        "workers": {"topology": "allreduce"},
     },
     "ringmaster_nigt": {
         "estimator": {"name": "return_to_go"},
-        "method": {"max_delay": 4, "learning_rate_half_life": 5.0},
+        "method": {"max_delay": 4, "learning_rate_half_life": 5.0, "trajectories_per_gradient": 2},
         "workers": {"topology": "shared-link"},
-    },
-    "asynchronous_pg": {
-        "estimator": {"name": "policy_gradient"},
-        "method": {"learning_rate_half_life": 4.0},
     },
 }
 
