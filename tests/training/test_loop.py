@@ -485,8 +485,9 @@ def test_a_second_interruption_while_the_last_checkpoint_is_written(tmp_path, mo
 
     monkeypatch.setattr(Checkpoints, "save", interrupted)
     stop = threading.Event()
+    soon = lambda progress: progress["iteration"] and stop.set()
     with pytest.raises(KeyboardInterrupt) as caught:
-        train(config(), tmp_path, environment=Quadratic(), interrupted=stop, progress=lambda p: p["iteration"] and stop.set())
+        train(config(), tmp_path, environment=Quadratic(), interrupted=stop, progress=soon)
     assert caught.value.__notes__ == [f"the last checkpoint is of iteration {told[0]}"]
     assert sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir()) == told
 
