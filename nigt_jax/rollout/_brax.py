@@ -14,6 +14,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from nigt_jax.rollout._attributes import attributes, set_attributes
+from nigt_jax.rollout._check import check_kind
+
 _NARROW = {np.dtype(f"{kind}64"): np.dtype(f"{kind}32") for kind in ("float", "int", "uint")}
 
 
@@ -44,23 +47,39 @@ def make_brax_environment(name: str, backend: str) -> Any:
 
 
 def in_32_bits(environment: Any) -> Any:
-    """The environment, or one like it without arrays of 64 bits: it may have been made under ``jax_enable_x64``."""
-    narrow = {name: _narrow(value) for name, value in vars(environment).items()}
-    changed = {name: value for name, value in narrow.items() if value is not vars(environment)[name]}
-    if not changed:
-        return environment
-    environment = copy.copy(environment)
-    vars(environment).update(changed)
-    return environment
+    """The environment, or one like it without arrays of 64 bits: it may have been made under ``jax_enable_x64``.
+
+    Raises:
+      UserError: it is none, as far as that can be told before anything is called.
+    """
+    check_kind(environment)
+    return _narrow(environment, {}) if _is_wide(environment, set()) else environment
 
 
-def _narrow(value: Any) -> Any:
-    if hasattr(value, "reset") and hasattr(value, "step"):
-        return in_32_bits(value)  # inside a wrapper
-    if not any(isinstance(x, jax.Array) and x.dtype in _NARROW for x in jax.tree.leaves(value)):
-        return value
-    narrow = lambda x: x.astype(_NARROW.get(x.dtype, x.dtype)) if isinstance(x, jax.Array) else x
-    return jax.tree.map(narrow, value)
+def _is_wide(value: Any, seen: set[int]) -> bool:
+    """Whether there is an array of 64 bits in it, or in environments inside it; one may hold itself."""
+    if not _is_environment(value):
+        return isinstance(value, jax.Array) and value.dtype in _NARROW
+    if id(value) in seen:
+        return False
+    seen.add(id(value))
+    leaves = jax.tree.leaves(attributes(value), is_leaf=_is_environment)
+    return any(_is_wide(leaf, seen) for leaf in leaves)
+
+
+def _narrow(value: Any, copies: dict[int, Any]) -> Any:
+    """A copy in 32 bits. Environments that hold each other, or themselves, do so afterwards."""
+    if not _is_environment(value):
+        return value.astype(_NARROW.get(value.dtype, value.dtype)) if isinstance(value, jax.Array) else value
+    if id(value) not in copies:
+        made = copies[id(value)] = copy.copy(value)
+        changes = jax.tree.map(lambda leaf: _narrow(leaf, copies), attributes(value), is_leaf=_is_environment)
+        copies[id(value)] = set_attributes(made, changes)
+    return copies[id(value)]
+
+
+def _is_environment(value: Any) -> bool:
+    return hasattr(value, "reset") and hasattr(value, "step") and not isinstance(value, type)
 
 
 __all__ = ["System", "in_32_bits", "make_brax_environment", "running_statistics"]

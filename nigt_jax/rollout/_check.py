@@ -19,6 +19,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr
 
 from nigt_jax.errors import UserError
+from nigt_jax.rollout._attributes import attributes
 
 _WRAPPERS = {  # of Brax, and of those who have taken them over
     "AutoResetWrapper": "starts an episode again from a state that it keeps",
@@ -46,7 +47,7 @@ def first_state(environment: Any) -> Any:
       UserError: one line that names the field, what it is and what is wanted; see
         :func:`nigt_jax.check_environment` for what that is.
     """
-    _check_kind(environment)
+    check_kind(environment)
     name, size = type(environment).__name__, environment.action_size
     action = jax.ShapeDtypeStruct((size,), jnp.float32)
     reset, step = f"{name}.reset", f"{name}.step"
@@ -85,8 +86,12 @@ def traced(where: str, function: Callable[..., Any], *args: Any) -> tuple[Closed
     return program, jax.tree.unflatten(jax.tree.structure(shapes), leaves)
 
 
-def _check_kind(environment: Any) -> None:
-    """What can be told before anything is called."""
+def check_kind(environment: Any) -> None:
+    """Refuses what is no environment, as far as that can be told before anything is called.
+
+    Raises:
+      UserError: one line; see :func:`first_state`.
+    """
     if isinstance(environment, type):
         raise UserError(f"environment: got the class {environment.__name__}, wanted: an instance of it")
     name = type(environment).__name__
@@ -110,11 +115,13 @@ def _check_kind(environment: Any) -> None:
 
 def _wrapper(environment: Any) -> str | None:
     """The wrapper for training that an environment is in, whatever else is around or inside it."""
-    while environment is not None:
+    seen: set[int] = set()  # an environment may hold itself
+    while environment is not None and id(environment) not in seen:
         for kind in type(environment).__mro__:
             if kind.__name__ in _WRAPPERS:
                 return kind.__name__
-        environment = getattr(environment, "__dict__", {}).get("env")
+        seen.add(id(environment))
+        environment = attributes(environment).get("env")
     return None
 
 
@@ -205,7 +212,7 @@ def _node(structure: Any) -> str:
 
 def _check_attributes(environment: Any) -> None:
     """Refuses what was kept outside of the state: it belongs to a program that no longer is."""
-    for name, value in getattr(environment, "__dict__", {}).items():
+    for name, value in attributes(environment).items():
         if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value)):
             raise UserError(
                 f"{type(environment).__name__}.{name}: was set by reset or step; wanted: what changes is in the state"

@@ -9,7 +9,7 @@ import numpy as np
 from nigt_jax.errors import UserError
 from nigt_jax.rollout._check import traced
 from nigt_jax.rollout._flow import Sources, flow, until_stable
-from nigt_jax.rollout._variation import Variation, Varied, has_physics, vary_system
+from nigt_jax.rollout._variation import Variation, Varied, has_physics, reward_weights, vary_system
 
 _NAMES = {"gravity": "gravity", "mass": "mass", "friction": "friction", "gain": "actuator_gain"}
 
@@ -27,7 +27,7 @@ def check_variation(environment: Any, variation: Variation) -> None:
       UserError: a reward weight that the environment does not have; a factor other than 1 that changes no constant of
         its physics, or on which neither observations nor rewards nor ends depend.
     """
-    weights = _weights(environment)
+    weights = reward_weights(environment)
     for name in variation.reward:
         if name not in weights:
             has = ", ".join(sorted(weights)) or "none"
@@ -36,7 +36,7 @@ def check_variation(environment: Any, variation: Variation) -> None:
     factors = _named(variation._replace(flip=None))
     asked = [name for name, factor in factors if bool(jnp.any(factor != 1))]
     for name in asked:
-        if (why := _nothing_to_change(environment, weights, name)) is not None:
+        if (why := _nothing_to_change(environment, name)) is not None:
             raise UserError(f"workers.environments: got {name}, which makes no difference: {why}")
     felt = _felt(environment, variation) if asked else frozenset()
     for name in asked:
@@ -56,14 +56,6 @@ def _named(variation: Variation) -> list[tuple[str, Any]]:
     return [(name(*path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(variation)]
 
 
-def _weights(environment: Any) -> dict[str, float]:
-    return {
-        name.removeprefix("_"): value
-        for name, value in getattr(environment, "__dict__", {}).items()
-        if name.endswith(("_weight", "_reward")) and isinstance(value, int | float)
-    }
-
-
 def _check_masses(environment: Any, variation: Variation) -> None:
     """Some of Brax's physics raises masses to a power that is 0 for some environments."""
     massless = getattr(getattr(environment, "sys", None), "spring_mass_scale", 0) == 1
@@ -74,10 +66,11 @@ def _check_masses(environment: Any, variation: Variation) -> None:
         )
 
 
-def _nothing_to_change(environment: Any, weights: dict[str, float], name: str) -> str | None:
+def _nothing_to_change(environment: Any, name: str) -> str | None:
     """Why there is nothing that the factor could change, or None."""
     if name.startswith("reward"):
-        return None if weights[name.removeprefix("reward weight ")] else "it is 0 in this environment"
+        attribute = reward_weights(environment)[name.removeprefix("reward weight ")]
+        return None if getattr(environment, attribute) else "it is 0 in this environment"
     kind = type(environment).__name__
     if not has_physics(environment):
         return f"{kind} has no physics of Brax, an attribute sys"

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from nigt_jax.rollout._attributes import attributes, set_attributes
 from nigt_jax.rollout._brax import System
 from nigt_jax.rollout._check import permissive
 from nigt_jax.rollout._vmap_last import vmap_last
@@ -41,11 +42,13 @@ class Varied:
     def __init__(self, environment: Any, variation: Variation):
         self.action_size = environment.action_size
         self._flip = variation.flip
-        self._environment = copy.copy(environment)
-        for name, factor in variation.reward.items():
-            setattr(self._environment, f"_{name}", getattr(environment, f"_{name}") * factor)
+        weights = reward_weights(environment)
+        changes: dict[str, Any] = {
+            weights[name]: getattr(environment, weights[name]) * factor for name, factor in variation.reward.items()
+        }
         if has_physics(environment):
-            self._environment.sys = vary_system(environment.sys, variation)
+            changes["sys"] = vary_system(environment.sys, variation)
+        self._environment = set_attributes(copy.copy(environment), changes)
 
     def reset(self, key: Array) -> Any:
         """A fresh start."""
@@ -79,6 +82,16 @@ def _with_observation(state: Any, observation: Array) -> Any:
     return (
         state._replace(obs=observation) if hasattr(state, "_replace") else dataclasses.replace(state, obs=observation)
     )
+
+
+def reward_weights(environment: Any) -> dict[str, str]:
+    """Names of the environment's reward weights, and the attributes that hold them: ``_NAME``, or else ``NAME``."""
+    held = {
+        name: value
+        for name, value in attributes(environment).items()
+        if name.endswith(("_weight", "_reward")) and isinstance(value, int | float)
+    }
+    return {name.removeprefix("_"): name for name in sorted(held, key=lambda name: name.startswith("_"))}
 
 
 def has_physics(environment: Any) -> bool:

@@ -28,7 +28,8 @@ class Breakage:
         if self.fraction > _NOTEWORTHY and not self._warned:
             self._warned = True
             warnings.warn(
-                f"{self.in_words}; every step that they miss is charged (environment.divergence_penalty)",
+                f"{self.in_words}; environment.divergence_penalty is what every step that they miss costs (null, the "
+                "default: twice the lowest reward of a step so far, nothing where none was below 0)",
                 RunWarning,
                 stacklevel=2,
             )
@@ -36,7 +37,7 @@ class Breakage:
     @property
     def fraction(self) -> float:
         """Of the newest episodes, as many chunks of them as have 100; 0 before there are so many."""
-        episodes, broken = map(sum, zip(*self._chunks, strict=True)) if self._chunks else (0, 0)
+        episodes, broken = self._newest
         return broken / episodes if episodes >= _ENOUGH else 0.0
 
     @property
@@ -47,7 +48,13 @@ class Breakage:
     @property
     def in_words(self) -> str:
         """One clause."""
+        episodes, broken = self._newest
         return (
-            f"the physics broke (a NaN or an infinity) in {self.fraction:.1%} of the newest episodes, allowed: "
-            f"{self._most:.0%} (environment.max_diverged)"
+            f"the physics broke (a NaN or an infinity) in {broken} of the newest {episodes} episodes "
+            f"({100 * self.fraction:.3g}%), allowed: {100 * self._most:.12g}% (environment.max_diverged)"
         )
+
+    @property
+    def _newest(self) -> tuple[int, int]:
+        """The newest episodes, and those of them that broke."""
+        return sum(episodes for episodes, _ in self._chunks), sum(broken for _, broken in self._chunks)

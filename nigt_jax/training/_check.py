@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from nigt_jax.errors import UserError
-from nigt_jax.rollout import first_state, permissive
+from nigt_jax.rollout import first_state, in_32_bits, permissive
 from nigt_jax.training._compile import compile_options
 
 
@@ -23,6 +23,8 @@ def check_environment(environment: Any) -> None:
       dtypes after `step` as after `reset`.
     - The first observation is finite.
 
+    As in training, its code computes in 32 bits, whatever ``jax_enable_x64`` says.
+
     :func:`nigt_jax.train` checks the same at its start, but for the last point: that takes a compilation of `reset`,
     for Brax's environments a few seconds.
 
@@ -33,10 +35,12 @@ def check_environment(environment: Any) -> None:
       UserError: one line that names the field, what it is and what is wanted. An error of the environment's own code
         stays what it is.
     """
-    first_state(environment)
-    key = jax.random.key(0)
-    program = jax.jit(permissive(environment.reset)).lower(key).compile(compile_options(jax.default_backend()))
-    values = np.asarray(program(key).obs, float)
+    with jax.enable_x64(False):  # as training
+        environment = in_32_bits(environment)
+        first_state(environment)
+        key = jax.random.key(0)
+        program = jax.jit(permissive(environment.reset)).lower(key).compile(compile_options(jax.default_backend()))
+        values = np.asarray(program(key).obs, float)
     for number in np.flatnonzero(~np.isfinite(values))[:1]:
         raise UserError(
             f"{type(environment).__name__}.reset: obs[{number}] is {values[number]}, wanted: finite numbers"

@@ -4,10 +4,12 @@ import contextlib
 import functools
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -123,12 +125,13 @@ class _Known:
         return known[name]
 
     def _read(self) -> dict[str, float]:
-        """What is there; a file that cannot be read holds nothing."""
-        with contextlib.suppress(OSError, ValueError, AttributeError):
+        """What is there: positive rates; a file or an entry that cannot be read is as if absent."""
+        kept: Any = None
+        with contextlib.suppress(OSError, ValueError, RecursionError):
             if self._file is not None:
                 kept = json.loads(Path(self._file).read_text(encoding="utf-8"))
-                return {name: float(rate) for name, rate in kept.items()}
-        return {}
+        entries = kept.items() if isinstance(kept, dict) else ()
+        return {name: rate for name, rate in entries if isinstance(rate, float) and 0 < rate < math.inf}
 
     def _write(self, known: dict[str, float]) -> None:
         with contextlib.suppress(OSError):  # it is measured again next time

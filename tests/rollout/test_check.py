@@ -12,8 +12,10 @@ from brax.envs.wrappers.training import AutoResetWrapper, EpisodeWrapper, VmapWr
 from probes import Breaks, EndsWhenGood, Quadratic, linear_policy, play
 
 import nigt_jax
+from nigt_jax.config import check_config
 from nigt_jax.errors import UserError
-from nigt_jax.rollout import first_state
+from nigt_jax.rollout import first_state, in_32_bits
+from nigt_jax.training import Trainer
 
 
 class State(NamedTuple):
@@ -304,3 +306,82 @@ def test_what_is_harmless_is_played(environment):
     played = play(environment, policy, params, normalizer, keys, jnp.ones(3, bool), horizon=4, widths=(2,))
     np.testing.assert_array_equal(played.returns, 4.0)
     assert played.returns.dtype == played.reward.dtype == played.observation.dtype == jnp.float32
+
+
+RUN = check_config(
+    {
+        "environment": {"name": "fast", "horizon": 3},
+        "policy": {"hidden_sizes": [4]},
+        "method": {"batch_size": 2},
+        "training": {"devices": 1, "platform": "cpu"},
+    }
+)
+
+
+class Slots:
+    """Nothing that could be set, and no dictionary."""
+
+    __slots__ = ()
+    action_size = 1
+    reset, step = Quadratic.reset, Quadratic.step
+
+
+class Fields(NamedTuple):
+    """An environment that is a named tuple."""
+
+    start: Any = 0.0
+    action_size: int = 1
+
+    def reset(self, key):
+        """A fresh start."""
+        return Quadratic().reset(key)
+
+    def step(self, state, action):
+        """One move."""
+        return Quadratic().step(state, action)._replace(obs=state.obs + action + self.start)
+
+
+class Itself(Fields):
+    """What holds itself, as a wrapper holds what it wraps."""
+
+    def __init__(self):
+        self.unwrapped = self.env = self
+
+
+class Range(Quadratic):
+    """Of 64 bits where JAX has them."""
+
+    def step(self, state, action):
+        """The first of two numbers is 0."""
+        return super().step(state, action)._replace(obs=(state.obs + action)[:1] + jnp.arange(2.0)[:1])
+
+
+@pytest.mark.parametrize("x64", [False, True])
+@pytest.mark.parametrize("kind", [Slots, Fields, Itself, Range])
+def test_the_check_and_training_agree(kind, x64):
+    with jax.enable_x64(x64):
+        environment = kind()
+        nigt_jax.check_environment(environment)
+    with jax.enable_x64(False):
+        assert in_32_bits(environment) is environment  # there is nothing to narrow
+        Trainer(RUN, environment)
+
+
+def test_what_is_no_environment_is_told_before_it_is_looked_into():
+    for wrong in ("hopper", None, 3, Quadratic, [Quadratic()]):
+        with pytest.raises(UserError, match=r"^environment: got "):
+            in_32_bits(wrong)
+
+
+def test_arrays_of_64_bits_are_narrowed_wherever_they_are():
+    with jax.enable_x64(True):
+        wide = jnp.arange(2.0)[0]
+        one, other, fields = Itself(), Made(start=wide, table={"x": [wide]}), Fields(start=wide)
+        one.parts, other.outer = [other, fields, Quadratic], one
+        nigt_jax.check_environment(one)
+    narrow = in_32_bits(one)
+    made, inner, kind = narrow.parts
+    assert narrow.unwrapped is narrow.env is made.outer is narrow is not one
+    assert kind is Quadratic
+    assert {x.dtype for x in (made.start, made.table["x"][0], inner.start)} == {jnp.dtype("float32")}
+    assert {x.dtype for x in (other.start, fields.start)} == {jnp.dtype("float64")}  # the user's own

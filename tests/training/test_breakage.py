@@ -1,6 +1,7 @@
 """Breaking the physics does not pay: a policy learns not to, and a run that is about nothing else stops."""
 
 import warnings
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -16,7 +17,8 @@ from nigt_jax.training._breakage import Breakage
 HORIZON = 6
 
 
-def config(method="rennala_nigt", iterations=40, penalty=None, most=1.0, each=1, **training):
+def config(method="rennala_nigt", iterations=20, penalty=None, most=1.0, **training):
+    arrives = method == "afedpg"
     return check_config(
         {
             "environment": {
@@ -31,40 +33,79 @@ def config(method="rennala_nigt", iterations=40, penalty=None, most=1.0, each=1,
                 "name": method,
                 "batch_size": 16,
                 "learning_rate": 0.05,
-                "trajectories_per_gradient": each,
+                "trajectories_per_gradient": 4 if arrives else 1,
             },
             "workers": {"count": 4},
-            "training": {"iterations": iterations, "chunk": 10, "devices": 2, **training},
+            "training": {"iterations": iterations, "chunk": 10, "devices": 1, **training},
             "evaluation": {"every": 100, "episodes": 64},
         }
     )
 
 
-def broken(folder, episodes):
-    """Fraction of episodes that broke in every round, and the evaluations."""
-    first, *rounds = records = read_metrics(folder / "metrics.jsonl")
-    return np.array([r["diverged"] / episodes for r in rounds]), first, records[-1]
+class Course(NamedTuple):
+    """A run with the penalty of the default, and one with a penalty of 0; arrays have an axis of these two.
+
+    Attributes:
+      method: of both.
+      broken: of each round, the fraction of its episodes that broke the physics.
+      early: the server and the lowest reward after 10 rounds, and the metrics of these.
+      untrained: an evaluation of each.
+      trained: likewise, at the end.
+    """
+
+    method: str
+    broken: np.ndarray
+    early: Any
+    untrained: list[dict[str, Any]]
+    trained: list[dict[str, Any]]
 
 
-@pytest.mark.filterwarnings("ignore::nigt_jax.errors.RunWarning")
-@pytest.mark.parametrize(("method", "iterations", "each"), [("rennala_nigt", 40, 1), ("afedpg", 100, 4)])
-def test_a_policy_learns_not_to_break_the_physics(tmp_path, method, iterations, each):
-    cfg = config(method, iterations, each=each)
-    train(cfg, tmp_path, environment=Costly())
-    fraction, untrained, trained = broken(tmp_path, cfg.episodes_per_round)
-    assert fraction[:3].mean() > 0.5
-    assert fraction[-10:].mean() < 0.1
+@pytest.fixture(scope="module", params=[("rennala_nigt", 40), ("afedpg", 100)], ids=lambda p: p[0])
+def course(request):
+    """One compilation for all that is asked of a method."""
+    method, rounds = request.param
+    cfg = config(method)
+    trainer = Trainer(cfg, Costly(), [cfg, config(method, penalty=0.0)])
+    state = trainer.acquainted(trainer.initial_state())
+    untrained = trainer.evaluate(state)
+    state, metrics = trainer.run(state, 10)
+    early = jax.tree.map(lambda x: x[0], jax.device_get((state.server, state.lowest))), metrics  # of the only device
+    diverged = [metrics.diverged]
+    for _ in range(rounds // 10 - 1):
+        state, metrics = trainer.run(state, 10)
+        diverged.append(metrics.diverged)
+    broken = np.concatenate(diverged) / cfg.episodes_per_round
+    return Course(method, broken, early, untrained, trainer.evaluate(state))
+
+
+def test_a_policy_learns_not_to_break_the_physics(course):
+    broken, untrained, trained = course.broken[:, 0], course.untrained[0], course.trained[0]
+    assert broken[:3].mean() > 0.5
+    assert broken[-10:].mean() < 0.1
     assert trained["return_mean"] > untrained["return_mean"]
     assert untrained["evaluation_diverged"] > 32 > 8 > trained["evaluation_diverged"]
     assert untrained["return_mean"] < -HORIZON  # worse than an episode in which nothing broke
 
 
-@pytest.mark.filterwarnings("ignore::nigt_jax.errors.RunWarning")
-def test_without_a_penalty_it_would_learn_to(tmp_path):
+def test_without_a_penalty_it_would_learn_to(course):
     """The probe tells: this is what happened before."""
-    train(config(penalty=0), tmp_path, environment=Costly())
-    fraction, *_ = broken(tmp_path, 16)
-    assert fraction[-10:].mean() > 0.97
+    assert course.broken[-10:, 1].mean() > 0.97
+
+
+def test_devices_lanes_blocks_and_layouts_do_not_matter(course):
+    (plain, lowest), metrics = course.early
+    np.testing.assert_array_equal(lowest, -1.0)
+    assert metrics.diverged[:, 0].sum() > 3
+    others = {"devices": 4, "lanes": 2, "spmd": "shard_map", "layout": "masked"}
+    if course.method == "rennala_nigt":
+        others["block"] = 8
+    trainer = Trainer(config(course.method, **others), Costly())
+    state, other = trainer.run(trainer.acquainted(trainer.initial_state()), 10)
+    np.testing.assert_array_equal(lowest[:1], state.lowest)
+    np.testing.assert_array_equal(metrics.diverged[:, :1], other.diverged)
+    np.testing.assert_allclose(metrics.query_return_mean[:, :1], other.query_return_mean, rtol=1e-5)
+    for x, y in zip(jax.tree.leaves(plain), jax.tree.leaves(jax.device_get(state.server)), strict=True):
+        np.testing.assert_allclose(x[:1], y, rtol=1e-3, atol=1e-5)
 
 
 def test_a_run_that_breaks_too_often_warns_and_stops_where_it_can_go_on(tmp_path):
@@ -73,10 +114,37 @@ def test_a_run_that_breaks_too_often_warns_and_stops_where_it_can_go_on(tmp_path
         with pytest.raises(RunError, match=r"physics broke .* allowed: 5% .*last checkpoint is of iteration 10"):
             train(config(most=0.05), tmp_path, environment=Costly())
     (warning,) = [str(w.message) for w in told if w.category is RunWarning]
-    assert "environment.divergence_penalty" in warning
+    first, *rounds = read_metrics(tmp_path / "metrics.jsonl")
+    assert first["evaluation_diverged"] > 32
+    broken = sum(r["diverged"] for r in rounds)
+    assert f"in {broken} of the newest 160 episodes" in warning
     with pytest.warns(RunWarning):
         summary = train(config(), tmp_path, resume=True, environment=Costly())
-    assert summary.iteration == 40
+    assert summary.iteration == 20
+
+
+def told(most, episodes, broken):
+    """The warning, and the clause of the error."""
+    breakage = Breakage(most)
+    with pytest.warns(RunWarning) as warned:
+        breakage.note(episodes, broken)
+    return str(warned[0].message), breakage.in_words
+
+
+@pytest.mark.parametrize(
+    ("most", "shown"),
+    [(0.004, "0.4%"), (0.0, "0%"), (0.5, "50%"), (0.07, "7%"), (0.99999, "99.999%"), (1e-7, "1e-05%")],
+)
+def test_what_is_allowed_is_shown_as_it_is(most, shown):
+    _, words = told(most, 1000, 20)
+    assert f"in 20 of the newest 1000 episodes (2%), allowed: {shown} (environment.max_diverged)" in words
+
+
+def test_the_warning_claims_no_charge_where_there_is_none():
+    warning, _ = told(0.5, 100, 20)
+    assert "is charged" not in warning
+    assert "environment.divergence_penalty is what every step that they miss costs" in warning
+    assert "nothing where none was below 0" in warning
 
 
 def test_one_episode_is_not_a_fraction():
@@ -90,28 +158,6 @@ def test_one_episode_is_not_a_fraction():
     for _ in range(100):
         breakage.note(1, 0)
     assert breakage.fraction == 0
-    with pytest.warns(RunWarning, match=r"51\.0% of the newest"):
+    with pytest.warns(RunWarning, match=r"in 510 of the newest 1000 episodes \(51%\)"):
         breakage.note(1000, 510)
     assert breakage.too_much
-
-
-def run(cfg):
-    trainer = Trainer(cfg, Costly())
-    state, metrics = trainer.run(trainer.acquainted(trainer.initial_state()), 10)
-    return jax.device_get((state.server, state.lowest)), metrics
-
-
-@pytest.mark.parametrize("method", ["rennala_nigt", "afedpg"])
-def test_devices_lanes_blocks_and_layouts_do_not_matter(method):
-    (plain, lowest), metrics = run(config(method, devices=1))
-    assert lowest == [-1.0]
-    assert metrics.diverged.sum() > 3
-    others = {"devices": 4, "lanes": 2, "spmd": "shard_map", "layout": "masked"}
-    if method == "rennala_nigt":
-        others["block"] = 8
-    (other, other_lowest), other_metrics = run(config(method, **others))
-    np.testing.assert_array_equal(lowest, other_lowest)
-    np.testing.assert_array_equal(metrics.diverged, other_metrics.diverged)
-    np.testing.assert_allclose(metrics.query_return_mean, other_metrics.query_return_mean, rtol=1e-5)
-    for x, y in zip(jax.tree.leaves(plain), jax.tree.leaves(other), strict=True):
-        np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5)

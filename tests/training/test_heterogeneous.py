@@ -1,6 +1,8 @@
 """Workers whose environments differ: Rennala leans toward the fast ones, Malenia does not."""
 
+import dataclasses
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +14,7 @@ from nigt_jax.config import EnvironmentChange, Workers, check_config
 from nigt_jax.errors import UserError
 from nigt_jax.methods import METHODS
 from nigt_jax.rollout import Variation, Varied, check_variation, make_environment
+from nigt_jax.rollout._attributes import attributes
 from nigt_jax.training._settings import make_variation
 from nigt_jax.training._state import initial_state
 from nigt_jax.training._trainer import Trainer
@@ -141,6 +144,63 @@ def vary(**changes):
     """Two workers, of which the second one differs."""
     change = EnvironmentChange(workers=(2,), **changes)
     return make_variation(Workers(count=2, environments=(change,)))
+
+
+class Spelled(Quadratic):
+    """The weight is an attribute of another spelling."""
+
+    def __init__(self):
+        self.distance_weight = 2.0
+
+    def step(self, state, action):
+        """One move, and its weighed reward."""
+        state = super().step(state, action)
+        return state._replace(reward=self.distance_weight * state.reward)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Slotted:
+    """Nothing but slots, and nothing to be set."""
+
+    _distance_weight: float = 2.0
+    action_size: int = 1
+
+    def reset(self, key):
+        """A fresh start."""
+        return Quadratic().reset(key)
+
+    def step(self, state, action):
+        """One move, and its weighed reward."""
+        state = Quadratic().step(state, action)
+        return state._replace(reward=self._distance_weight * state.reward)
+
+
+class Fixed(NamedTuple):
+    """A named tuple that is an environment."""
+
+    distance_weight: float = 2.0
+    action_size: int = 1
+
+    def reset(self, key):
+        """A fresh start."""
+        return Quadratic().reset(key)
+
+    def step(self, state, action):
+        """One move, and its weighed reward."""
+        state = Quadratic().step(state, action)
+        return state._replace(reward=self.distance_weight * state.reward)
+
+
+@pytest.mark.parametrize("kind", [Spelled, Slotted, Fixed])
+def test_a_weight_by_any_spelling(kind):
+    environment, key, action = kind(), jax.random.key(3), jnp.array([0.3])
+    check_variation(environment, vary(reward={"distance_weight": 3.0}))
+    with pytest.raises(UserError, match=r"got reward weight speed_weight, this environment has: distance_weight$"):
+        check_variation(environment, vary(reward={"speed_weight": 3.0}))
+    varied = Varied(environment, Variation(*(jnp.ones([]),) * 4, {"distance_weight": jnp.float32(3.0)}, None))
+    wanted = 6 * Quadratic().step(Quadratic().reset(key), action).reward
+    np.testing.assert_allclose(varied.step(varied.reset(key), action).reward, wanted, rtol=1e-6)
+    assert 2.0 in attributes(environment).values()
 
 
 class Unread(Weighed):

@@ -118,6 +118,25 @@ def test_it_is_measured_once_for_an_environment_with_a_name(measured, monkeypatc
     assert len(asked) == 6
 
 
+@pytest.mark.parametrize("spoiled", ["null", "true", "[1.0]", '"fast"', "NaN", "-1.0", "1e999", "7" * 400])
+def test_an_entry_that_is_no_rate_is_as_if_absent(measured, monkeypatch, tmp_path, spoiled):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    parts, config = (made := trainer(1000)).parts._replace(widths=(1000,)), made.config
+    devices, kept = jax.devices()[:1], tmp_path / "nigt_jax" / "lanes.json"
+    first = _lanes.choose_lanes(config, parts, devices)
+    spoilt = dict(json.loads(kept.read_text()), a=None)
+    one = list(spoilt)[1]
+    kept.write_text(json.dumps(spoilt).replace(json.dumps({one: spoilt[one]})[1:-1], f'"{one}": {spoiled}'))
+    measured[1].clear()
+    assert _lanes.choose_lanes(config, parts, devices) == first
+    assert measured[1] == [64]  # the others are still known
+    for whole in ("null", "[1.0]", "3", '{"a": null}'):
+        kept.write_text(whole)
+        measured[1].clear()
+        _lanes.choose_lanes(config, parts, devices)
+        assert len(measured[1]) == 3
+
+
 def test_it_is_measured_again_where_something_else_would_come_out(measured, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     parts, config = (made := trainer(1000)).parts._replace(widths=(1000,)), made.config

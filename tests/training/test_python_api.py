@@ -84,6 +84,7 @@ def test_a_path_is_no_configuration(tmp_path):
     [
         (Quadratic, "got the class Quadratic"),
         (Unlike(), "Unlike.step: done is bool"),
+        ("hopper", r"environment: got str, which has no reset\(key\)"),
     ],
 )
 def test_the_same_call_after_a_mistake_was_mended(tmp_path, environment, says):
