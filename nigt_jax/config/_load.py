@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from ruamel.yaml.error import YAMLError
 from nigt_jax.config._describe import describe, names, sections
 from nigt_jax.config._schema import Config, to_dict
 from nigt_jax.config._trace import read_trace
-from nigt_jax.errors import UserError
+from nigt_jax.errors import RunWarning, UserError
 
 RUN_FILE = "run.json"  # what makes a folder that of a run, beside config.yaml
 
@@ -44,7 +45,8 @@ def load_config(
         the recorded times that a run's ``config.yaml`` names are the run's own copy, beside it.
       overrides: from dotted keys (``method.learning_rate``) to values: numbers, booleans, None, lists, arrays, or
         strings, which are read as YAML (``"0.05"`` is a number, ``"null"`` is None). A mapping changes the settings
-        that it names: ``{"method": {"momentum": 0.8}}`` is ``{"method.momentum": 0.8}``.
+        that it names: ``{"method": {"momentum": 0.8}}`` is ``{"method.momentum": 0.8}``. Where any are given, be they
+        empty, the file stands for a new run: a warning says so if the environment was an object in Python.
       check_files: whether the files that it names have to be readable.
 
     Returns:
@@ -65,7 +67,16 @@ def load_config(
         data = {}
     if not isinstance(data, dict):
         raise UserError(f"{path}: got a {type(data).__name__}, expected a mapping of sections")
-    return check_config(_with_own_trace(data, path.parent), str(path), overrides, check_files=check_files)
+    config = check_config(_with_own_trace(data, path.parent), str(path), overrides, check_files=check_files)
+    name = config.environment.name
+    if overrides is not None and _was_given(path.parent) and (data.get("environment") or {}).get("name") == name:
+        warnings.warn(
+            f"{path}: the environment of this run was given in Python; here {name} is made anew, without arguments, "
+            "and may not be the same one",
+            RunWarning,
+            stacklevel=2,
+        )
+    return config
 
 
 def check_config(
@@ -126,6 +137,14 @@ def _with_own_trace(data: dict[str, Any], folder: Path) -> dict[str, Any]:
         if own.is_file() and (folder / RUN_FILE).is_file():
             return data | {"workers": workers | {"trace": str(own)}}
     return data
+
+
+def _was_given(folder: Path) -> bool:
+    """Whether ``run.json`` says that an object was given as the environment; a damaged one is not judged here."""
+    try:
+        return bool(json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))["environment"]["given_as"] == "object")
+    except (OSError, ValueError, TypeError, LookupError):
+        return False
 
 
 def _parse(text: str, where: str) -> Any:

@@ -5,7 +5,7 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=False)
         with _as_os_error(path):
             self._manager = ocp.CheckpointManager(path.absolute(), options=options)
+        # A manager that has restored a part of a state refuses to save a whole one.
+        self._partial = ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
 
     @property
     def latest(self) -> int | None:
@@ -60,22 +62,33 @@ class Checkpoints:
 
     def notes(self) -> dict[str, Any]:
         """The notes of the newest checkpoint. UserError where it is damaged."""
-        return self._restore(notes=ocp.args.JsonRestore())["notes"]
+        args = ocp.args.Composite(notes=ocp.args.JsonRestore())
+        return self._read(lambda step: self._manager.restore(int(step.name), args=args))["notes"]
 
-    def state(self, like: Any) -> Any:
+    def state(self, like: Any, optional: Set[str] = frozenset()) -> Any:
         """The state of the newest checkpoint, with the structure, shapes and dtypes of `like`.
+
+        Args:
+          like: the state.
+          optional: names of leaves that checkpoints of earlier versions do not have. Where one is missing, it is as in
+            `like`.
 
         Raises:
           UserError: it is damaged, or holds something else.
         """
-        return _dressed(self._restore(state=ocp.args.StandardRestore(_target(_bare(like))))["state"], like)
+        bare, saved = _bare(like), _leaves(self.shapes())
+        leaves = {path: x for path, x in _leaves(bare).items() if path in saved or path[-1] not in optional}
+        if {path: tuple(x.shape) for path, x in leaves.items()} != {path: tuple(x.shape) for path, x in saved.items()}:
+            raise self.unreadable("does not hold what this run needs", whole=self._digests.exists())
+        found = _leaves(self.fields(_nested(leaves)))
+        return _dressed(jax.tree_util.tree_map_with_path(lambda path, x: found.get(_names(path), x), bare), like)
 
     def fields(self, like: dict[str, Any]) -> dict[str, Any]:
         """Some fields of the state of the newest checkpoint, as :meth:`state` gives the whole; no keys among them."""
         target = _target(like)
         each = ocp.checkpoint_utils.construct_restore_args(target)
         args = ocp.args.PyTreeRestore(item=target, restore_args=each, partial_restore=True)
-        return self._restore(state=args)["state"]
+        return self._read(lambda step: self._partial.restore(step / "state", args=args))
 
     def shapes(self) -> dict[str, Any]:
         """The state of the newest checkpoint as nested mappings from names, whose leaves have a ``shape``.
@@ -92,13 +105,14 @@ class Checkpoints:
     def close(self) -> None:
         """Releases what Orbax holds."""
         self._manager.close()
+        self._partial.close()
 
-    def _restore(self, **items: Any) -> Any:
+    def _read(self, read: Callable[[Path], Any]) -> Any:
         self._refuse_damage()
         try:
-            return self._manager.restore(self.latest, args=ocp.args.Composite(**items))
+            return read(self._digests.parent.absolute())
         except Exception as error:  # Orbax and what it stands on raise anything for a state that does not fit
-            raise self.unreadable("does not hold what this run needs") from error
+            raise self.unreadable("does not hold what this run needs", whole=self._digests.exists()) from error
 
     @property
     def _digests(self) -> Path:
@@ -126,10 +140,20 @@ class Checkpoints:
             if not name or found.get(name[0]) != digest:
                 raise self.unreadable(f"{name[0] if name else self._digests.name} is not as it was written")
 
-    def unreadable(self, why: str) -> UserError:
-        """What to raise where the newest checkpoint cannot be used, and what to do about it."""
+    def unreadable(self, why: str, whole: bool = False) -> UserError:
+        """What to raise where the newest checkpoint cannot be used, and what to do about it.
+
+        Args:
+          why: it cannot.
+          whole: whether its files are known to be as they were written. Then nobody is told to remove it.
+        """
         older = max((step for step in self._manager.all_steps() if step != self.latest), default=None)
-        instead = "there is no older one" if older is None else f"remove it to go back to iteration {older}"
+        if older is None:
+            instead = "there is no older one"
+        elif whole:
+            instead = "its files are as they were written, so keep it for the version that wrote it"
+        else:
+            instead = f"remove it to go back to iteration {older}"
         return UserError(f"{self._digests.parent}: this checkpoint cannot be read: {why}; {instead}")
 
 
@@ -150,6 +174,27 @@ def _target(like: Any) -> Any:
     """What to restore, on a device of this process, wherever it was saved."""
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), like)
+
+
+def _names(path: Any) -> tuple[str, ...]:
+    """Of the nodes on the way to a leaf: the same in a NamedTuple as in the mapping that Orbax makes of it."""
+    return tuple(jax.tree_util.keystr((key,), simple=True) for key in path)
+
+
+def _leaves(tree: Any) -> dict[tuple[str, ...], Any]:
+    found = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda x: hasattr(x, "shape"))[0]
+    return {_names(path): x for path, x in found}
+
+
+def _nested(leaves: dict[tuple[str, ...], Any]) -> dict[str, Any]:
+    """The tree of these leaves, of nothing but mappings."""
+    tree: dict[str, Any] = {}
+    for path, x in leaves.items():
+        node = tree
+        for name in path[:-1]:
+            node = node.setdefault(name, {})
+        node[path[-1]] = x
+    return tree
 
 
 def _is_key(x: Any) -> bool:

@@ -58,24 +58,47 @@ class RunFolder:
             return config
         return _with_trace(config, Path(trace).name)
 
-    def keep_trace(self, config: Config, before: Provenance | None) -> tuple[Config, Trace | None]:
-        """Copies the recorded times into the folder, if they are not there yet.
+    def refuse_strangers(self, config: Config) -> None:
+        """UserError where ``config.yaml`` is there, and is not that of a run which has not begun yet.
+
+        A run has ``run.json`` beside it; before that is written it is word for word what :func:`create_run` makes of
+        `config`.
+        """
+        if self.provenance() is None and self.config.exists():
+            try:
+                ours = self.config.read_text(encoding="utf-8") == dump_config(self.portable(config))
+            except (OSError, UnicodeDecodeError):
+                ours = False
+            if not ours:
+                raise self._stranger(self.config)
+
+    def _stranger(self, path: Path) -> UserError:
+        return UserError(
+            f"{path}: is there already and belongs to no run (no {RUN_FILE} beside it); take another folder"
+        )
+
+    @contextlib.contextmanager
+    def keeping_trace(self, config: Config, before: Provenance | None) -> Iterator[tuple[Config, Trace | None]]:
+        """Copies the recorded times into the folder, if they are not there yet; not for good if an error follows.
 
         Args:
           config: of the run.
           before: what the run has recorded, if it has begun.
 
-        Returns:
+        Yields:
           The configuration with the copy in their place, and the copy.
 
         Raises:
-          UserError: the times, or the copy, are not those that the run began with.
+          UserError: the times, or the copy, are not those that the run began with; or a file that is not the run's has
+            the name of the copy.
           OSError: they cannot be copied.
         """
         if config.workers.trace is None:
-            return config, None
+            yield config, None
+            return
         given = Path(config.workers.trace)
         own = self.path / f"trace{given.suffix}"
+        was_there = own.exists()
         kept = None if before is None else before.trace
         if kept is not None:
             own = self.path / kept.file
@@ -86,8 +109,15 @@ class RunFolder:
                         f"its copy of them, {own}, as that was written"
                     )
         elif given.resolve() != own.resolve():
+            if was_there and self.provenance() is None and _digest(own) != _digest(given):
+                raise self._stranger(own)
             _copy_whole(given, own)
-        return _with_trace(config, str(own)), Trace(own.name, _digest(own))
+        try:
+            yield _with_trace(config, str(own)), Trace(own.name, _digest(own))
+        except BaseException:
+            if not was_there:
+                own.unlink(missing_ok=True)
+            raise
 
     @property
     def begun(self) -> bool:
@@ -225,7 +255,10 @@ def open_run(path: Path, *, check_files: bool = True) -> tuple[RunFolder, Config
         raise UserError(f"{path}: no such run folder; --resume takes the folder of a run, such as runs/default-001")
     if not folder.config.is_file():
         raise UserError(f"{path}: is no run folder, it has no config.yaml")
-    with naming_the_writer(folder.provenance()):
+    before = folder.provenance()
+    # Without either nothing was computed, by whatever version.
+    written = naming_the_writer(before) if before is not None or folder.begun else contextlib.nullcontext()
+    with written:
         return folder, load_config(folder.config, check_files=check_files)
 
 

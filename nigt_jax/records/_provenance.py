@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -18,6 +18,9 @@ FORMAT = 1
 _PACKAGES = ("jax", "jaxlib", "brax", "mujoco")
 
 Number = int | Literal["auto"]
+# Of the first state and of the next two: four numbers each.
+Row = Annotated[tuple[float | None, ...], Field(min_length=4, max_length=4)]
+Rows = Annotated[tuple[Row, ...], Field(min_length=3, max_length=3)]
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class EnvironmentRecord:
     """
 
     given_as: Literal["name", "object"]
-    probe: tuple[tuple[float | None, ...], ...]
+    probe: Rows
 
 
 @dataclass(frozen=True)

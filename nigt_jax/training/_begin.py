@@ -1,5 +1,6 @@
 """From a configuration and a folder to a run that can begin, or go on as if nothing had happened."""
 
+import contextlib
 import dataclasses
 from typing import Any, NamedTuple
 
@@ -14,10 +15,14 @@ from nigt_jax.training._trainer import Trainer
 from nigt_jax.training._writing import own_writes
 
 _MAY_CHANGE = (
-    *("training.iterations", "training.devices", "training.lanes"),
+    *("training.iterations", "training.devices", "training.lanes", "training.compilation_cache"),
     *("checkpoint.every", "checkpoint.keep", "environment.max_diverged"),
 )
-_ONLY = f"of a run that has begun only these may be changed: {', '.join(_MAY_CHANGE)}"
+_ONLY = (
+    f"of a run that has begun only these may be changed: {', '.join(_MAY_CHANGE)}, and training.block unless the "
+    "estimator compares the episodes of a block"
+)
+_NOT_ALWAYS_THERE = frozenset({"lowest"})  # in checkpoints of before the penalty for breaking the physics
 
 
 class Begun(NamedTuple):
@@ -51,8 +56,10 @@ def begin(config: Config, folder: RunFolder, resume: bool, environment: Any) -> 
       UserError: the run cannot go on as it was. Then nothing that it has written is touched.
     """
     before = folder.provenance() if resume else None
+    if not resume:
+        folder.refuse_strangers(config)
     # First of all: whatever else makes JAX look for devices would keep the CPU from being split.
-    config, asked = claim_resources(config, resume, before)
+    config, asked = claim_resources(config, before is not None or (resume and folder.begun), before)
     with own_writes(folder.path):
         checkpoints = Checkpoints(folder.checkpoints, config.checkpoint.keep)
     with naming_the_writer(before):
@@ -62,30 +69,32 @@ def begin(config: Config, folder: RunFolder, resume: bool, environment: Any) -> 
         config = dataclasses.replace(config, environment=named)
     if began is not None:
         _refuse_changes(began, config, folder, before, environment)
-    with own_writes(folder.path, checkpoints):
-        config, trace = folder.keep_trace(config, before)
-    trainer = Trainer(config, _rebuilt(config, folder, before) if environment is None else environment)
-    if began is not None and block_matters(config):
-        _refuse_change(folder, "training.block", began.training.block, trainer.config.training.block, _ONLY)
-    probed = probe(trainer.parts.environment, trainer.devices[0])
-    if before is not None:
-        _refuse_other_environment(before, probed, config, folder)
-    state, iteration = trainer.initial_state(), checkpoints.latest or 0
-    if began is not None:
-        with naming_the_writer(before):
-            state = trainer.place(checkpoints.state(state))
-    as_object = environment is not None or _was_object(before)
-    provenance = Provenance(
-        versions=written_now(before, iteration),
-        asked=asked,
-        resolved=resources(trainer.config),
-        platform=trainer.devices[0].platform,
-        environment=EnvironmentRecord("object" if as_object else "name", probed),
-        trace=trace,
-    )
-    with own_writes(folder.path, checkpoints):
-        folder.write_provenance(provenance)
-        folder.write_config(trainer.config)
+    with contextlib.ExitStack() as stack:
+        with own_writes(folder.path, checkpoints):
+            bound = before if began is not None else None  # by what was recorded, once something was computed with it
+            config, trace = stack.enter_context(folder.keeping_trace(config, bound))
+        trainer = Trainer(config, _rebuilt(config, folder, before) if environment is None else environment)
+        if began is not None and block_matters(config):
+            _refuse_change(folder, "training.block", began.training.block, trainer.config.training.block, _ONLY)
+        probed = probe(trainer.parts.environment, trainer.devices[0])
+        if bound is not None:
+            _refuse_other_environment(bound, probed, config, folder)
+        state, iteration = trainer.initial_state(), checkpoints.latest or 0
+        if began is not None:
+            with naming_the_writer(before):
+                state = trainer.place(checkpoints.state(state, _NOT_ALWAYS_THERE))
+        as_object = environment is not None or _was_object(before)
+        provenance = Provenance(
+            versions=written_now(before, iteration),
+            asked=asked,
+            resolved=resources(trainer.config),
+            platform=trainer.devices[0].platform,
+            environment=EnvironmentRecord("object" if as_object else "name", probed),
+            trace=trace,
+        )
+        with own_writes(folder.path, checkpoints):
+            folder.write_provenance(provenance)
+            folder.write_config(trainer.config)
     return Begun(trainer, checkpoints, state, iteration, totals)
 
 

@@ -108,7 +108,7 @@ def _sizes(checkpoints: Checkpoints) -> tuple[int, int]:
         heads = state["server"]["sent"]["params"]
         return state["normalizer"]["mean"].shape[-1], heads["mean"]["bias"].shape[-1]
     except (LookupError, TypeError, AttributeError):
-        raise checkpoints.unreadable("it holds no policy of this package") from None
+        raise checkpoints.unreadable("it holds no policy of this package", whole=True) from None
 
 
 def _fields(config: Config, policy: Policy) -> dict[str, Any]:

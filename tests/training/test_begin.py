@@ -16,7 +16,7 @@ from probes import EndsWhenGood, Quadratic, State
 from nigt_jax.cli import main
 from nigt_jax.config import check_config, load_config, to_dict
 from nigt_jax.errors import RunWarning, UserError
-from nigt_jax.records import Checkpoints, read_metrics
+from nigt_jax.records import Checkpoints, create_run, open_run, read_metrics
 from nigt_jax.training import _spmd, load_policy, train
 from nigt_jax.training._probe import difference, probe
 
@@ -63,6 +63,11 @@ def begun(cfg, folder, **options):
 def go_on(folder, cfg=None, **options):
     """Up to where the first round would be."""
     return begun(load_config(folder / "config.yaml") if cfg is None else cfg, folder, resume=True, **options)
+
+
+def changed(folder, **overrides):
+    """The run's configuration with other settings."""
+    return check_config(to_dict(load_config(folder / "config.yaml")), overrides=overrides)
 
 
 def refused(folder, cfg=None, **options):
@@ -301,13 +306,17 @@ def test_what_cannot_be_read_says_who_wrote_it(tmp_path, capsys):
 
 def test_formats(tmp_path, capsys):
     begun(config(), tmp_path, environment=EndsWhenGood())
+    whole = (tmp_path / "run.json").read_text()
     change(tmp_path, format=7)
     message = f"{tmp_path}/run.json: got format 7, allowed: 1; the run was written with"
     assert refused(tmp_path).startswith(message)
     assert message in refused_by_command_line(tmp_path, capsys)
     with pytest.raises(UserError, match="got format 7"):
         load_policy(tmp_path)
-    for damaged in ("{", "[]", '{"format": 1}'):
+    environment = {"given_as": "object", "probe": [[0.0] * 4] * 2}
+    shortened = json.dumps(json.loads(whole) | {"environment": environment})
+    narrowed = json.dumps(json.loads(whole) | {"environment": environment | {"probe": [[0.0] * 3] * 3}})
+    for damaged in ("{", "[]", '{"format": 1}', shortened, narrowed):
         (tmp_path / "run.json").write_text(damaged)
         assert "run.json: is damaged" in refused(tmp_path)
 
@@ -340,7 +349,128 @@ def test_a_run_of_before_run_json_goes_on(tmp_path, monkeypatch):
     assert go_on(run, cfg, environment=EndsWhenGood()).interrupted
 
 
+@pytest.mark.parametrize("method", ["rennala_nigt", "afedpg"])
+def test_a_checkpoint_without_what_later_versions_added_goes_on(tmp_path, monkeypatch, method):
+    """A run whose state had no lowest reward, of the server and of the workers, and which had no run.json."""
+    save = Checkpoints.save
+
+    def without(tree):
+        return {name: leaf for name, leaf in tree._asdict().items() if name != "lowest"}
+
+    def save_as_before(self, iteration, state, notes):
+        old = without(state)
+        save(self, iteration, old if state.sent == () else old | {"sent": without(state.sent)}, notes)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoints, "save", save_as_before)
+        begun(config(method={"name": method}), tmp_path, environment=EndsWhenGood())
+    (tmp_path / "run.json").unlink()
+    assert load_policy(tmp_path).iteration == 0
+    assert go_on(tmp_path, environment=EndsWhenGood()).interrupted
+
+
+def test_a_whole_checkpoint_of_another_state_is_not_to_be_removed(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for iteration in (1, 2):
+        checkpoints.save(iteration, {"server": jnp.ones(2)}, {})
+    for like in ({"server": jnp.ones(2), "more": jnp.ones(1)}, {"server": jnp.ones(3)}, {}):
+        with pytest.raises(UserError, match=r"does not hold what this run needs; .* keep it for the version"):
+            checkpoints.state(like, frozenset({"lowest"}))
+    state = checkpoints.state({"server": jnp.zeros(2), "lowest": jnp.full(1, 7.0)}, frozenset({"lowest"}))
+    assert (state["server"].tolist(), state["lowest"].tolist()) == ([1, 1], [7])
+    checkpoints.save(3, state, {})
+    assert checkpoints.state(state)["lowest"].tolist() == [7]
+    checkpoints.close()
+
+
+# Where nothing was computed.
+
+
+def nothing_computed(folder):
+    """As after a call that failed, or was killed, before its first checkpoint."""
+    shutil.rmtree(folder / "checkpoints")
+    (folder / "metrics.jsonl").unlink(missing_ok=True)
+
+
+def test_where_nothing_was_computed_everything_may_be_mended(traced, tmp_path):
+    cfg, run = traced
+    nothing_computed(run)
+    (tmp_path / "times.csv").write_text(TIMES.replace("2.5", "9.5"))
+    before = recorded(run)
+    assert go_on(run, cfg, environment=Scaled()).interrupted
+    assert (run / "trace.csv").read_text() == (tmp_path / "times.csv").read_text()
+    assert recorded(run)["trace"]["sha256"] != before["trace"]["sha256"]
+    assert recorded(run)["environment"]["probe"] != before["environment"]["probe"]
+    nothing_computed(run)
+    assert go_on(run, cfg, environment=Scaled(2.0)).interrupted
+    assert "is not the environment" in refused(run, environment=Scaled())
+
+
+def test_killed_before_run_json(tmp_path):
+    folder = create_run(tmp_path, "run", "run", config())
+    assert go_on(folder.path).interrupted
+    assert resources(folder.path)[0]["devices"] == 2
+    folder = create_run(tmp_path, "other", "run", config())
+    folder.config.write_text("more: 1\n")
+    with pytest.raises(UserError, match="unknown key more") as caught:
+        open_run(folder.path)
+    assert "version" not in str(caught.value)
+
+
+def test_files_of_the_user_are_not_overwritten(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "times.csv").write_text(TIMES)
+    cfg = config(workers={"count": 2, "trace": "times.csv"})
+    for name, text in (("config.yaml", "seed: 1\n"), ("trace.csv", TIMES.replace("2.5", "3")), ("run.json", "{}")):
+        folder = tmp_path / name.split(".")[0]
+        folder.mkdir()
+        (folder / name).write_text(text)
+        with pytest.raises(UserError, match=r"belongs to no run|is damaged") as caught:
+            begun(cfg, folder)
+        assert "\n" not in str(caught.value)
+        assert str(folder / name) in str(caught.value)
+        assert (folder / name).read_text() == text
+
+
+def test_a_call_that_failed_leaves_nothing_in_the_way(tmp_path, monkeypatch):
+    """Recorded times are copied before the environment is looked at; both may be mended."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "times.csv").write_text(TIMES)
+    cfg = config(workers={"count": 2, "trace": "times.csv"})
+    with pytest.raises(UserError):
+        begun(cfg, tmp_path / "run", environment=object())
+    assert not (tmp_path / "run" / "trace.csv").exists()
+    (tmp_path / "times.csv").write_text(TIMES.replace("2.5", "3"))
+    assert begun(cfg, tmp_path / "run", environment=EndsWhenGood()).interrupted
+    nothing_computed(tmp_path / "run")
+    assert begun(cfg, tmp_path / "run", environment=Scaled()).interrupted
+
+
+# Another run from the configuration of one.
+
+
+def test_another_run_from_one_in_a_given_environment(tmp_path):
+    begun(config(), tmp_path / "given", environment=EndsWhenGood())
+    begun(config(), tmp_path / "named")
+    says = "config.yaml: the environment of this run was given in Python; here probes:EndsWhenGood is made anew"
+    with pytest.warns(RunWarning, match=says):
+        load_config(tmp_path / "given" / "config.yaml", {})
+    load_config(tmp_path / "given" / "config.yaml", {"environment.name": "fast"})
+    load_config(tmp_path / "named" / "config.yaml", {})
+    assert open_run(tmp_path / "given")[1] == load_config(tmp_path / "given" / "config.yaml")
+
+
 # Devices.
+
+
+def test_settings_that_change_no_numbers_may_change(tmp_path):
+    begun(config(), tmp_path, environment=EndsWhenGood())
+    go_on(tmp_path, changed(tmp_path, **{"training.compilation_cache": "false", "training.block": "2"}))
+    assert "compilation_cache: false\n" in (tmp_path / "config.yaml").read_text()
+    assert resources(tmp_path)[1]["block"] == 2
+    message = refused(tmp_path, changed(tmp_path, **{"training.chunk": "2"}))
+    assert "training.compilation_cache" in message
+    assert message.endswith("training.block unless the estimator compares the episodes of a block")
 
 
 def resources(folder):
@@ -348,7 +478,7 @@ def resources(folder):
 
 
 def with_devices(folder, devices):
-    return load_config(folder / "config.yaml", {"training.devices": str(devices)})
+    return changed(folder, **{"training.devices": str(devices)})
 
 
 def test_what_was_asked_for_is_apart_from_what_it_became(tmp_path):
@@ -394,7 +524,7 @@ def test_a_block_stays_what_it_was_where_episodes_are_compared(tmp_path):
     assert resources(tmp_path / "leave_one_out")[1] == {"devices": 5, "lanes": 2, "block": 10}
     go_on(tmp_path / "return_to_go", with_devices(tmp_path / "return_to_go", 4))
     assert resources(tmp_path / "return_to_go")[1]["block"] == 12
-    other = load_config(tmp_path / "leave_one_out" / "config.yaml", {"training.block": "4"})
+    other = changed(tmp_path / "leave_one_out", **{"training.block": "4"})
     assert "training.block is 5, but the run was made with 10" in refused(tmp_path / "leave_one_out", other)
 
 
