@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from nigt_jax.rollout._attributes import attributes, set_attributes
+from nigt_jax.rollout._attributes import set_attributes
 from nigt_jax.rollout._brax import System
 from nigt_jax.rollout._check import permissive
 from nigt_jax.rollout._vmap_last import vmap_last
@@ -86,11 +86,8 @@ def _with_observation(state: Any, observation: Array) -> Any:
 
 def reward_weights(environment: Any) -> dict[str, str]:
     """Names of the environment's reward weights, and the attributes that hold them: ``_NAME``, or else ``NAME``."""
-    held = {
-        name: value
-        for name, value in attributes(environment).items()
-        if name.endswith(("_weight", "_reward")) and isinstance(value, int | float)
-    }
+    named = [name for name in dir(environment) if name.endswith(("_weight", "_reward"))]  # also those of its class
+    held = [name for name in named if isinstance(getattr(environment, name, None), int | float)]
     return {name.removeprefix("_"): name for name in sorted(held, key=lambda name: name.startswith("_"))}
 
 

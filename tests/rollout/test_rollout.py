@@ -96,8 +96,9 @@ def test_missed_steps_are_charged(discount):
         np.testing.assert_allclose(factors @ rewards[:, episode], factors[: told.size] @ told, rtol=1e-5)
         assert not rewards[length:, episode].any()
     np.testing.assert_array_equal(batch.lowest(), [0.0])
-    apart = batch._replace(reward=batch.reward.at[0, batch.outcomes.lane[~batch.outcomes.diverged][0]].set(-3.0))
-    assert float(apart.lowest()[0]) == -3.0
+    whole = int(jnp.argmin(batch.outcomes.diverged))  # an episode that did not break, and its first step
+    at = batch.outcomes.row[whole], batch.outcomes.lane[whole]
+    assert float(batch._replace(reward=batch.reward.at[at].set(-3.0)).lowest()[0]) == -3.0
 
 
 def test_normalisation_is_what_the_network_sees_and_raw_is_what_is_stored():
