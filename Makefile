@@ -21,7 +21,7 @@ $(READY): pyproject.toml constraints.txt
 train: $(READY)  ## train the main job (CONFIG, ARGS)
 	$(BIN)/nigt train $(CONFIG) $(ARGS)
 
-test: $(READY)  ## run every test (ARGS go to pytest)
+test: $(READY)  ## run the tests (ARGS go to pytest)
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(READY)  ## check style and types

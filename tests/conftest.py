@@ -10,17 +10,22 @@ import sys
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import jax
 import pytest
 from jaxtyping import install_import_hook
 
+hypothesis.settings.register_profile("default", max_examples=20, deadline=None)
+hypothesis.settings.register_profile("thorough", max_examples=300, deadline=None)
+hypothesis.settings.load_profile("default")
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
-# Tests that build the same program share its compilation; the folder is new for every run of the tests.
-_cache = os.environ.get("NIGT_TEST_CACHE") or tempfile.mkdtemp(prefix="nigt-test-cache-")
-os.environ["NIGT_TEST_CACHE"] = _cache  # for the processes of pytest-xdist
+# Tests that build the same program share its compilation; the folder is new for every run of the tests. The process
+# that makes it takes it away: neither those of pytest-xdist nor a pytest that a test starts, which both find it here.
+_made_here = "NIGT_TEST_CACHE" not in os.environ
+_cache = os.environ.setdefault("NIGT_TEST_CACHE", tempfile.mkdtemp(prefix="nigt-test-cache-") if _made_here else "")
 jax.config.update("jax_compilation_cache_dir", _cache)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1"
@@ -37,9 +42,9 @@ def _let_programs_go():
     gc.collect()
 
 
-def pytest_unconfigure(config):
-    """The last process to leave takes the cache with it."""
-    if not hasattr(config, "workerinput"):
+def pytest_unconfigure():
+    """The process that made the cache takes it away."""
+    if _made_here:
         shutil.rmtree(_cache, ignore_errors=True)
 
 

@@ -124,4 +124,5 @@ def _print_summary(console: Console, summary: Any, folder: RunFolder, seconds: f
     spent |= {"evaluating": summary.evaluation_seconds}
     spent |= {"the rest": max(0.0, seconds - sum(spent.values()))}
     say("time", ", ".join(f"{duration(value)} {name}" for name, value in spent.items()))
-    say("files", f"{folder.config.name}, {folder.metrics.name}, {folder.checkpoints.name}/ in {folder.path}")
+    files = sorted(path.name + "/" * path.is_dir() for path in folder.path.iterdir() if not path.name.startswith("."))
+    say("files", f"{', '.join(files)} in {folder.path}")

@@ -34,7 +34,7 @@ class ExponentialWork(NamedTuple):
 
     def amounts(self, key: PRNGKeyArray, number: Int[Array, "workers k"]) -> Float[Array, "workers k"]:
         """Work of each worker's gradients of these numbers."""
-        return _possible(self.mean[:, None] * _each(_exponential, key, number))
+        return _possible(self.mean, self.mean[:, None] * _each(_exponential, key, number))
 
 
 class GammaWork(NamedTuple):
@@ -46,7 +46,7 @@ class GammaWork(NamedTuple):
     def amounts(self, key: PRNGKeyArray, number: Int[Array, "workers k"]) -> Float[Array, "workers k"]:
         """Work of each worker's gradients of these numbers."""
         draw = lambda k: jax.random.gamma(k, self.shape, dtype=jnp.float32)
-        return _possible(self.mean[:, None] * _each(draw, key, number) / self.shape)
+        return _possible(self.mean, self.mean[:, None] * _each(draw, key, number) / self.shape)
 
 
 class LognormalWork(NamedTuple):
@@ -58,7 +58,7 @@ class LognormalWork(NamedTuple):
     def amounts(self, key: PRNGKeyArray, number: Int[Array, "workers k"]) -> Float[Array, "workers k"]:
         """Work of each worker's gradients of these numbers."""
         normal = _each(_normal, key, number)
-        return _possible(self.mean[:, None] * jnp.exp(self.shape * (normal - self.shape / 2)))
+        return _possible(self.mean, self.mean[:, None] * jnp.exp(self.shape * (normal - self.shape / 2)))
 
 
 class ParetoWork(NamedTuple):
@@ -74,7 +74,8 @@ class ParetoWork(NamedTuple):
     def amounts(self, key: PRNGKeyArray, number: Int[Array, "workers k"]) -> Float[Array, "workers k"]:
         """Work of each worker's gradients of these numbers."""
         least = (self.shape - 1) / self.shape
-        return _possible(self.mean[:, None] * least * jnp.exp(_each(_exponential, key, number) / self.shape))
+        draws = jnp.exp(_each(_exponential, key, number) / self.shape)
+        return _possible(self.mean, self.mean[:, None] * least * draws)
 
 
 class RecordedWork(NamedTuple):
@@ -145,9 +146,12 @@ def _normal(key: PRNGKeyArray) -> Float[Array, ""]:
     return widen(jnp.sqrt(2 * _exponential(radius)) * jnp.cos(2 * np.float32(np.pi) * turn)).high
 
 
-def _possible(times: Float[Array, "workers k"]) -> Float[Array, "workers k"]:
-    """What is drawn, within what the clocks can tell from nothing and from never."""
-    return jnp.clip(times, SHORTEST_TIME, LONGEST_TIME)
+def _possible(mean: Float[Array, " workers"], times: Float[Array, "workers k"]) -> Float[Array, "workers k"]:
+    """Times drawn, within what the clocks can tell from nothing and from never.
+
+    A worker whose mean is infinite never answers, whatever is drawn.
+    """
+    return jnp.where(jnp.isinf(mean)[:, None], jnp.inf, jnp.clip(times, SHORTEST_TIME, LONGEST_TIME))
 
 
 def _each(draw: object, key: PRNGKeyArray, number: Int[Array, "workers k"]) -> Float[Array, "workers k"]:

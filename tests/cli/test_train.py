@@ -192,8 +192,8 @@ def test_a_failed_start_leaves_its_name_free(tiny, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize("seconds", [0.7, 1.5, 3.0])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("seconds", [0.7, 3.0])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_interrupted_while_it_starts(tiny, tmp_path, number, seconds):
     """Whatever it was doing, loading, compiling or running: status 130, and what there is can be resumed."""
     command = [NIGT, "train", str(tiny), "--output", str(tmp_path), "--name", "r"]
@@ -220,7 +220,7 @@ def test_a_killed_run_is_resumed_without_gaps(tiny, tmp_path):
     assert [r["iteration"] for r in records] == list(range(2001))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_interrupt_and_resume(tiny, tmp_path, number):
     process = subprocess.Popen(
         [NIGT, "train", str(tiny), "--output", str(tmp_path), "--name", "r"],

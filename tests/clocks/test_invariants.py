@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nigt_jax.clocks import (
@@ -113,7 +113,6 @@ def wide(pair):
 
 @pytest.mark.parametrize(("kind", "carry_over"), list(zip(KINDS, [True, True, False, True], strict=True)))
 @given(tables, st.sampled_from(sorted(RULES)), st.integers(1, 12), seeds, st.sampled_from([0.0, 2.0**25 + 4]))
-@settings(max_examples=40, deadline=None)
 def test_no_gradient_is_lost_or_counted_twice(kind, carry_over, numbers, name, batch_size, seed, now):
     """Each is counted or discarded, in the order of their numbers, and counted exactly if its work was done in time."""
     rule = rule_of(name, batch_size)
@@ -148,7 +147,6 @@ def test_no_gradient_is_lost_or_counted_twice(kind, carry_over, numbers, name, b
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(tables, st.sampled_from(sorted(RULES)), st.integers(1, 12), seeds, st.sampled_from([0.0, 2.0**25 + 4]))
-@settings(max_examples=40, deadline=None)
 def test_time_never_goes_back(kind, numbers, rule, batch_size, seed, now):
     for before, round, after in rounds(make(kind, numbers), rule_of(rule, batch_size), seed, now):
         assert round.elapsed > 0
@@ -158,7 +156,6 @@ def test_time_never_goes_back(kind, numbers, rule, batch_size, seed, now):
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(tables, st.integers(1, 3), factors, seeds)
-@settings(max_examples=40, deadline=None)
 def test_rennala_never_waits_for_a_worker_that_it_does_not_need(kind, numbers, batch_size, factor, seed):
     rule = rule_of("rennala", batch_size)
     usual = [round for _, round, _ in rounds(make(kind, numbers), rule, seed)]
@@ -173,7 +170,6 @@ def test_rennala_never_waits_for_a_worker_that_it_does_not_need(kind, numbers, b
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(tables, st.sampled_from(sorted(RULES)), st.integers(1, 12), some(1), seeds)
-@settings(max_examples=40, deadline=None)
 def test_who_never_answers_stops_only_those_who_wait_for_everybody(kind, numbers, name, batch_size, silent, seed):
     clock = make(kind, numbers, np.where(silent, np.inf, 1.0))
     rule = rule_of(name, min(batch_size, int((~silent).sum())) if name == "m_synchronous" else batch_size)
@@ -188,7 +184,6 @@ def test_who_never_answers_stops_only_those_who_wait_for_everybody(kind, numbers
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(tables, st.integers(1, 12), st.integers(0, WORKERS - 1), st.sampled_from([1.1, 2.0, 30.0]), seeds)
-@settings(max_examples=40, deadline=None)
 def test_a_faster_worker_never_lengthens_a_rennala_round(kind, numbers, batch_size, who, factor, seed):
     rule, slower = rule_of("rennala", batch_size), np.where(np.arange(WORKERS) == who, 1 / factor, 1.0)
     usual, faster = (next(rounds(make(kind, numbers, s), rule, seed))[1] for s in (None, slower))
@@ -208,7 +203,6 @@ def play_arrivals(clock, key):
 
 @pytest.mark.parametrize(("kind", "shared"), list(zip(KINDS, [False, True, False, True], strict=True)))
 @given(tables, some(0), seeds)
-@settings(max_examples=40, deadline=None)
 def test_every_gradient_arrives_once(kind, shared, numbers, silent, seed):
     """In order, each as long after the one before as its work and its exchange take, or when the link is free."""
     clock = make(kind, numbers, np.where(silent, np.inf, 1.0), topology="shared-link" if shared else "parallel-links")

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import simpy
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nigt_jax.clocks import Clock, FixedWork, Speed, begin_arrivals, next_arrival, to_float
@@ -51,7 +51,6 @@ def simulate(table, exchange, shared):
 
 
 @given(lists(lists(quarters, 5), WORKERS), lists(st.integers(1, 6).map(lambda k: k / 4), WORKERS), st.booleans())
-@settings(max_examples=200, deadline=None)
 def test_equals_an_event_queue(table, exchange, shared):
     if shared:  # a simulator's queue at one instant is in the order of its own events, so there is no such instant
         table = (np.array(table) + 0.01 * np.sqrt(np.arange(2, 22)).reshape(WORKERS, 5)).astype(np.float32).tolist()

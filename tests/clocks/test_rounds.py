@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import nigt_jax
@@ -56,7 +56,6 @@ quarters = st.integers(1, 12).map(lambda k: k / 4)
     st.integers(1, 6).flatmap(lambda n: st.lists(st.lists(quarters, min_size=9, max_size=9), min_size=n, max_size=n)),
     st.integers(1, 9),
 )
-@settings(max_examples=300, deadline=None)
 def test_equals_an_event_queue(durations, batch_size):
     got = ROUND(jnp.asarray(durations, jnp.float32), batch_size)
     counts, elapsed, discarded = event_queue(durations, batch_size)
@@ -71,7 +70,6 @@ def test_equals_an_event_queue(durations, batch_size):
     st.integers(1, 6).flatmap(lambda n: st.lists(st.lists(quarters, min_size=9, max_size=9), min_size=n, max_size=n)),
     st.integers(1, 40),
 )
-@settings(max_examples=300, deadline=None)
 def test_malenia_equals_an_event_queue(durations, batch_size):
     got, expected = MALENIA(jnp.asarray(durations, jnp.float32), batch_size), malenia_event_queue(durations, batch_size)
     assert bool(got.complete) == (expected is not None)
@@ -83,7 +81,6 @@ def test_malenia_equals_an_event_queue(durations, batch_size):
     st.integers(1, 6).flatmap(lambda n: st.lists(st.lists(quarters, min_size=5, max_size=5), min_size=n, max_size=n)),
     st.integers(1, 40),
 )
-@settings(max_examples=100, deadline=None)
 def test_a_synchronous_round_waits_for_the_last(durations, batch_size):
     got, each = (
         jax.jit(nigt_jax.synchronous_round)(jnp.asarray(durations), batch_size),
@@ -140,7 +137,6 @@ def test_just_enough_is_complete():
 
 
 @given(st.lists(st.integers(1, 40), min_size=2, max_size=6), st.integers(1, 12), st.integers(0, 5))
-@settings(max_examples=100, deadline=None)
 def test_a_faster_worker_never_lengthens_a_round(times, batch_size, who):
     h = np.asarray(times, np.float32)
     quicker = h.copy()

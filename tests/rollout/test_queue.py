@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from probes import EndsWhenGood, Quadratic, State, alone, dense, linear_policy, play
 
@@ -85,7 +85,6 @@ def scheduled(lengths, keys, active):
 
 
 @given(st.lists(st.integers(1, 12), min_size=5, max_size=5), st.integers(0, 99), st.integers(0, 14))
-@settings(max_examples=60, deadline=None)
 def test_lanes_are_filled_as_a_list_scheduler_fills_them(lengths, seed, number):
     """In plain Python: who is next goes to the lane that is free first, and nothing runs beyond the rows there are."""
     keys, horizon, lanes = jax.random.split(jax.random.key(seed), 14), 9, 4

@@ -168,9 +168,9 @@ def played(reset, step, keys, actions):
     ("name", "backend"),
     [
         ("hopper", "spring"),
-        ("inverted_pendulum", "positional"),
-        ("inverted_pendulum", "generalized"),
-        ("reacher", "mjx"),
+        pytest.param("inverted_pendulum", "positional", marks=pytest.mark.slow),
+        pytest.param("inverted_pendulum", "generalized", marks=pytest.mark.slow),
+        pytest.param("reacher", "mjx", marks=pytest.mark.slow),
     ],
 )
 def test_environments(name, backend):

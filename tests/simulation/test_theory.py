@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nigt_jax.clocks import Clock, FixedWork, make_clock
@@ -26,7 +26,6 @@ def collecting(clock, kind, batch_size, rounds=1):
 
 
 @given(times=times, batch_size=st.integers(1, 300))
-@settings(max_examples=60, deadline=None)
 def test_no_round_is_outside_its_bounds(times, batch_size):
     clock = Clock(work=FixedWork(jnp.array(times, jnp.float32)), speed=None, exchange=jnp.zeros(10), window=10)
     for kind in kinds():

@@ -110,11 +110,11 @@ def tell_it_as_it_is_told(trainer, environment, name, each):
 @pytest.mark.parametrize(
     ("name", "estimator", "each"),
     [
-        ("afedpg", "return_to_go", 1),
-        ("afedpg", "leave_one_out", 3),
+        pytest.param("afedpg", "return_to_go", 1, marks=pytest.mark.slow),
+        pytest.param("afedpg", "leave_one_out", 3, marks=pytest.mark.slow),
         ("afedpg", "gae", 1),
         ("ringmaster_nigt", "return_to_go", 2),
-        ("asynchronous_pg", "policy_gradient", 1),
+        pytest.param("asynchronous_pg", "policy_gradient", 1, marks=pytest.mark.slow),
     ],
 )
 def test_equals_the_algorithm_one_event_at_a_time(name, estimator, each):

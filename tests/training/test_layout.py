@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nigt_jax.clocks import Round
@@ -12,7 +12,6 @@ workers = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 1)), min_size=1, 
 
 
 @given(workers.filter(lambda w: sum(c for c, _ in w) > 0), st.integers(1, 3))
-@settings(max_examples=60, deadline=None)
 def test_no_gradient_is_lost_or_counted_twice(rows, each):
     counts, discarded = (jnp.array(x, jnp.int32) for x in zip(*rows, strict=True))
     counted = Round(counts, jnp.float32(1), discarded, jnp.array(True))

@@ -74,7 +74,7 @@ def test_records(straight):
     assert sorted(int(p.name) for p in (folder / "checkpoints").iterdir()) == [10, 12]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_interrupted_and_resumed_is_the_same_run(straight, tmp_path, number):
     cfg, folder, _ = straight
     before = signal.getsignal(number)

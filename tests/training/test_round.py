@@ -58,7 +58,9 @@ def leaves(state):
     return [np.asarray(jax.random.key_data(x) if is_key(x) else x) for x in jax.tree.leaves(state)]
 
 
-@pytest.mark.parametrize("estimator", ["policy_gradient", "leave_one_out", "gae"])
+@pytest.mark.parametrize(
+    "estimator", ["gae", *(pytest.param(name, marks=pytest.mark.slow) for name in ("policy_gradient", "leave_one_out"))]
+)
 def test_one_device_and_eight_agree(estimator):
     runs = [run(config(devices=d, estimator=estimator), EndsWhenGood()) for d in (1, 8)]
     for a, b in zip(leaves(runs[0][1]), leaves(runs[1][1]), strict=True):
@@ -75,7 +77,7 @@ def test_pmap_and_shard_map_are_the_same_numbers():
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize(("initial", "per_gradient"), [(3, 1), (11, 2)])
+@pytest.mark.parametrize(("initial", "per_gradient"), [pytest.param(3, 1, marks=pytest.mark.slow), (11, 2)])
 def test_rounds_equal_a_plain_loop(initial, per_gradient):
     """NumPy for the server, one batched rollout for the episodes: no packing, no blocks, no collectives."""
     cfg = config(
@@ -213,7 +215,13 @@ def test_a_round_that_the_clock_cannot_decide_is_reported():
     assert not metrics.complete[0, 0]
 
 
-@pytest.mark.parametrize("method", ["malenia_nigt", "synchronous_nigt", "m_synchronous_nigt"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "malenia_nigt",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("synchronous_nigt", "m_synchronous_nigt")),
+    ],
+)
 def test_every_rule_on_one_device_and_on_four(method):
     """Rounds of Malenia and of random times have other numbers of gradients, all in one program."""
     batch_size = 4 if method == "m_synchronous_nigt" else 8

@@ -64,8 +64,8 @@ def run(trainer):
 @pytest.mark.parametrize(
     ("name", "estimator", "devices", "spmd"),
     [
-        ("rennala_nigt", "leave_one_out", 1, "pmap"),
-        ("malenia_nigt", "gae", 2, "pmap"),
+        pytest.param("rennala_nigt", "leave_one_out", 1, "pmap", marks=pytest.mark.slow),
+        pytest.param("malenia_nigt", "gae", 2, "pmap", marks=pytest.mark.slow),
         ("ringmaster_nigt", "gae", 4, "shard_map"),
     ],
 )

@@ -62,7 +62,7 @@ def test_a_round_of_many_steps_is_counted_and_one_of_too_many_episodes_is_not_pl
         outcomes = Outcomes(jnp.zeros(size), lengths, jnp.zeros(size, bool), *jnp.zeros((2, size), jnp.int32))
         nothing = jnp.zeros((2, 2, 1))
         steps = lengths.sum(dtype=jnp.int32)
-        return Trajectories(horizon, piece, 1, outcomes, steps, nothing, nothing, nothing[:, :, 0])
+        return Trajectories(horizon, piece, 1, outcomes, tasks.charge, steps, nothing, nothing, nothing[:, :, 0])
 
     monkeypatch.setattr(rounds, "rollout", long_episodes)
     monkeypatch.setattr(rounds, "policy_gradient_sum", lambda policy, params, *_: jax.tree.map(jnp.zeros_like, params))
