@@ -61,7 +61,8 @@ def test_a_whole_bench(tmp_path, capsys):
     assert (found["profile"]["horizon"], found["profile"]["computed_steps"]) == (7, 12 * 7)
 
 
-@pytest.mark.parametrize("block", ["6", pytest.param("12", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("block", ["6", "12"])
 def test_a_trace_has_few_steps_however_long_episodes_may_be(block, tmp_path, capsys):
     """Nor into how many blocks memory divides the round."""
     file, long = tmp_path / "figures.json", [x if x != "7" else "1000" for x in TINY]

@@ -12,7 +12,11 @@ def test_every_run_is_recorded():
     assert RECORDED.keys() == RUNS.keys()
 
 
-@pytest.mark.parametrize("name", RUNS)
+_AT_ONCE = ("rennala_nigt", "malenia_nigt", "afedpg", "gae")
+_CASES = [pytest.param(name, marks=() if name in _AT_ONCE else pytest.mark.slow) for name in RUNS]
+
+
+@pytest.mark.parametrize("name", _CASES)
 def test_the_same_numbers(name):
     """Whole numbers as they were; the others to what another processor's order of sums may change."""
     for now, then in zip(metrics(name), RECORDED[name], strict=True):

@@ -215,6 +215,7 @@ def test_statistics_are_those_of_brax():
         np.testing.assert_allclose(a, b, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Accessing:DeprecationWarning")  # Brax's own habits
 def test_a_brax_environment_through_few_lanes():
     """Bit for bit what it is with all side by side, but for the rounding of matrix products of other widths."""

@@ -60,7 +60,11 @@ class Course(NamedTuple):
     trained: list[dict[str, Any]]
 
 
-@pytest.fixture(scope="module", params=[("rennala_nigt", 40), ("afedpg", 100)], ids=lambda p: p[0])
+@pytest.fixture(
+    scope="module",
+    params=[("rennala_nigt", 40), pytest.param(("afedpg", 100), marks=pytest.mark.slow)],
+    ids=lambda p: p[0],
+)
 def course(request):
     """One compilation for all that is asked of a method."""
     method, rounds = request.param
