@@ -24,10 +24,11 @@ train: $(READY)  ## train the main job (CONFIG, ARGS)
 test: $(READY)  ## run the tests (ARGS go to pytest)
 	$(BIN)/python -m pytest $(ARGS)
 
-lint: $(READY)  ## check style and types
+lint: $(READY)  ## check style, types and which room knows which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(READY)  ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterator
 
-from nigt_jax.training import Trainer
+from nigt_jax.runtimes import SimulatedRuntime
 
 _COLLECTIVES = (
     "all-gather",
@@ -92,11 +92,11 @@ class Volume:
         return sum(self.bytes.values())
 
 
-def volume(trainer: Trainer, blocks: int = 1) -> Volume:
+def volume(runtime: SimulatedRuntime, blocks: int = 1) -> Volume:
     """What a round of so many blocks exchanges; a round whose episodes fit the devices' memory has one."""
-    exchanges = list(read(trainer.chunk.text()))
+    exchanges = list(read(runtime.chunk.text()))
     of_block = [e for e in exchanges if e.loops == 2]
-    passes = (1 / trainer.config.training.chunk, 1, blocks)
+    passes = (1 / runtime.config.training.chunk, 1, blocks)
     bytes_a_round = _bytes(exchanges, passes)
     return Volume(
         bytes={name: bytes_a_round[name] for name in sorted(bytes_a_round)},

@@ -12,18 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from nigt_jax.benchmark import machine, take_turns
+from nigt_jax.collectives import sum_over
+from nigt_jax.compilation import compile_options, known_options
 from nigt_jax.config import Config, check_config
-from nigt_jax.training import (
-    Parts,
-    Settings,
-    Trainer,
-    TrainState,
-    compile_options,
-    known_options,
-    run_round,
-    sum_over,
-    whole_steps,
-)
+from nigt_jax.runtimes import SimulatedRuntime, cpu_cores, split_cpu
+from nigt_jax.training import Hyperparameters, Parts, TrainState, run_round, whole_steps
 
 ENVIRONMENTS = ("hopper", "walker2d", "humanoid", "inverted_pendulum")
 
@@ -68,13 +61,13 @@ def ways() -> dict[str, dict[str, Any]]:
 
 def measure(config: Config, turns: int) -> list[dict[str, Any]]:
     """The same round, from the same state, in every way by turns."""
-    trainer = Trainer(config)
-    state = trainer.initial_state()
+    runtime = SimulatedRuntime(config)
+    state = runtime.initial_state()
     programs: dict[str, Callable] = {}
     compiled, steps = {}, {}
     for name, options in ways().items():
         started = time.perf_counter()
-        programs[name] = trainer.program(one_round, options)
+        programs[name] = runtime.program(one_round, options)
         compiled[name] = time.perf_counter() - started
         steps[name] = int(whole_steps(programs[name](state)[0])[0])
     took = take_turns(programs, state, turns)
@@ -83,21 +76,21 @@ def measure(config: Config, turns: int) -> list[dict[str, Any]]:
         {
             "environment": config.environment.name,
             "options": name,
-            "episodes": config.method.batch_size,
-            "lanes_per_device": trainer.parts.widths[0],
+            "episodes": config.episodes_per_round,
+            "lanes_per_device": runtime.parts.num_lanes[0],
             "seconds": took[name],
             "useful_steps": steps[name],
             "compile_seconds": compiled[name],
             "ratios": [ours / none for ours, none in zip(rates[name], rates["none"], strict=True)],
         }
-        | machine(trainer.devices)
+        | machine(runtime.devices)
         for name in programs
     ]
 
 
-def one_round(parts: Parts, state: TrainState, settings: Settings) -> Any:
+def one_round(parts: Parts, state: TrainState, hyperparameters: Hyperparameters) -> Any:
     """Useful steps, and what was learnt, so that nothing of it is left out."""
-    after, metrics = run_round(parts, state, settings)
+    after, metrics = run_round(parts, state, hyperparameters)
     return sum_over(parts.axis, metrics.env_steps), after.server
 
 
@@ -112,4 +105,5 @@ def row(record: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    split_cpu(cpu_cores())
     main()

@@ -15,8 +15,10 @@ from typing import Any
 import jax
 
 from nigt_jax.benchmark import in_words, machine, take_turns
-from nigt_jax.rollout import make_environment, side_by_side
-from nigt_jax.training import compile_options
+from nigt_jax.compilation import compile_options
+from nigt_jax.config import BraxEnvironment
+from nigt_jax.environments import make_environment
+from nigt_jax.rollout import side_by_side
 
 CASES = ["hopper spring", "walker2d spring", "halfcheetah spring", "humanoid spring", "hopper positional"]
 CASES += ["hopper generalized", "hopper mjx"]
@@ -44,8 +46,9 @@ def main() -> None:
 
 def measure(case: str, lanes: int, steps: int, turns: int) -> dict[str, Any]:
     """Seconds that first states and all steps take in either layout."""
-    environment = make_environment(*case.split())
-    reset, step = side_by_side(environment)
+    name, backend = case.split()
+    environment = make_environment(BraxEnvironment(name=name, backend=backend))
+    reset, step = side_by_side(environment, lanes_last=True)
     keys = jax.random.split(jax.random.key(0), lanes)
     actions = jax.random.uniform(jax.random.key(1), (lanes, environment.action_size), minval=-1.0)
     ways: dict[str, Callable[[jax.Array], jax.Array]] = {

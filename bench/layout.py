@@ -17,7 +17,7 @@ import numpy as np
 from nigt_jax.benchmark import in_words, machine
 from nigt_jax.clocks import make_clock, play_round, rennala_rule
 from nigt_jax.config import Config, check_config
-from nigt_jax.training import Trainer
+from nigt_jax.runtimes import SimulatedRuntime, cpu_cores, split_cpu
 
 WORKERS, BATCH_SIZE = 10, 20
 CASES: dict[str, dict[str, Any]] = {
@@ -36,15 +36,15 @@ LAYOUTS = ("packed", "masked")
 class Contender:
     """A compiled run of one layout; every turn plays its first rounds once more."""
 
-    trainer: Trainer
+    runtime: SimulatedRuntime
     rounds: int
     metrics: Any = None
 
     def seconds(self) -> float:
         """Seconds a round."""
-        state = jax.block_until_ready(self.trainer.initial_state())
+        state = jax.block_until_ready(self.runtime.initial_state())
         start = time.perf_counter()
-        _, self.metrics = self.trainer.run(state, self.rounds)
+        _, self.metrics = self.runtime.run(state, self.rounds)
         return (time.perf_counter() - start) / self.rounds
 
 
@@ -93,9 +93,9 @@ def configure(args: argparse.Namespace, workers: dict[str, Any]) -> Config:
 def contender(config: Config, layout: str) -> Contender:
     """Compiles a run with this layout."""
     training = dataclasses.replace(config.training, layout=layout)  # type: ignore[arg-type]
-    trainer = Trainer(dataclasses.replace(config, training=training))
-    trainer.compile()
-    return Contender(trainer, training.chunk)
+    runtime = SimulatedRuntime(dataclasses.replace(config, training=training))
+    runtime.compile()
+    return Contender(runtime, training.chunk)
 
 
 def ratios(times: list[dict[str, float]]) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def ratios(times: list[dict[str, float]]) -> dict[str, Any]:
 def episodes(config: Config, both: dict[str, Contender], rounds: int) -> dict[str, Any]:
     """Means of what a round counts, what workers begin, and the rectangle that holds it; and whether layouts agree."""
     clock, rule = make_clock(config.workers, 1, BATCH_SIZE), rennala_rule(BATCH_SIZE, WORKERS)
-    clocks = jax.device_get(both["packed"].trainer.initial_state().clock)
+    clocks = jax.device_get(both["packed"].runtime.initial_state().clock)
     play, state, played = jax.jit(play_round), jax.tree.map(lambda x: x[0], clocks), []
     for _ in range(rounds):
         round, state = play(clock, rule, state)
@@ -137,4 +137,5 @@ def row(record: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    split_cpu(cpu_cores())
     main()

@@ -15,12 +15,14 @@ import jax
 import jax.numpy as jnp
 
 from nigt_jax.benchmark import machine, take_turns
+from nigt_jax.collectives import sum_over
 from nigt_jax.config import check_config
 from nigt_jax.rollout import Tasks, play_only, side_by_side
-from nigt_jax.training import Parts, Settings, Trainer, TrainState, count, sum_over, tasks_of_block
+from nigt_jax.runtimes import SimulatedRuntime, cpu_cores, split_cpu
+from nigt_jax.training import Hyperparameters, Parts, TrainState, next_round, tasks_of_block
 
 HORIZON = 1000
-Program = Callable[[Parts, TrainState, Settings], Any]
+Program = Callable[[Parts, TrainState, Hyperparameters], Any]
 
 
 def main() -> None:
@@ -46,15 +48,15 @@ def main() -> None:
 
 def measure(name: str, lanes: int, each: int, turns: int) -> dict[str, Any]:
     """Steps a second of every way to play the same episodes, all of them taking turns."""
-    trainer = make_trainer(name, lanes, each)
+    runtime = make_runtime(name, lanes, each)
     ways: dict[str, Program] = {
         "masked scan": functools.partial(on_all, masked_scan),
         "masked, all at once": functools.partial(on_all, masked_at_once),
         "until all are done": functools.partial(on_all, until_all_are_done),
         "queue": functools.partial(on_all, queue),
     }
-    programs = {way: trainer.program(program) for way, program in ways.items()}
-    state = trainer.initial_state()
+    programs = {way: runtime.program(program) for way, program in ways.items()}
+    state = runtime.initial_state()
     steps = {way: [int(x) for x in jax.device_get(program(state))] for way, program in programs.items()}
     check(steps)
     times = take_turns(programs, state, turns)
@@ -67,7 +69,7 @@ def measure(name: str, lanes: int, each: int, turns: int) -> dict[str, Any]:
         }
         for way in ways
     }
-    return {"environment": name, "lanes": lanes, "episodes_a_lane": each, "ways": rows} | machine(trainer.devices)
+    return {"environment": name, "lanes": lanes, "episodes_a_lane": each, "ways": rows} | machine(runtime.devices)
 
 
 def check(steps: dict[str, list[int]]) -> None:
@@ -76,10 +78,10 @@ def check(steps: dict[str, list[int]]) -> None:
     assert max(useful) < 1.02 * min(useful), steps
 
 
-def make_trainer(name: str, lanes: int, each: int) -> Trainer:
+def make_runtime(name: str, lanes: int, each: int) -> SimulatedRuntime:
     """A run on two devices of a CPU, or the one accelerator, whose round is one block of so many episodes."""
     jax.config.update("jax_num_cpu_devices", 2)
-    return Trainer(
+    return SimulatedRuntime(
         check_config(
             {
                 "environment": {"name": name, "horizon": HORIZON},
@@ -90,27 +92,37 @@ def make_trainer(name: str, lanes: int, each: int) -> Trainer:
     )
 
 
-def on_all(way: Callable[[Parts, Tasks], Any], parts: Parts, state: TrainState, settings: Settings) -> Any:
+def on_all(
+    way: Callable[[Parts, Tasks], Any], parts: Parts, state: TrainState, hyperparameters: Hyperparameters
+) -> Any:
     """(useful steps, computed steps) of a way to play the episodes of a round, on all devices."""
-    counted, _ = count(parts, state, settings)
-    tasks, _ = tasks_of_block(parts, state, settings, counted, jnp.asarray(0))
+    counted, _ = next_round(parts, state, hyperparameters)
+    tasks, _ = tasks_of_block(parts, state, hyperparameters, counted, jnp.asarray(0))
     return sum_over(parts.axis, way(parts, tasks))
 
 
 def queue(parts: Parts, tasks: Tasks) -> tuple[jax.Array, jax.Array]:
     """Through the lanes, as training does it."""
-    outcomes, computed = play_only(parts.environment, parts.policy, tasks, parts.horizon, parts.widths)
+    outcomes, computed = play_only(
+        parts.environment, parts.policy, tasks, parts.horizon, parts.num_lanes, lanes_last=parts.lanes_last
+    )
     return outcomes.lengths.sum(), computed
+
+
+def _played(parts: Parts, tasks: Tasks, num_lanes: tuple[int, ...]) -> Any:
+    return play_only(parts.environment, parts.policy, tasks, parts.horizon, num_lanes, lanes_last=parts.lanes_last)
 
 
 def until_all_are_done(parts: Parts, tasks: Tasks) -> tuple[jax.Array, jax.Array]:
     """As many at a time as there are lanes, until the last of them has ended; then the next ones."""
-    lanes = parts.widths[0]
+    lanes = parts.num_lanes[0]
     keys = tasks.keys.reshape(-1, lanes)
 
     def batch(keys: jax.Array) -> tuple[jax.Array, jax.Array]:
         some = tasks._replace(keys=keys, active=jnp.ones(lanes, bool))
-        outcomes, computed = play_only(parts.environment, parts.policy, some, parts.horizon, (lanes,))
+        outcomes, computed = play_only(
+            parts.environment, parts.policy, some, parts.horizon, (lanes,), lanes_last=parts.lanes_last
+        )
         return outcomes.lengths.sum(), computed
 
     useful, computed = jax.lax.map(batch, keys)
@@ -119,13 +131,13 @@ def until_all_are_done(parts: Parts, tasks: Tasks) -> tuple[jax.Array, jax.Array
 
 def masked_at_once(parts: Parts, tasks: Tasks) -> tuple[jax.Array, jax.Array]:
     """All side by side, over the whole horizon: the usual form."""
-    return masked_scan(parts._replace(widths=(parts.episodes,)), tasks)
+    return masked_scan(parts._replace(num_lanes=(parts.episodes,)), tasks)
 
 
 def masked_scan(parts: Parts, tasks: Tasks) -> tuple[jax.Array, jax.Array]:
     """As many at a time as there are lanes, over the whole horizon; what comes after an episode's end is masked."""
-    lanes = parts.widths[0]
-    reset, advance = side_by_side(parts.environment)
+    lanes = parts.num_lanes[0]
+    reset, advance = side_by_side(parts.environment, lanes_last=parts.lanes_last)
     params, normalizer = jax.tree.map(lambda x: x[0], (tasks.params, tasks.normalizer))
     act = jax.vmap(parts.policy.sample, (None, None, 0, 0))
 
@@ -150,7 +162,7 @@ def masked_scan(parts: Parts, tasks: Tasks) -> tuple[jax.Array, jax.Array]:
 
 def memory(episodes: int) -> dict[str, Any]:
     """What a round of a humanoid's episodes takes at its peak, by XLA's analysis of the program; nothing is run."""
-    trainer = Trainer(
+    runtime = SimulatedRuntime(
         check_config(
             {
                 "environment": {"name": "humanoid", "horizon": HORIZON},
@@ -163,8 +175,8 @@ def memory(episodes: int) -> dict[str, Any]:
     return {
         "environment": "humanoid",
         "episodes": episodes,
-        "episodes_at_once": trainer.parts.episodes,
-        "peak_mib": trainer.chunk.peak_bytes() / 2**20,
+        "episodes_at_once": runtime.parts.episodes,
+        "peak_mib": runtime.chunk.peak_bytes() / 2**20,
     }
 
 
@@ -181,4 +193,5 @@ def table(record: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    split_cpu(cpu_cores())
     main()

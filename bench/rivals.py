@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nigt_jax.training import compile_options
+from nigt_jax.compilation import compile_options
 
 SCRIPTS = Path(__file__).parent / "rivals"
 TORCH = "gymnasium_torch.py"

@@ -15,7 +15,7 @@ import jax
 
 from nigt_jax.benchmark import machine
 from nigt_jax.config import Config, check_config
-from nigt_jax.training import Trainer
+from nigt_jax.runtimes import SimulatedRuntime, cpu_cores, split_cpu
 
 METHODS = {"rennala_nigt": 1, "afedpg": 20}  # and how many updates make as many gradients
 
@@ -48,9 +48,9 @@ def measure(args: argparse.Namespace, method: str) -> dict[str, Any]:
         dataclasses.replace(base, seed=k, method=dataclasses.replace(base.method, learning_rate=0.04 * 2.0 ** -(k % 4)))
         for k in range(args.runs)
     ]
-    together, alone = Trainer(base, runs=runs), Trainer(base)
-    for trainer in (together, alone):
-        trainer.compile()
+    together, alone = SimulatedRuntime(base, runs=runs), SimulatedRuntime(base)
+    for runtime in (together, alone):
+        runtime.compile()
     times: dict[str, list[float]] = {"together": [], "in sequence": []}
     for _ in range(args.turns + 1):
         times["together"].append(seconds(together, rounds, 1))
@@ -65,8 +65,8 @@ def measure(args: argparse.Namespace, method: str) -> dict[str, Any]:
         "runs": args.runs,
         "rounds": rounds,
         "environment": args.environment,
-        "lanes_together": together.parts.widths[0],
-        "lanes_alone": alone.parts.widths[0],
+        "lanes_together": together.parts.num_lanes[0],
+        "lanes_alone": alone.parts.num_lanes[0],
         "seconds": medians,
         "compile_seconds": compiled,
         "ratios": ratios,
@@ -88,12 +88,12 @@ def configure(args: argparse.Namespace, method: str, rounds: int) -> Config:
     )
 
 
-def seconds(trainer: Trainer, rounds: int, times: int) -> float:
+def seconds(runtime: SimulatedRuntime, rounds: int, times: int) -> float:
     """What so many runs one after the other take, each from its start. One stands for all: their work is alike."""
-    states = [jax.block_until_ready(trainer.initial_state()) for _ in range(times)]
+    states = [jax.block_until_ready(runtime.initial_state()) for _ in range(times)]
     started = time.perf_counter()
     for state in states:
-        trainer.run(state, rounds)
+        runtime.run(state, rounds)
     return time.perf_counter() - started
 
 
@@ -110,4 +110,5 @@ def line(record: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    split_cpu(cpu_cores())
     main()

@@ -19,7 +19,7 @@ from scaling_model import show
 
 from nigt_jax.benchmark import in_words, machine
 from nigt_jax.config import Config, check_config
-from nigt_jax.training import Trainer
+from nigt_jax.runtimes import SimulatedRuntime
 
 ESTIMATORS = ("policy_gradient", "return_to_go", "leave_one_out", "gae")
 COLUMNS = ("gradient", "weight", "metrics", "statistics", "baseline", "critic")
@@ -109,13 +109,13 @@ def configure(args: argparse.Namespace, estimator: str, devices: int, batch_size
 
 def play(config: Config) -> Run:
     """The first rounds of the run, and what its program exchanges in one of them."""
-    trainer = Trainer(config)
-    trainer.compile()
-    state = trainer.initial_state()
+    runtime = SimulatedRuntime(config)
+    runtime.compile()
+    state = runtime.initial_state()
     start = vector(state.server.sent)
-    state, metrics = trainer.run(state, config.training.chunk)
+    state, metrics = runtime.run(state, config.training.chunk)
     run = Run(
-        found=volume(trainer),
+        found=volume(runtime),
         start=start,
         params=vector(state.server.sent),
         env_steps=int(metrics.env_steps.sum()),

@@ -15,7 +15,8 @@ import numpy as np
 
 from nigt_jax.benchmark import machine
 from nigt_jax.config import load_config
-from nigt_jax.training import Trainer, TrainState
+from nigt_jax.runtimes import SimulatedRuntime, cpu_cores, split_cpu
+from nigt_jax.training import TrainState
 
 KINDS = ("pmap", "shard_map")
 
@@ -36,33 +37,33 @@ def main() -> None:
 
 def measure(config: Path, rounds: int, turns: int) -> dict[str, Any]:
     """Time of the same rounds under both, which go first by turns; each goes on from where its last turn has ended."""
-    trainers = {kind: make_trainer(config, kind, rounds) for kind in KINDS}
-    states = {kind: trainer.initial_state() for kind, trainer in trainers.items()}
+    runtimes = {kind: make_runtime(config, kind, rounds) for kind in KINDS}
+    states = {kind: runtime.initial_state() for kind, runtime in runtimes.items()}
     times: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for turn in range(turns + 1):
         for kind in KINDS if turn % 2 else KINDS[::-1]:
             started = time.perf_counter()
-            states[kind], _ = trainers[kind].run(states[kind], rounds)
+            states[kind], _ = runtimes[kind].run(states[kind], rounds)
             times[kind].append(time.perf_counter() - started)
     ratios = [s / p for p, s in zip(times["pmap"][1:], times["shard_map"][1:], strict=True)]
     same = all(map(np.array_equal, *(numbers(states[kind]) for kind in KINDS)))
     return {
         "config": config.name,
         "rounds": rounds,
-        "lanes_per_device": trainers["pmap"].parts.widths[0],
+        "lanes_per_device": runtimes["pmap"].parts.num_lanes[0],
         "seconds": {kind: statistics.median(took[1:]) for kind, took in times.items()},
-        "compile_seconds": {kind: trainer.compile_seconds for kind, trainer in trainers.items()},
+        "compile_seconds": {kind: runtime.compile_seconds for kind, runtime in runtimes.items()},
         "ratios": ratios,
         "same_state": same,
-    } | machine(trainers["pmap"].devices)
+    } | machine(runtimes["pmap"].devices)
 
 
-def make_trainer(config: Path, kind: str, rounds: int) -> Trainer:
+def make_runtime(config: Path, kind: str, rounds: int) -> SimulatedRuntime:
     """The run, compiled without a cache, so that both are compiled in this process."""
     changes = {"training.spmd": kind, "training.chunk": str(rounds), "training.compilation_cache": "false"}
-    trainer = Trainer(load_config(config, changes))
-    trainer.compile()
-    return trainer
+    runtime = SimulatedRuntime(load_config(config, changes))
+    runtime.compile()
+    return runtime
 
 
 def numbers(state: TrainState) -> list[np.ndarray]:
@@ -83,4 +84,5 @@ def line(record: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    split_cpu(cpu_cores())
     main()

@@ -3,26 +3,16 @@
 import os
 from pathlib import Path
 
+import platformdirs
+
 
 def cache_folder() -> Path | None:
-    """``nigt_jax`` in the user's cache folder, made if absent; None where there is no home, or it cannot be written."""
+    """The user's cache folder for this package, made if absent; None where there is no home or it cannot be written."""
     try:
-        named = Path(os.environ.get("XDG_CACHE_HOME") or "")
-        home = named if named.is_absolute() else Path.home() / ".cache"  # the XDG specification ignores relative ones
-        folder = home / "nigt_jax"
+        folder = Path(platformdirs.user_cache_dir("nigt_jax", appauthor=False))
+        if not folder.is_absolute():  # "~" is left where there is no home
+            return None
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError):  # RuntimeError: no HOME, and a user that the system does not know
         return None
     return folder if os.access(folder, os.W_OK | os.X_OK) else None
-
-
-def keep_compiled_programs() -> None:
-    """Has JAX keep what it compiles in the user's cache folder, unless JAX was already told of another.
-
-    Programs are found again by their content, JAX's version and the device, so the folder can be deleted at any time.
-    """
-    import jax  # the command line does without for as long as it can
-
-    folder = cache_folder()
-    if folder is not None and jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        jax.config.update("jax_compilation_cache_dir", str(folder / "xla"))

@@ -31,7 +31,18 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1"
 
 sys.path.insert(0, str(Path(__file__).parent))  # for probes.py
-_checked = ["clocks", "rollout", "estimators", "methods", "simulation", "training"]
+_checked = [
+    "clocks",
+    "environments",
+    "policies",
+    "rollout",
+    "estimators",
+    "methods",
+    "simulation",
+    "training",
+    "runtimes",
+    "runs",
+]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -50,7 +61,7 @@ def pytest_unconfigure():
 
 install_import_hook([f"nigt_jax.{name}" for name in _checked], "beartype.beartype")
 
-from nigt_jax.training import _compile  # noqa: E402  (after the hook)
+from nigt_jax import compilation  # noqa: E402  (after the hook)
 
 # XLA's older emitters make slower programs, and make them in less time, which is what tests need.
-_compile._ON_CPU["xla_cpu_use_fusion_emitters"] = False
+compilation._ON_CPU["xla_cpu_use_fusion_emitters"] = False

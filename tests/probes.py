@@ -9,7 +9,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from nigt_jax.rollout import Policy, Trajectories, one_policy, rollout
+from nigt_jax.policies import Policy
+from nigt_jax.rollout import Trajectories, one_policy, rollout
 
 
 class State(NamedTuple):
@@ -157,7 +158,7 @@ def play(
 ) -> Trajectories:
     """Episodes of one policy, by default all of them side by side."""
     tasks = one_policy(params, normalizer, keys, active, variation, charge)
-    return rollout(environment, policy, tasks, horizon, widths or (keys.shape[0],))
+    return rollout(environment, policy, tasks, horizon, widths or (keys.shape[0],), lanes_last=True)
 
 
 def grouped(tree: Any) -> Any:

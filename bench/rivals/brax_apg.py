@@ -10,7 +10,8 @@ import _shim
 import jax
 from _figures import arguments
 
-from nigt_jax.rollout import make_environment
+from nigt_jax.config import BraxEnvironment
+from nigt_jax.environments import make_environment
 
 
 def main() -> None:
@@ -24,7 +25,7 @@ def main() -> None:
     epochs = args.warm_up + args.repeats
     apg = functools.partial(
         train.train,
-        make_environment(args.env, args.backend),
+        make_environment(BraxEnvironment(name=args.env, backend=args.backend)),
         episode_length=args.horizon,
         policy_updates=args.updates * epochs,
         horizon_length=args.unroll,

@@ -10,7 +10,8 @@ import json
 import _shim
 from _figures import arguments
 
-from nigt_jax.rollout import make_environment
+from nigt_jax.config import BraxEnvironment
+from nigt_jax.environments import make_environment
 
 _NEVER = 2**30
 
@@ -22,7 +23,7 @@ def main() -> None:
 
     es = functools.partial(
         train.train,
-        make_environment(args.env, args.backend),
+        make_environment(BraxEnvironment(name=args.env, backend=args.backend)),
         num_timesteps=_NEVER,
         num_evals=_NEVER,  # one after every epoch
         num_eval_envs=1,

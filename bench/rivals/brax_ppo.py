@@ -10,7 +10,8 @@ import json
 import _shim
 from _figures import arguments
 
-from nigt_jax.rollout import make_environment
+from nigt_jax.config import BraxEnvironment
+from nigt_jax.environments import make_environment
 
 
 def main() -> None:
@@ -31,7 +32,7 @@ def main() -> None:
     matched = {"policy_hidden_layer_sizes": args.hidden, "value_hidden_layer_sizes": args.hidden}
     ppo = functools.partial(
         train.train,
-        make_environment(args.env, args.backend),
+        make_environment(BraxEnvironment(name=args.env, backend=args.backend)),
         num_timesteps=args.steps * epochs,
         num_evals=epochs + 1,
         run_evals=False,

@@ -14,7 +14,7 @@ import jax
 from _figures import Lap, arguments, cpu, figures
 
 import nigt_jax
-from nigt_jax.training import Trainer
+from nigt_jax.runtimes import SimulatedRuntime, cpu_cores, split_cpu
 
 CONFIG = Path(__file__).parents[2] / "configs" / "default.yaml"
 
@@ -52,16 +52,17 @@ def ours(args: Any) -> tuple[list[Lap], float, str]:
         "evaluation.episodes": "2",
     }
     config = nigt_jax.load_config(CONFIG, settings | dict(pair.split("=", 1) for pair in args.set))
-    trainer = Trainer(config)
-    trainer.compile()
-    state, laps = trainer.initial_state(), []
+    runtime = SimulatedRuntime(config)
+    runtime.compile()
+    state, laps = runtime.initial_state(), []
     for _ in range(args.warm_up + args.repeats):
         started = time.perf_counter()
-        state, metrics = trainer.run(state, args.rounds)
+        state, metrics = runtime.run(state, args.rounds)
         laps.append(Lap(int(metrics.env_steps.sum()), time.perf_counter() - started))
-    first = trainer.devices[0]
-    return laps, trainer.compile_seconds, cpu() if first.platform == "cpu" else first.device_kind
+    first = runtime.devices[0]
+    return laps, runtime.compile_seconds, cpu() if first.platform == "cpu" else first.device_kind
 
 
 if __name__ == "__main__":
+    split_cpu(cpu_cores())
     main()

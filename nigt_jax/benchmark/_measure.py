@@ -5,6 +5,7 @@ import dataclasses
 import datetime
 import functools
 import importlib.metadata
+import json
 import os
 import statistics
 import time
@@ -21,19 +22,12 @@ from jaxtyping import Array
 from nigt_jax.benchmark._profile import Profile, profile
 from nigt_jax.benchmark._stages import STAGES, Stage
 from nigt_jax.benchmark._turns import take_turns
-from nigt_jax.config import Config
+from nigt_jax.collectives import sum_over
+from nigt_jax.config import Config, to_dict
 from nigt_jax.errors import UserError
-from nigt_jax.training import (
-    Parts,
-    Settings,
-    Trainer,
-    TrainState,
-    add_steps,
-    count_steps,
-    device_name,
-    sum_over,
-    whole_steps,
-)
+from nigt_jax.methods import METHODS
+from nigt_jax.runtimes import SimulatedRuntime, device_name
+from nigt_jax.training import Hyperparameters, Parts, TrainState, add_steps, count_steps, whole_steps
 
 _ROUNDS = 3  # in a program: memory is taken from the system once for all of them, as for a chunk of training
 
@@ -61,6 +55,13 @@ class Row:
         """Median of the turns."""
         return self.useful_steps / statistics.median(self.seconds)
 
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        """Of the turns, useful steps a second."""
+        rates = [self.useful_steps / seconds for seconds in self.seconds]
+        low, _, high = statistics.quantiles(rates, n=4) if len(rates) > 1 else rates * 3
+        return low, high
+
 
 @dataclasses.dataclass(frozen=True)
 class Report:
@@ -85,31 +86,30 @@ def measure(
     """Measures every stage; in each turn all of them, one after the other, so that they see the same machine.
 
     Args:
-      config: of a run whose method has rounds; its lanes and devices are used.
+      config: a run's configuration, whose method sums gradients in rounds; its lanes and devices are used.
       turns: how often; one more warms up.
       trace: a folder for a trace of a round, by JAX's profiler; None for none.
       progress: told what is compiled.
 
     Raises:
-      UserError: the method has no rounds.
+      UserError: the method's rounds do not consist of these stages.
     """
-    if config.one_at_a_time:
-        raise UserError(
-            f"method.name: got {config.method.name}, which has no rounds to be timed, allowed: one that has"
-        )
+    if METHODS[config.method.name].kind != "summed":
+        able = ", ".join(name for name, method in METHODS.items() if method.kind == "summed")
+        raise UserError(f"method.name: got {config.method.name}, whose rounds have other stages, allowed: {able}")
     with jax.enable_x64(False):  # as training
         return _measured(config, turns, trace, progress)
 
 
 def _measured(config: Config, turns: int, trace: Path | None, progress: Callable[[str], None]) -> Report:
-    trainer = Trainer(config)
-    state = trainer.initial_state()
+    runtime = SimulatedRuntime(config)
+    state = runtime.initial_state()
     programs, found = {}, {}
     for name, stage in STAGES.items():
         progress(name)
         started = time.perf_counter()
         with _no_cache():
-            programs[name] = trainer.program(functools.partial(_on_all, stage))
+            programs[name] = runtime.program(functools.partial(_on_all, stage))
         compiled = time.perf_counter() - started
         useful, computed, _ = programs[name](state)
         found[name] = int(whole_steps(useful)), int(whole_steps(computed)), compiled
@@ -118,8 +118,8 @@ def _measured(config: Config, turns: int, trace: Path | None, progress: Callable
     seen = None
     if trace is not None:
         progress("a round to be traced")
-        seen = profile(trainer, trace)
-    return Report(machine(trainer.devices), _setting(trainer), rows, seen)
+        seen = profile(runtime, trace)
+    return Report(machine(runtime.devices), _setting(runtime), rows, seen)
 
 
 @contextlib.contextmanager
@@ -136,6 +136,16 @@ def _no_cache() -> Iterator[None]:
 def _use_cache(whether: bool) -> None:
     jax.config.update("jax_enable_compilation_cache", whether)
     compilation_cache.reset_cache()  # or JAX goes on with what it found when it first compiled
+
+
+def to_json(report: Report) -> str:
+    """Everything, and for each stage what was made of its turns."""
+    rows = [
+        dataclasses.asdict(row) | {"useful_steps_per_second": row.useful_per_second, "quartiles": row.quartiles}
+        for row in report.rows
+    ]
+    seen = {} if report.profile is None else {"profile": dataclasses.asdict(report.profile)}
+    return json.dumps({"machine": report.machine, "setting": report.setting, "stages": rows} | seen, indent=1) + "\n"
 
 
 def machine(devices: list[jax.Device]) -> dict[str, Any]:
@@ -155,26 +165,26 @@ def in_words(machine: dict[str, Any]) -> str:
     return f"{first}, jax {machine['jax']}, brax {machine['brax']}, {machine['date']}"
 
 
-def _setting(trainer: Trainer) -> dict[str, Any]:
-    config, parts = trainer.config, trainer.parts
+def _setting(runtime: SimulatedRuntime) -> dict[str, Any]:
+    config, parts = runtime.config, runtime.parts
     return {
         "environment": config.environment.name,
-        "backend": config.environment.backend,
+        "backend": to_dict(config.environment).get("backend", "its own"),
         "horizon": parts.horizon,
         "estimator": config.estimator.name,
         "episodes": config.episodes_per_round,
-        "lanes_per_device": parts.widths[0],
-        "episodes_per_lane": round(parts.episodes / parts.widths[0], 2),
-        "parameters": sum(int(np.prod(x.shape[1:])) for x in jax.tree.leaves(trainer.initial_state().server.sent)),
+        "lanes_per_device": parts.num_lanes[0],
+        "episodes_per_lane": round(parts.episodes / parts.num_lanes[0], 2),
+        "parameters": sum(int(np.prod(x.shape[1:])) for x in jax.tree.leaves(runtime.initial_state().server.sent)),
         "spmd": config.training.spmd,
     }
 
 
-def _on_all(stage: Stage, parts: Parts, state: TrainState, settings: Settings) -> Any:
+def _on_all(stage: Stage, parts: Parts, state: TrainState, hyperparameters: Hyperparameters) -> Any:
     """A stage of a few rounds, other episodes in each; what it makes on all devices."""
 
     def one(number: Array, sums: Any) -> Any:
-        useful, computed, made = stage(parts, state._replace(iteration=state.iteration + number), settings)
+        useful, computed, made = stage(parts, state._replace(iteration=state.iteration + number), hyperparameters)
         return add_steps(sums[0], useful), add_steps(sums[1], computed), sums[2] + made
 
     none = count_steps(jnp.zeros([], jnp.int32))

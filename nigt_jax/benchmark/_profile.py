@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jax
 
-from nigt_jax.training import Trainer
+from nigt_jax.runtimes import SimulatedRuntime
 
 # Steps that a lane makes in the trace, unless it has more episodes. Each is a thousand operations or more, and the
 # profiler keeps every one.
@@ -51,23 +51,23 @@ class Profile:
     purposes: list[Purpose]
 
 
-def profile(like: Trainer, folder: Path) -> Profile:
+def profile(like: SimulatedRuntime, folder: Path) -> Profile:
     """Traces a round like those of the run, but cut short, after one that is not traced.
 
     Args:
       like: whose rounds they are.
       folder: for the trace.
     """
-    config, lanes = like.config, like.parts.widths[0]
+    config, lanes = like.config, like.parts.num_lanes[0]
     in_turn = -(-config.episodes_per_round // (lanes * len(like.devices)))
     horizon = min(config.environment.horizon, max(1, _STEPS // in_turn))
     short = dataclasses.replace(config.environment, horizon=horizon)
-    trainer = Trainer(dataclasses.replace(config, environment=short))
-    state, _ = trainer.run(trainer.initial_state(), 1)
+    runtime = SimulatedRuntime(dataclasses.replace(config, environment=short))
+    state, _ = runtime.run(runtime.initial_state(), 1)
     with jax.profiler.trace(str(folder)):
-        _, metrics = trainer.run(state, 1)
+        _, metrics = runtime.run(state, 1)
     steps = int(metrics.computed_steps.sum())
-    return Profile(horizon, steps, lanes, by_purpose(folder, trainer.chunk.text()))
+    return Profile(horizon, steps, lanes, by_purpose(folder, runtime.chunk.text()))
 
 
 def by_purpose(folder: Path, text: str) -> list[Purpose]:

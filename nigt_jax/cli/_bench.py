@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from nigt_jax.cli._settings import add_settings, given_settings
+from nigt_jax.cli._options import add_settings, given_settings
 from nigt_jax.cli._streams import was_shown
 from nigt_jax.config import Config, check_config, load_config
 from nigt_jax.errors import RunError, UserError
@@ -70,12 +70,15 @@ def _bench(arguments: argparse.Namespace) -> int:
             raise UserError(f"--{option}: got {path}, but there is no folder {path.parent}")
     console = Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else 120)
     # JAX is loaded here, after everything that can be wrong without it.
-    from nigt_jax.benchmark import measure, show, to_json
+    from nigt_jax.benchmark import measure, to_json
+    from nigt_jax.cli._process import prepare
+    from nigt_jax.report import show_benchmark
 
+    prepare(config)
     told = lambda stage: console.print(f"compiling {stage} ...", style="dim")
     try:
         report = measure(config, arguments.turns, arguments.profile, told)
-        show(console, report)
+        show_benchmark(console, report)
         if arguments.json is not None:
             write_whole(arguments.json, to_json(report))
     except OSError as error:

@@ -3,15 +3,15 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 
-from nigt_jax.cli._settings import add_folder, add_settings, given_settings
-from nigt_jax.config import Config, load_config
+from nigt_jax.cli._options import add_folder, add_settings, given_settings
+from nigt_jax.config import LARGEST_BATCH, Config, RennalaNigt, converted, load_config
 from nigt_jax.errors import RunError, UserError
 from nigt_jax.records import check_output, create_run, write_whole
-from nigt_jax.simulation import batch_needed, newest_weight
+from nigt_jax.simulation import batch_needed
 
 _DESCRIPTION = """\
 Play the clocks of all methods on the workers of CONFIG, without an environment, and answer: these are my workers'
@@ -32,7 +32,7 @@ wrong; 130 interrupted.
   nigt simulate configs/default.yaml --target-noise 0.05 --workers.topology shared-link
   nigt simulate configs/default.yaml --workers.noise.family lognormal --workers.count 100 --rounds 500"""
 
-_MOST_ROUNDS, _LARGEST_BATCH = 1_000_000, 10_000_000
+_MOST_ROUNDS = 1_000_000
 
 
 def add_simulate(commands: Any) -> None:
@@ -90,11 +90,12 @@ def _check(arguments: argparse.Namespace, config: Config) -> None:
     if noise is not None:
         if not 1e-9 <= noise <= 1:
             raise UserError(f"--target-noise: got {noise}, allowed: above 0, up to 1, the noise of a single gradient")
-        needed = batch_needed(newest_weight("rennala_nigt", config.method.momentum), noise)
-        if needed > _LARGEST_BATCH:
+        rennala = cast(RennalaNigt, converted(config.method, "rennala_nigt"))
+        needed = batch_needed(rennala.newest_weight, noise)
+        if needed > LARGEST_BATCH:
             raise UserError(
-                f"--target-noise: got {noise}, which with momentum {config.method.momentum:g} takes rounds of "
-                f"{needed:,} gradients, allowed: what {_LARGEST_BATCH:,} or fewer reach"
+                f"--target-noise: got {noise}, which with momentum {rennala.momentum:g} takes rounds of "
+                f"{needed:,} gradients, allowed: what {LARGEST_BATCH:,} or fewer reach"
             )
     for name in ("compute_time", "communication_time"):
         law = getattr(config.workers, name)
@@ -108,19 +109,21 @@ def _check(arguments: argparse.Namespace, config: Config) -> None:
 
 def _run(config: Config, arguments: argparse.Namespace, output: Path, console: Console) -> None:
     # JAX is loaded here, after everything that can be wrong without it.
-    from nigt_jax.simulation import answer, draw, make_timeline, show, to_json, use_cpu
+    from nigt_jax.cli._process import use_cpu
+    from nigt_jax.report import draw_timeline, show_comparison
+    from nigt_jax.simulation import answer, make_timeline, to_json
 
     use_cpu(keep_programs=config.training.compilation_cache)
     told = lambda name: console.print(f"simulating {name} ...", style="dim")
     parameters = arguments.parameters or 1
     comparison, found = answer(config, arguments.rounds, arguments.target_noise, parameters=parameters, progress=told)
     timeline = make_timeline(config, parameters=parameters)
-    show(console, comparison, found)
+    show_comparison(console, comparison, found)
     folder = create_run(output, arguments.name, f"simulate-{arguments.source.stem}", config)
     try:
         write_whole(folder.path / "simulation.json", to_json(comparison, found, arguments.parameters))
         if timeline is not None:
-            draw(timeline, folder.path / "timeline.png")
+            draw_timeline(timeline, folder.path / "timeline.png")
     except OSError as error:
         raise RunError(f"{error.filename or folder.path}: cannot be written: {error.strerror or error}") from error
     picture = "timeline.png" if timeline is not None else "no timeline.png (too many gradients to draw)"

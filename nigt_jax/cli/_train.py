@@ -9,12 +9,13 @@ from typing import Any
 
 from rich.console import Console
 
-from nigt_jax.cli._settings import add_folder, add_settings, given_settings
+from nigt_jax.cli._display import duration, make_display
+from nigt_jax.cli._options import add_folder, add_settings, given_settings
 from nigt_jax.cli._streams import was_shown
 from nigt_jax.config import Config, dump_config, load_config
 from nigt_jax.errors import UserError
 from nigt_jax.interrupts import interruptions
-from nigt_jax.records import RunFolder, check_output, create_run, duration, make_display, open_run
+from nigt_jax.records import RunFolder, check_output, create_run, open_run
 
 _DESCRIPTION = """\
 Train a policy. CONFIG is a YAML file; what it leaves out has the defaults below, and every setting can be overridden
@@ -71,13 +72,16 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _check_without_compiling(config: Config) -> None:
     """What only JAX and the environment can tell: whether there are such devices, reward weights, times."""
+    from nigt_jax.cli._process import prepare
+
+    prepare(config)
     import jax
 
-    from nigt_jax.training import Trainer
+    from nigt_jax.runtimes import make_runtime
 
-    training = dataclasses.replace(config.training, lanes=1, compilation_cache=False)  # so that nothing is measured
+    training = dataclasses.replace(config.training, lanes=1)  # so that nothing is measured
     with jax.enable_x64(False):  # as training
-        Trainer(dataclasses.replace(config, training=training))
+        make_runtime(dataclasses.replace(config, training=training))
 
 
 def _resume(arguments: argparse.Namespace, overrides: dict[str, str]) -> int:
@@ -97,8 +101,11 @@ def _run(config: Config, folder: RunFolder, resume: bool) -> int:
     with interruptions(announce=stopping) as interrupted:
         console.print(f"run       {folder.path}")
         console.print("loading JAX and compiling ...", style="dim")
-        from nigt_jax.training import train  # JAX is loaded here, after everything that can be wrong without it
+        # JAX is loaded here, after everything that can be wrong without it.
+        from nigt_jax.cli._process import prepare
+        from nigt_jax.runs import train
 
+        prepare(config, resume=resume)
         display = make_display(console, config.training.iterations)
         try:
             summary = train(config, folder.path, resume=resume, progress=display.update, interrupted=interrupted)

@@ -1,19 +1,30 @@
 """Who would have finished what, when. Knows nothing of training."""
 
-from nigt_jax.clocks._arrivals import ArrivalState, begin_arrivals, next_arrival
+from nigt_jax.clocks._arrivals import ArrivalState, begin_arrivals, is_accepted, next_arrival
 from nigt_jax.clocks._build import make_clock, power_law
-from nigt_jax.clocks._clock import Clock, ClockState, exchange_time, finishing_times, play_round
+from nigt_jax.clocks._clock import (
+    Clock,
+    ClockState,
+    Collected,
+    clock_key,
+    collect_round,
+    exchange,
+    exchange_time,
+    finishing_times,
+    play_round,
+)
 from nigt_jax.clocks._endless import NeverEnds, never_comes, never_ends
 from nigt_jax.clocks._rounds import Round, malenia_round, rennala_round, synchronous_round
 from nigt_jax.clocks._rules import Rule, m_synchronous_rule, malenia_rule, rennala_rule, synchronous_rule
 from nigt_jax.clocks._speed import Speed
-from nigt_jax.clocks._time import SimulatedTime, time_zero, to_float
+from nigt_jax.clocks._time import SimulatedTime, time_zero, to_float64
 from nigt_jax.clocks._work import FixedWork
 
 __all__ = [
     "ArrivalState",
     "Clock",
     "ClockState",
+    "Collected",
     "FixedWork",
     "NeverEnds",
     "Round",
@@ -21,8 +32,12 @@ __all__ = [
     "SimulatedTime",
     "Speed",
     "begin_arrivals",
+    "clock_key",
+    "collect_round",
+    "exchange",
     "exchange_time",
     "finishing_times",
+    "is_accepted",
     "m_synchronous_rule",
     "make_clock",
     "malenia_round",
@@ -37,5 +52,5 @@ __all__ = [
     "synchronous_round",
     "synchronous_rule",
     "time_zero",
-    "to_float",
+    "to_float64",
 ]

@@ -9,13 +9,13 @@ from jaxtyping import Float
 from nigt_jax.clocks._clock import Clock
 from nigt_jax.clocks._speed import Speed
 from nigt_jax.clocks._work import RANDOM_WORK, FixedWork, Work, recorded_work
-from nigt_jax.config import LONGEST_TIME, SHORTEST_TIME, PowerLaw, SpeedChanges, Workers, read_trace
+from nigt_jax.config import LONGEST_TIME, SHORTEST_TIME, PowerLaw, SpeedChanges, WorkersConfig, read_trace
 from nigt_jax.errors import UserError
 
 _WINDOW = 2**22  # times that are in memory at once
 
 
-def make_clock(workers: Workers, parameters: int, batch_size: int) -> Clock:
+def make_clock(workers: WorkersConfig, parameters: int, batch_size: int) -> Clock:
     """The clock that a configuration describes.
 
     Args:
@@ -55,7 +55,7 @@ def power_law(law: PowerLaw, workers: int, parameters: int) -> Float[np.ndarray,
     return times.astype(np.float32)
 
 
-def _work(workers: Workers, parameters: int) -> Work:
+def _work(workers: WorkersConfig, parameters: int) -> Work:
     if workers.trace is not None:
         return recorded_work(*read_trace(workers.trace, workers.count))
     mean = jnp.asarray(power_law(workers.compute_time, workers.count, parameters))

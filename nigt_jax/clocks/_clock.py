@@ -1,11 +1,12 @@
 """The simulated clock: what workers do, and what an exchange costs."""
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt
 
 from nigt_jax.clocks import _pairs as pairs
 from nigt_jax.clocks._fixed import fixed_round
@@ -70,42 +71,89 @@ class Clock:
         return pairs.broadcast(time_zero(), (self.workers,))
 
 
-def play_round(clock: Clock, rule: Rule, state: ClockState) -> tuple[Round, ClockState]:
-    """One round: who is counted, and the state when the next one begins, after the exchange.
+class Collected(NamedTuple):
+    """The clock at the end of collecting, before the exchange.
+
+    Attributes:
+      state: the clock's state when the round began.
+      end: time from then until the round was over.
+      free: time from then until each worker has finished what it was doing at the end; shape [workers].
+      busy: whether a worker was doing something that does not count; shape [workers].
+      begun: gradients that each worker has begun since the start of the run.
+    """
+
+    state: ClockState
+    end: Pair
+    free: Pair
+    busy: Bool[Array, " workers"]
+    begun: Int[Array, " workers"]
+
+
+def collect_round(clock: Clock, rule: Rule, state: ClockState) -> tuple[Round, Collected]:
+    """Collects the gradients of one round: who is counted, and when it is over.
 
     Args:
       clock: how long things take.
       rule: when the round is over.
-      state: when it begins.
+      state: the clock's state when it begins.
 
     Returns:
-      The round, and the state after it. The round reports its time rounded to float32; the state has all its digits.
+      The round, and what :func:`exchange` goes on with. The round reports its time rounded to float32; what is passed
+      on has all its digits.
     """
     round, end, busy = _collect(clock, rule, state)
     everywhere = pairs.broadcast(end, round.counts.shape)
     # Who was still at work for an earlier round has begun nothing in this one.
     waiting = pairs.less_equal(everywhere, state.start)
     round = round._replace(discarded=jnp.where(waiting, 0, round.discarded))
-    spent = pairs.add(end, widen(exchange_time(clock, round.counts)))
-    start = clock.at_once
-    if clock.carry_over:
-        left = pairs.subtract(pairs.where(waiting, state.start, busy), pairs.broadcast(spent, round.counts.shape))
-        start = pairs.where((waiting | (round.discarded > 0)) & (left.high > 0), left, start)
     begun = state.begun + round.counts + round.discarded
     # Numbers of gradients decide their times; they may run out, but not begin again.
     round = round._replace(complete=round.complete & jnp.all(begun >= state.begun))
-    return round, ClockState(pairs.add(state.now, spent), start, begun, state.key)
+    free = pairs.where(waiting, state.start, busy)
+    return round, Collected(state, end, free, waiting | (round.discarded > 0), begun)
 
 
-def exchange_time(clock: Clock, counts: Int[Array, " workers"]) -> Float[Array, ""]:
-    """What a round's communication costs.
+def exchange(clock: Clock, collected: Collected, uploads: Bool[Array, "*exchanges workers"]) -> ClockState:
+    """Exchanges what was collected.
+
+    Args:
+      clock: how long things take.
+      collected: what :func:`collect_round` passed on.
+      uploads: who has something to say, in each of the exchanges where there are several.
+
+    Returns:
+      The clock's state when the next round begins.
+    """
+    state, workers = collected.state, collected.begun.shape
+    times = jax.vmap(functools.partial(exchange_time, clock))(uploads.reshape(-1, *workers))
+    spent = pairs.add(collected.end, widen(jnp.sum(times)))
+    start = clock.at_once
+    if clock.carry_over:
+        left = pairs.subtract(collected.free, pairs.broadcast(spent, workers))
+        start = pairs.where(collected.busy & (left.high > 0), left, start)
+    return ClockState(pairs.add(state.now, spent), start, collected.begun, state.key)
+
+
+def play_round(clock: Clock, rule: Rule, state: ClockState) -> tuple[Round, ClockState]:
+    """One whole round in which everyone uploads who has a gradient that counts; see :func:`collect_round`."""
+    round, collected = collect_round(clock, rule, state)
+    return round, exchange(clock, collected, round.counts > 0)
+
+
+def exchange_time(clock: Clock, uploads: Bool[Array, " workers"]) -> Float[Array, ""]:
+    """What one exchange costs.
 
     ``parallel-links`` and ``allreduce``: the longest exchange of all workers, since every one has to hear of the next
-    query point. ``shared-link``: the sum of those who have something to contribute, one after the other.
+    query point. ``shared-link``: the sum of those who have something to say, one after the other.
     """
     if clock.topology == "shared-link":
-        return jnp.sum(jnp.where(counts > 0, clock.exchange, 0))
+        return jnp.sum(jnp.where(uploads, clock.exchange, 0))
     return jnp.max(clock.exchange)
+
+
+def clock_key(seed: int | UInt[Array, ""]) -> PRNGKeyArray:
+    """The key of all gradients' times in a run of this seed."""
+    return jax.random.fold_in(jax.random.key(seed), 0xC10C)
 
 
 def finishing_times(

@@ -1,7 +1,10 @@
 """Simulated time that does not lose small rounds in a large sum."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from nigt_jax.clocks._pairs import Pair
 
@@ -14,6 +17,7 @@ def time_zero() -> SimulatedTime:
     return SimulatedTime(jnp.zeros([], jnp.float32), jnp.zeros([], jnp.float32))
 
 
-def to_float(time: SimulatedTime) -> float:
-    """The time as one Python float, in the clock's unit. Not under jit."""
-    return float(jax.device_get(time.high)) + float(jax.device_get(time.low))
+def to_float64(time: SimulatedTime) -> Any:
+    """The time in float64 on the host, in the clock's unit; a NumPy number, or an array. Not under jit."""
+    high, low = jax.device_get((time.high, time.low))
+    return np.float64(high) + np.float64(low)

@@ -1,51 +1,68 @@
 """Typed configuration, checked before JAX is imported."""
 
-from nigt_jax.config._describe import Setting, describe, sections
-from nigt_jax.config._load import RUN_FILE, check_config, dump_config, load_config, nearest_key
-from nigt_jax.config._schema import (
-    COUNTABLE,
-    MOST_DEVICES,
-    Checkpoint,
+from nigt_jax.config._config import (
+    CheckpointConfig,
     Config,
-    Environment,
-    EnvironmentChange,
-    Estimator,
-    Evaluation,
-    Method,
-    Noise,
-    Policy,
-    PowerLaw,
-    SpeedChange,
-    SpeedChanges,
-    Training,
-    Workers,
+    EvaluationConfig,
+    PolicyConfig,
+    RuntimeConfig,
+    TrainingConfig,
     dotted,
     to_dict,
 )
+from nigt_jax.config._describe import SettingInfo, describe, sections, traced_settings
+from nigt_jax.config._environments import (
+    BACKENDS,
+    ENVIRONMENTS,
+    SUITES,
+    BraxEnvironment,
+    CustomEnvironment,
+    EnvironmentConfig,
+)
+from nigt_jax.config._estimators import ESTIMATORS, EstimatorConfig, Gae
+from nigt_jax.config._fields import COUNTABLE, LARGEST_BATCH, MOST_DEVICES
+from nigt_jax.config._load import RUN_FILE, check_config, dump_config, load_config, nearest_key
+from nigt_jax.config._methods import METHODS, Lapg, MethodConfig, RennalaNigt, RingmasterNigt
+from nigt_jax.config._tagged import converted
 from nigt_jax.config._trace import LONGEST_TIME, SHORTEST_TIME, read_trace
+from nigt_jax.config._workers import EnvironmentChange, Noise, PowerLaw, SpeedChange, SpeedChanges, WorkersConfig
 
 __all__ = [
+    "BACKENDS",
     "COUNTABLE",
+    "ENVIRONMENTS",
+    "ESTIMATORS",
+    "LARGEST_BATCH",
     "LONGEST_TIME",
+    "METHODS",
     "MOST_DEVICES",
     "RUN_FILE",
     "SHORTEST_TIME",
-    "Checkpoint",
+    "SUITES",
+    "BraxEnvironment",
+    "CheckpointConfig",
     "Config",
-    "Environment",
+    "CustomEnvironment",
     "EnvironmentChange",
-    "Estimator",
-    "Evaluation",
-    "Method",
+    "EnvironmentConfig",
+    "EstimatorConfig",
+    "EvaluationConfig",
+    "Gae",
+    "Lapg",
+    "MethodConfig",
     "Noise",
-    "Policy",
+    "PolicyConfig",
     "PowerLaw",
-    "Setting",
+    "RennalaNigt",
+    "RingmasterNigt",
+    "RuntimeConfig",
+    "SettingInfo",
     "SpeedChange",
     "SpeedChanges",
-    "Training",
-    "Workers",
+    "TrainingConfig",
+    "WorkersConfig",
     "check_config",
+    "converted",
     "describe",
     "dotted",
     "dump_config",
@@ -54,4 +71,5 @@ __all__ = [
     "read_trace",
     "sections",
     "to_dict",
+    "traced_settings",
 ]

@@ -1,25 +1,29 @@
 """Every setting with its meaning, unit, default and allowed values, read off the schema itself."""
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from pydantic import TypeAdapter
 
-from nigt_jax.config._schema import Config, to_dict
+from nigt_jax.config._config import Config, to_dict
+from nigt_jax.config._tagged import TAGGED, Tagged
 
 
-class Setting(NamedTuple):
+class SettingInfo(NamedTuple):
     """One leaf of the configuration.
 
     Attributes:
-      key: dotted, ``method.learning_rate``.
-      section: the one that it belongs to, empty for a setting of the whole run.
+      key: its dotted key, ``method.learning_rate``.
+      section: the section that it belongs to, empty for a setting of the whole run.
       meaning: one line.
       unit: empty where it has none.
       default: as written in YAML.
       allowed: kind of value and its limits, ``number > 0``.
+      owners: names of the section that have it, such as methods; empty where all have it.
+      traced: whether it is an argument of the compiled programs, so that runs that share one may differ in it.
     """
 
     key: str
@@ -28,47 +32,102 @@ class Setting(NamedTuple):
     unit: str
     default: str
     allowed: str
+    owners: tuple[str, ...]
+    traced: bool
 
 
 @cache
-def describe() -> tuple[Setting, ...]:
-    """All settings, in the order of the configuration file."""
-    schema = TypeAdapter(Config).json_schema()
-    return tuple(_below(schema, schema["$defs"], to_dict(Config()), ""))
+def describe() -> tuple[SettingInfo, ...]:
+    """All settings, in the order of the configuration file; those of tagged sections once, with their owners."""
+    found: list[SettingInfo] = []
+    for field in dataclasses.fields(Config):
+        default = getattr(Config(), field.name)
+        if field.name in TAGGED:
+            found.extend(_of_tagged(field.name, TAGGED[field.name]))
+        elif dataclasses.is_dataclass(default):
+            found.extend(_of_kind(field.name, default))
+        else:
+            found.append(_info(field.name, "", _schema(Config)["properties"][field.name], default))
+    return tuple(found)
+
+
+def traced_settings(config: Config) -> tuple[str, ...]:
+    """Dotted keys of the settings in which runs may differ that share this configuration's programs."""
+    own: list[SettingInfo] = [setting for setting in describe() if not setting.section]
+    for field in dataclasses.fields(Config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            own.extend(_of_kind(field.name, cast(Any, type(value))()))
+    return tuple(setting.key for setting in own if setting.traced)
 
 
 @cache
 def sections() -> dict[str, str]:
     """The sections and what each is about."""
-    schema = TypeAdapter(Config).json_schema()
     return {
-        name: _follow(child, schema["$defs"])["description"].splitlines()[0]
-        for name, child in schema["properties"].items()
-        if "$ref" in child
+        field.name: _about(field.name, getattr(Config(), field.name))
+        for field in dataclasses.fields(Config)
+        if dataclasses.is_dataclass(getattr(Config(), field.name))
     }
 
 
 @cache
 def names() -> frozenset[str]:
     """Every name of a field, at any depth."""
-    schema = TypeAdapter(Config).json_schema()
-    return frozenset(name for part in [schema, *schema["$defs"].values()] for name in part["properties"])
+    schemas = [_schema(Config)] + [_schema(kind) for tagged in TAGGED.values() for kind in tagged.kinds.values()]
+    parts = [part for schema in schemas for part in (schema, *schema.get("$defs", {}).values())]
+    return frozenset(name for part in parts for name in part.get("properties", ()))
 
 
-def _below(schema: Mapping[str, Any], definitions: Any, defaults: Mapping[str, Any], prefix: str) -> Iterator[Setting]:
+def _about(name: str, default: Any) -> str:
+    kind = type(default).__mro__[-2] if name in TAGGED else type(default)  # the base that all kinds share
+    return (kind.__doc__ or "").splitlines()[0]
+
+
+def _schema(kind: Any) -> dict[str, Any]:
+    return TypeAdapter(kind).json_schema()
+
+
+def _of_tagged(section: str, tagged: Tagged) -> Iterator[SettingInfo]:
+    """The settings of all kinds of a section: the shared ones first, each where it first stands."""
+    every = [_of_kind(section, kind()) for kind in tagged.kinds.values()]
+    known: dict[str, SettingInfo] = {}
+    for setting in (setting for settings in every for setting in settings):
+        known.setdefault(setting.key, setting)
+    for key, setting in known.items():
+        owners = tagged.owners(key.rsplit(".", 1)[-1])
+        if key == f"{section}.name":
+            setting = setting._replace(allowed=" | ".join(tagged.names), default=json.dumps(tagged.default))
+        yield setting._replace(owners=() if len(owners) == len(tagged.kinds) else owners)
+
+
+def _of_kind(section: str, default: Any) -> tuple[SettingInfo, ...]:
+    schema = _schema(type(default))
+    return tuple(_below(section, schema, schema.get("$defs", {}), to_dict(default), f"{section}."))
+
+
+def _below(
+    section: str, schema: Mapping[str, Any], definitions: Any, defaults: Mapping[str, Any], prefix: str
+) -> Iterator[SettingInfo]:
     for name, child in schema["properties"].items():
         key, default = prefix + name, defaults[name]
         if isinstance(default, dict):
-            yield from _below(_follow(child, definitions), definitions, default, f"{key}.")
+            yield from _below(section, _follow(child, definitions), definitions, default, f"{key}.")
         else:
-            yield Setting(
-                key=key,
-                section=key.split(".")[0] if "." in key else "",
-                meaning=child["description"],
-                unit=child["unit"],
-                default=json.dumps(default),
-                allowed=_allowed(child),
-            )
+            yield _info(key, section, child, default)
+
+
+def _info(key: str, section: str, schema: Mapping[str, Any], default: Any) -> SettingInfo:
+    return SettingInfo(
+        key=key,
+        section=section,
+        meaning=schema["description"],
+        unit=schema["unit"],
+        default=json.dumps(default),
+        allowed=_allowed(schema),
+        owners=(),
+        traced=schema["traced"],
+    )
 
 
 def _follow(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -15,8 +15,9 @@ from pydantic import TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from nigt_jax.config._config import Config, to_dict
 from nigt_jax.config._describe import describe, names, sections
-from nigt_jax.config._schema import Config, to_dict
+from nigt_jax.config._tagged import TAGGED, default_of, with_names
 from nigt_jax.config._trace import read_trace
 from nigt_jax.errors import RunWarning, UserError
 
@@ -41,8 +42,10 @@ def load_config(
     """Reads a configuration file and applies overrides.
 
     Args:
-      path: a YAML 1.2 file; what it leaves out has its default. Files that it names are relative to the current folder;
-        the recorded times that a run's ``config.yaml`` names are the run's own copy, beside it.
+      path: a YAML 1.2 file; what it leaves out has its default. ``base: other.yaml`` at its top has it change the
+        settings of another file, which stands relative to its own folder. Other files that it names are relative to the
+        current folder; the recorded times that a run's ``config.yaml`` names are the run's own copy, beside it. A
+        setting that only other methods, estimators or environments have is left out, with a warning.
       overrides: from dotted keys (``method.learning_rate``) to values: numbers, booleans, None, lists, arrays, or
         strings, which are read as YAML (``"0.05"`` is a number, ``"null"`` is None). A mapping changes the settings
         that it names: ``{"method": {"momentum": 0.8}}`` is ``{"method.momentum": 0.8}``. Where any are given, be they
@@ -56,18 +59,10 @@ def load_config(
       UserError: the file cannot be read or is no YAML mapping; a key or a value is not allowed.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except IsADirectoryError:
-        raise UserError(f"{path}: is a folder; give a YAML file, or --resume to continue a run") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {_reason(error)}") from None
-    data = _parse(text, str(path))
-    if data is None:
-        data = {}
-    if not isinstance(data, dict):
-        raise UserError(f"{path}: got a {type(data).__name__}, expected a mapping of sections")
+    own, data = _read_with_base(path, ())
     config = check_config(_with_own_trace(data, path.parent), str(path), overrides, check_files=check_files)
+    if not (path.parent / RUN_FILE).is_file():
+        _warn_of_foreign(path, own, config)
     name = config.environment.name
     if overrides is not None and _was_given(path.parent) and (data.get("environment") or {}).get("name") == name:
         warnings.warn(
@@ -98,7 +93,12 @@ def check_config(
       UserError: names the first key that is wrong, what was given and what is allowed.
     """
     changed = copy.deepcopy(dict(data))
-    _override(changed, {} if overrides is None else overrides)
+    given: set[str] = set()
+    _override(changed, {} if overrides is None else overrides, given)
+    try:
+        changed, _ = with_names(changed, frozenset(given))
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
     try:
         # JSON mode, strict: the kinds of value that YAML has, and no silent conversion between them.
         config = _ADAPTER.validate_json(json.dumps(changed, default=_plain), strict=True)
@@ -129,6 +129,60 @@ def nearest_key(key: str, among: Iterable[str] | None = None) -> str | None:
     return next(iter(near), None)
 
 
+def _read_with_base(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a file says, by itself and with what it changes of its base."""
+    if path.resolve() in above:
+        raise UserError(f"{path}: base: is its own base, allowed: a file that does not lead back to this one")
+    own = _read(path)
+    base = own.pop("base", None)
+    if base is None:
+        return own, own
+    if not isinstance(base, str):
+        raise UserError(f"{path}: base: got {base!r}, allowed: the path of a YAML file, relative to this one")
+    _, whole = _read_with_base(path.parent / base, (*above, path.resolve()))
+    return own, _merged(whole, own)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder; give a YAML file, or --resume to continue a run") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {_reason(error)}") from None
+    data = _parse(text, str(path))
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: got a {type(data).__name__}, expected a mapping of sections")
+    return data
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The base with its changes; mappings are merged, anything else is replaced."""
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _warn_of_foreign(path: Path, own: dict[str, Any], config: Config) -> None:
+    """Warns of what a file sets for nothing: settings that the method, say, that it has chosen does not have."""
+    chosen = [key for key in TAGGED if isinstance(own.get(key), dict) and "name" in own[key]]
+    _, foreign = with_names({key: own[key] for key in chosen}, frozenset())
+    for key, value in foreign.items():
+        section = key.split(".")[0]
+        if value != default_of(key) and own[section]["name"] == getattr(config, section).name:
+            owners = ", ".join(TAGGED[section].owners(key.split(".")[1]))
+            name = own[section]["name"]
+            warnings.warn(
+                f"{path}: {key}: not a setting of {name}, so it is left out; it belongs to {owners}",
+                RunWarning,
+                stacklevel=3,
+            )
+
+
 def _with_own_trace(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The copy of recorded times that a run keeps, by a path that is valid here: a run's folder may be moved."""
     workers = data.get("workers")
@@ -156,19 +210,20 @@ def _parse(text: str, where: str) -> Any:
         raise UserError(f"{where}: not YAML{at}: {getattr(error, 'problem', None) or error}".split("\n")[0]) from None
 
 
-def _override(data: dict[str, Any], overrides: Any, prefix: str = "") -> None:
-    """Changes the settings that the overrides name, and no others of their sections."""
+def _override(data: dict[str, Any], overrides: Any, given: set[str], prefix: str = "") -> None:
+    """Changes the settings that the overrides name, and no others of their sections; adds their keys to `given`."""
     if not isinstance(overrides, Mapping) or not all(isinstance(key, str) for key in overrides):
         raise UserError(f"overrides: got {overrides!r}, allowed: a mapping from dotted keys to values")
-    for name, given in overrides.items():
+    for name, wanted in overrides.items():
         key = prefix + name
-        value = _parse(given, f"--{key}") if isinstance(given, str) else given
+        value = _parse(wanted, f"--{key}") if isinstance(wanted, str) else wanted
         *sections, last = key.split(".")
         if isinstance(value, Mapping):
             _section(data, [*sections, last])
-            _override(data, value, f"{key}.")
+            _override(data, value, given, f"{key}.")
         else:
             _section(data, sections)[last] = value
+            given.add(key)
 
 
 def _section(data: dict[str, Any], path: list[str]) -> dict[str, Any]:

@@ -1,26 +1,37 @@
 """From trajectories to policy gradients."""
 
-from nigt_jax.config import Estimator as EstimatorConfig
-from nigt_jax.estimators._gae import gae
+from typing import cast
+
+from nigt_jax.config import EstimatorConfig, Gae
+from nigt_jax.estimators._gae import GaeHyperparameters, gae
 from nigt_jax.estimators._returns import leave_one_out, policy_gradient, return_to_go_gradient
-from nigt_jax.estimators._score import Estimator, EstimatorSettings, policy_gradient_sum
-from nigt_jax.rollout import Policy
+from nigt_jax.estimators._score import Estimator, EstimatorHyperparameters, fisher_vector_sum, policy_gradient_sum
+from nigt_jax.estimators._work import WorkUnits
+from nigt_jax.policies import Policy
 
 
 def make_estimator(config: EstimatorConfig, policy: Policy) -> Estimator:
-    """The estimator that the configuration names."""
+    """The estimator that a section of the configuration names.
+
+    Args:
+      config: the section.
+      policy: the policy whose scores it weighs.
+    """
     table = {
         "policy_gradient": lambda: policy_gradient,
         "return_to_go": lambda: return_to_go_gradient,
         "leave_one_out": lambda: leave_one_out,
-        "gae": lambda: gae(policy, config.critic_steps),
+        "gae": lambda: gae(policy, cast(Gae, config).critic_steps),
     }
     return table[config.name]()
 
 
 __all__ = [
     "Estimator",
-    "EstimatorSettings",
+    "EstimatorHyperparameters",
+    "GaeHyperparameters",
+    "WorkUnits",
+    "fisher_vector_sum",
     "gae",
     "leave_one_out",
     "make_estimator",

@@ -1,7 +1,7 @@
 """A learned value baseline with generalised advantage estimation."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -9,10 +9,33 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from nigt_jax.estimators._score import Estimator, EstimatorSettings, of_episodes, return_to_go
-from nigt_jax.rollout import Normalizer, Policy, Steps, Trajectories
+from nigt_jax.collectives import sum_over
+from nigt_jax.config import EstimatorConfig, Gae
+from nigt_jax.estimators._score import Estimator, of_episodes, return_to_go
+from nigt_jax.policies import Normalizer, Policy
+from nigt_jax.rollout import Steps, Trajectories
 
 _ADAM = optax.scale_by_adam()
+
+
+class GaeHyperparameters(NamedTuple):
+    """Hyperparameters of the estimator, for each group; traced.
+
+    Attributes:
+      discount: discount factor of the objective, per step.
+      gae_lambda: lambda of generalised advantage estimation.
+      critic_learning_rate: Adam step of the value baseline.
+    """
+
+    discount: Float[Array, "*groups"]
+    gae_lambda: Float[Array, "*groups"]
+    critic_learning_rate: Float[Array, "*groups"]
+
+
+def _hyperparameters(section: EstimatorConfig) -> GaeHyperparameters:
+    own = cast(Gae, section)
+    numbers = own.discount, own.gae_lambda, own.critic_learning_rate
+    return GaeHyperparameters(*(jnp.asarray(x, jnp.float32) for x in numbers))
 
 
 class CriticState(NamedTuple):
@@ -61,7 +84,7 @@ def gae(policy: Policy, steps: int) -> Estimator:
       <https://arxiv.org/abs/1506.02438>`_, 2016
     """
     critic = _Baseline(policy, steps)
-    return Estimator(critic.init, critic.coefficients, critic.learn)
+    return Estimator(critic.init, critic.coefficients, critic.learn, _hyperparameters)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,14 +103,14 @@ class _Baseline:
         state: CriticState,
         trajectories: Trajectories,
         normalizer: Normalizer,
-        settings: EstimatorSettings,
+        hyperparameters: GaeHyperparameters,
         axis_name: Any,
     ) -> Float[Array, "time episodes"]:
         del axis_name
         values = self._values(state, trajectories, normalizer)
         following = jnp.concatenate([values[1:], jnp.zeros_like(values[:1])])
-        discount, decay = (of_episodes(trajectories, x) for x in (settings.discount, settings.gae_lambda))
-        delta = trajectories.rewards(settings.discount) + discount[None, :] * following - values
+        discount, decay = (of_episodes(trajectories, x) for x in (hyperparameters.discount, hyperparameters.gae_lambda))
+        delta = trajectories.rewards(hyperparameters.discount) + discount[None, :] * following - values
         return return_to_go(delta, discount * decay)
 
     def learn(
@@ -95,23 +118,22 @@ class _Baseline:
         state: CriticState,
         trajectories: Trajectories,
         normalizer: Normalizer,
-        settings: EstimatorSettings,
+        hyperparameters: GaeHyperparameters,
         axis_name: Any,
     ) -> CriticState:
-        discount = of_episodes(trajectories, settings.discount)
-        target = return_to_go(trajectories.rewards(settings.discount), discount)
+        discount = of_episodes(trajectories, hyperparameters.discount)
+        target = return_to_go(trajectories.rewards(hyperparameters.discount), discount)
         of_groups = lambda x: x.reshape(trajectories.groups, -1).sum(1)
-        across = lambda tree: tree if axis_name is None else jax.lax.psum(tree, axis_name)
         squares = of_groups(jnp.where(trajectories.alive(), jnp.square(target), 0).sum(0))
-        squares, seen = across((squares, of_groups(trajectories.lengths.astype(jnp.float32))))
+        squares, seen = sum_over(axis_name, (squares, of_groups(trajectories.lengths.astype(jnp.float32))))
         count = jnp.maximum(seen, 1)
         unit = jnp.where(state.scale > 0, state.scale, jnp.sqrt(squares / count))
         scaled = target / of_episodes(trajectories, jnp.where(unit > 0, unit, 1))[None, :]
 
         def step(_: Array, carry: tuple) -> tuple:
             params, opt_state = carry
-            total = across(self._errors_gradient(params, trajectories, normalizer, scaled))
-            return jax.vmap(_descend)(params, opt_state, total, count, settings.critic_learning_rate)
+            total = sum_over(axis_name, self._errors_gradient(params, trajectories, normalizer, scaled))
+            return jax.vmap(_descend)(params, opt_state, total, count, hyperparameters.critic_learning_rate)
 
         def if_any(new: Array, old: Array) -> Array:
             """Adam would move on without a gradient, too."""

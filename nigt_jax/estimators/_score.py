@@ -7,21 +7,24 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from nigt_jax.rollout import Normalizer, Policy, Steps, Trajectories
+from nigt_jax.config import EstimatorConfig
+from nigt_jax.policies import Normalizer, Policy
+from nigt_jax.rollout import Steps, Trajectories
 
 
-class EstimatorSettings(NamedTuple):
-    """What an estimator may be tuned by, of each group; traced, so that runs with other values share one program.
+class EstimatorHyperparameters(NamedTuple):
+    """What every estimator may be tuned by, for each group; traced, so that runs with other values share one program.
 
     Attributes:
-      discount: of the objective, per step.
-      gae_lambda: of generalised advantage estimation.
-      critic_learning_rate: Adam step of the value baseline.
+      discount: discount factor of the objective, per step.
     """
 
     discount: Float[Array, "*groups"]
-    gae_lambda: Float[Array, "*groups"]
-    critic_learning_rate: Float[Array, "*groups"]
+
+
+def discount_only(section: EstimatorConfig) -> EstimatorHyperparameters:
+    """The hyperparameters of an estimator that has no others."""
+    return EstimatorHyperparameters(jnp.asarray(section.discount, jnp.float32))
 
 
 class Estimator(NamedTuple):
@@ -31,16 +34,18 @@ class Estimator(NamedTuple):
     groups. What one group's episodes are weighed with never depends on another group.
 
     Attributes:
-      init: (key, observation size) to one group's own state, () where it has none.
-      coefficients: (state, trajectories, normalizer, settings, axis_name) to the factor A_t of each score. It may look
-        at all episodes of the group, wherever on the axis they were played, but A_t may depend on the step's own action
-        only through what follows it.
-      learn: (state, trajectories, normalizer, settings, axis_name) to the next state, for later rounds.
+      init: maps (key, observation size) to one group's own state, () where it has none.
+      coefficients: maps (state, trajectories, normalizer, hyperparameters, axis_name) to the factor A_t of each score.
+        It may look at all episodes of the group, wherever on the axis they were played, but A_t may depend on the
+        step's own action only through what follows it.
+      learn: maps (state, trajectories, normalizer, hyperparameters, axis_name) to the next state, for later rounds.
+      hyperparameters: maps the estimator's section of the configuration to its traced hyperparameters.
     """
 
     init: Callable[[PRNGKeyArray, int], Any]
     coefficients: Callable[..., Float[Array, "time episodes"]]
     learn: Callable[..., Any]
+    hyperparameters: Callable[[EstimatorConfig], Any] = discount_only
 
 
 @jax.named_scope("gradient")
@@ -71,6 +76,36 @@ def policy_gradient_sum(
             return jnp.sum(factors * policy.log_density(p, statistics, steps.observation, steps.pre_tanh))
 
         return jax.tree.map(jnp.add, total, jax.grad(surrogate)(own))
+
+    return trajectories.fold(add, jax.tree.map(jnp.zeros_like, params))
+
+
+@jax.named_scope("fisher")
+def fisher_vector_sum(
+    policy: Policy, params: Any, normalizer: Normalizer, trajectories: Trajectories, vectors: Any
+) -> Any:
+    r"""Sum over each group's steps of :math:`s_t \langle s_t, v \rangle`, where s_t is the score of the step.
+
+    The score is :math:`s_t = \nabla \log \pi_\theta(u_t | s_t)`, and the sum an empirical Fisher matrix times v. The
+    matrix is never formed: a product costs one forward-mode and one reverse-mode derivative of the log-density.
+
+    Args:
+      policy: the policy that acted.
+      params: the parameters of each group's policy; leaves have a leading axis of groups, here and in the result.
+      normalizer: its observation statistics, likewise.
+      trajectories: the episodes that it played.
+      vectors: v of each group, like `params`.
+    """
+
+    def add(group: Array, total: Any, steps: Steps) -> Any:
+        own, statistics, vector = jax.tree.map(lambda x: x[group], (params, normalizer, vectors))
+
+        def log_density(p: Any) -> Array:
+            return policy.log_density(p, statistics, steps.observation, steps.pre_tanh)
+
+        along, transpose = jax.jvp(log_density, (own,), (vector,))[1], jax.vjp(log_density, own)[1]
+        (product,) = transpose(jnp.where(steps.valid, along, 0))
+        return jax.tree.map(jnp.add, total, product)
 
     return trajectories.fold(add, jax.tree.map(jnp.zeros_like, params))
 

@@ -1,31 +1,31 @@
-"""Methods: an aggregation rule and an update each, behind one ask/tell interface."""
+"""Methods: when gradients are absorbed, what workers send, and the update, behind one ask/tell interface."""
 
-from nigt_jax.methods._registry import METHODS
-from nigt_jax.methods._server import (
-    ArrivalMethod,
-    Iterate,
+from nigt_jax.methods._method import (
+    Arrivals,
+    Contributions,
     Method,
-    QueryPoint,
-    RoundMethod,
-    ServerState,
-    StepSettings,
-    ask,
-    iterate,
-    start,
-    tell,
+    Rounds,
+    StepHyperparameters,
+    WorkerSide,
+    step_hyperparameters,
 )
+from nigt_jax.methods._registry import METHODS
+from nigt_jax.methods._server import Iterate, QueryPoint, ServerState, ask, iterate, start, tell
 
 __all__ = [
     "METHODS",
-    "ArrivalMethod",
+    "Arrivals",
+    "Contributions",
     "Iterate",
     "Method",
     "QueryPoint",
-    "RoundMethod",
+    "Rounds",
     "ServerState",
-    "StepSettings",
+    "StepHyperparameters",
+    "WorkerSide",
     "ask",
     "iterate",
     "start",
+    "step_hyperparameters",
     "tell",
 ]

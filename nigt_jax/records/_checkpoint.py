@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Set
@@ -14,9 +13,6 @@ import orbax.checkpoint as ocp
 
 from nigt_jax.errors import UserError
 from nigt_jax.records._folder import write_whole
-
-# Orbax tells at length of what went as planned, and warns of layouts that we do not use.
-logging.getLogger("absl").setLevel(logging.ERROR)
 
 
 class Checkpoints:
@@ -70,15 +66,16 @@ class Checkpoints:
 
         Args:
           like: the state.
-          optional: names of leaves that checkpoints of earlier versions do not have. Where one is missing, it is as in
-            `like`.
+          optional: names of leaves that are not in the checkpoints of all versions. Where one is missing, it is as in
+            `like`; where `like` has none, it is left out.
 
         Raises:
           UserError: it is damaged, or holds something else.
         """
         bare, saved = _bare(like), _leaves(self.shapes())
         leaves = {path: x for path, x in _leaves(bare).items() if path in saved or path[-1] not in optional}
-        if {path: tuple(x.shape) for path, x in leaves.items()} != {path: tuple(x.shape) for path, x in saved.items()}:
+        needed = {path: x for path, x in saved.items() if path in leaves or path[-1] not in optional}
+        if {path: tuple(x.shape) for path, x in leaves.items()} != {path: tuple(x.shape) for path, x in needed.items()}:
             raise self.unreadable("does not hold what this run needs", whole=self._digests.exists())
         found = _leaves(self.fields(_nested(leaves)))
         return _dressed(jax.tree_util.tree_map_with_path(lambda path, x: found.get(_names(path), x), bare), like)

@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from nigt_jax.rollout._policy import Policy
-from nigt_jax.rollout._variation import Variation, side_by_side
+from nigt_jax.environments import Variation
+from nigt_jax.policies import Policy
+from nigt_jax.rollout._side_by_side import side_by_side
 
 
 class Tasks(NamedTuple):
@@ -139,7 +140,15 @@ def most_rows(episodes: int, lanes: int, horizon: int) -> int:
 
 @jax.named_scope("queue")
 def play(
-    environment: Any, policy: Policy, tasks: Tasks, horizon: int, widths: tuple[int, ...], write: Write, record: Any
+    environment: Any,
+    policy: Policy,
+    tasks: Tasks,
+    horizon: int,
+    num_lanes: tuple[int, ...],
+    write: Write,
+    record: Any,
+    *,
+    lanes_last: bool,
 ) -> tuple[Outcomes, Int[Array, ""], Any]:
     """Plays all active episodes, each until it ends or has `horizon` steps.
 
@@ -148,20 +157,21 @@ def play(
     a well-defined problem.
 
     Args:
-      environment: a Brax environment (reset, step), without wrappers: they would reset to a cached state.
+      environment: an environment without wrappers: those would reset to a cached state.
       policy: what acts.
       tasks: the episodes.
       horizon: length at which an episode is cut, in environment steps.
-      widths: numbers of lanes, descending. The first is that of the queue; once nobody waits and no more lanes are
+      num_lanes: numbers of lanes, descending. The first is that of the queue; once nobody waits and no more lanes are
         busy than the next width, the last episodes are played in as many.
       write: called with every step.
       record: what it starts with.
+      lanes_last: see :func:`nigt_jax.rollout.side_by_side`.
 
     Returns:
       How the episodes went; the steps that all lanes have made, idle ones included; and the record.
     """
-    game = _make_game(environment, policy, tasks, horizon, write)
-    first, *narrower = widths
+    game = _make_game(environment, policy, tasks, horizon, write, lanes_last)
+    first, *narrower = num_lanes
     lanes = _begin(game, jnp.arange(first), jnp.arange(first))
     lanes = lanes._replace(policy=_policies(tasks, lanes.episode))
     zero = jnp.zeros([], jnp.int32)
@@ -192,9 +202,9 @@ def _charged(tasks: Tasks, outcomes: Outcomes, horizon: int) -> Outcomes:
     return outcomes._replace(returns=outcomes.returns + charged)
 
 
-def _make_game(environment: Any, policy: Policy, tasks: Tasks, horizon: int, write: Write) -> _Game:
+def _make_game(environment: Any, policy: Policy, tasks: Tasks, horizon: int, write: Write, lanes_last: bool) -> _Game:
     reset_keys, action_keys = jax.vmap(lambda k: tuple(jax.random.split(k)))(tasks.keys)
-    reset, step = side_by_side(environment)
+    reset, step = side_by_side(environment, lanes_last=lanes_last)
     return _Game(
         tasks=tasks,
         pool=jax.named_scope("reset")(reset)(tasks.variation, reset_keys),

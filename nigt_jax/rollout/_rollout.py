@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from nigt_jax.rollout._policy import Normalizer, Policy
+from nigt_jax.environments import Variation
+from nigt_jax.policies import Normalizer, Policy
 from nigt_jax.rollout._queue import Outcomes, Step, Tasks, missed, most_rows, play
-from nigt_jax.rollout._variation import Variation
 
 _LEAST = 64  # steps in a piece, or a matrix product of them does not pay
 _Carry = TypeVar("_Carry")
@@ -40,7 +40,7 @@ class Trajectories(NamedTuple):
 
     Attributes:
       horizon: length at which an episode was cut.
-      piece: steps that are looked at at once.
+      chunk_size: steps that are looked at at once.
       groups: how many.
       outcomes: of each episode; the length of one that was not played, or does not count, is 0.
       charge: of each group, what an episode earns for every step that it misses because the physics broke.
@@ -51,7 +51,7 @@ class Trajectories(NamedTuple):
     """
 
     horizon: int
-    piece: int
+    chunk_size: int
     groups: int
     outcomes: Outcomes
     charge: Float[Array, " groups"]
@@ -122,7 +122,7 @@ class Trajectories(NamedTuple):
           The same after all steps. The order of the steps, and so the rounding, does not depend on the lanes.
         """
         each = self.lengths.size // self.groups
-        size = min(self.piece, max(_LEAST, -(-each * self.horizon // 8)))
+        size = min(self.chunk_size, max(_LEAST, -(-each * self.horizon // 8)))
         ends = jnp.cumsum(self.lengths.reshape(self.groups, each), axis=1)
         pieces = jnp.cumsum((ends[:, -1] + size - 1) // size)  # of each group and all before it
 
@@ -152,41 +152,46 @@ def rollout(
     policy: Policy,
     tasks: Tasks,
     horizon: int,
-    widths: tuple[int, ...],
-    piece: int = 2**11,
+    num_lanes: tuple[int, ...],
+    chunk_size: int = 2**11,
+    *,
+    lanes_last: bool,
 ) -> Trajectories:
     """Plays all active episodes, each until it ends or has `horizon` steps, and keeps every step.
 
     Memory is that of `horizon` steps for every episode, and of every episode's first state.
 
     Args:
-      environment: a Brax environment (reset, step), without wrappers: they would reset to a cached state.
+      environment: an environment without wrappers: those would reset to a cached state.
       policy: what acts.
       tasks: the episodes.
       horizon: length at which an episode is cut, in environment steps.
-      widths: numbers of lanes, descending. The first is that of the queue; once nobody waits and no more lanes are
+      num_lanes: numbers of lanes, descending. The first is that of the queue; once nobody waits and no more lanes are
         busy than the next width, the last episodes are played in as many.
-      piece: steps that are looked at at once when there is something to be computed of all of them.
+      chunk_size: steps that are looked at at once when there is something to be computed of all of them.
+      lanes_last: see :func:`nigt_jax.rollout.side_by_side`.
 
     Returns:
-      The episodes. They do not depend on the lanes, but for the rounding of matrix products of other widths.
+      The episodes. They do not depend on the lanes, but for the rounding of matrix products of other num_lanes.
     """
-    episodes, lanes = tasks.keys.shape[0], widths[0]
+    episodes, lanes = tasks.keys.shape[0], num_lanes[0]
     rows = most_rows(episodes, lanes, horizon)
     empty = Step(
         observation=jnp.zeros((rows, lanes, policy.observation_size)),
         pre_tanh=jnp.zeros((rows, lanes, environment.action_size)),
         reward=jnp.zeros((rows, lanes)),
     )
-    outcomes, computed_steps, record = play(environment, policy, tasks, horizon, widths, _write, empty)
-    return Trajectories(horizon, piece, tasks.charge.size, outcomes, tasks.charge, computed_steps, *record)
+    outcomes, computed_steps, record = play(
+        environment, policy, tasks, horizon, num_lanes, _write, empty, lanes_last=lanes_last
+    )
+    return Trajectories(horizon, chunk_size, tasks.charge.size, outcomes, tasks.charge, computed_steps, *record)
 
 
 def play_only(
-    environment: Any, policy: Policy, tasks: Tasks, horizon: int, widths: tuple[int, ...]
+    environment: Any, policy: Policy, tasks: Tasks, horizon: int, num_lanes: tuple[int, ...], *, lanes_last: bool
 ) -> tuple[Outcomes, Int[Array, ""]]:
     """Plays episodes and keeps no step of them: how they went, and the steps that all lanes have made."""
-    return play(environment, policy, tasks, horizon, widths, lambda *_: (), ())[:2]
+    return play(environment, policy, tasks, horizon, num_lanes, _keep_nothing, (), lanes_last=lanes_last)[:2]
 
 
 def one_policy(
@@ -200,6 +205,11 @@ def one_policy(
     """Tasks of a single group; `params` and `normalizer` without the axis of groups."""
     params, normalizer = jax.tree.map(lambda x: x[None], (params, normalizer))
     return Tasks(keys, active, params, normalizer, variation, jnp.full(1, charge, jnp.float32))
+
+
+def _keep_nothing(record: Any, row: Any, columns: Any, step: Step) -> tuple[()]:
+    del record, row, columns, step
+    return ()
 
 
 def _write(record: Step, row: Int[Array, ""], columns: Int[Array, " lanes"] | None, step: Step) -> Step:

@@ -18,6 +18,8 @@ from jax import lax
 from jax.extend.core import ClosedJaxpr, Literal
 from jaxtyping import Array
 
+from nigt_jax.jaxprs import split_scan
+
 _EXACT = {jnp.dtype(t) for t in ("float32", "float64", "int32", "int64")}  # sums of others need wider numbers
 _LARGE = 2**12  # multiplications of a lane: from here on a matrix product is left to those who do nothing else
 
@@ -138,15 +140,6 @@ def _spread(number: Array, shape: Sequence[int]) -> Array:
 
 def _unsharded(params: dict[str, Any]) -> dict[str, Any]:
     return {k: None if k in ("sharding", "out_sharding") else v for k, v in params.items()}
-
-
-def split_scan(params: dict[str, Any], values: list[Any]) -> tuple[list[Any], list[Any], list[Any]]:
-    """What a scan is given: what its body knows, what it carries at the start, and what it goes through."""
-    if "ft_in" in params:  # from JAX 0.11 on
-        consts, start, rows = map(list, params["ft_in"].update(values).unpack())
-        return consts, start, rows
-    first, last = params["num_consts"], params["num_consts"] + params["num_carry"]
-    return values[:first], values[first:last], values[last:]
 
 
 def _scan(params: dict[str, Any], values: list[Any], lanes: int) -> list[Any]:

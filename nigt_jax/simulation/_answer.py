@@ -3,12 +3,11 @@
 import dataclasses
 from typing import Any
 
-from nigt_jax.config import Config
-from nigt_jax.simulation._compare import Comparison, Kind, compare, kinds
+from nigt_jax.config import LARGEST_BATCH, Config, converted
+from nigt_jax.simulation._compare import Comparison, Kind, compare, in_rounds, kinds
 from nigt_jax.simulation._figures import Figures
-from nigt_jax.simulation._noise import batch_needed, direction_noise, newest_weight
+from nigt_jax.simulation._noise import batch_needed, direction_noise
 
-_LARGEST = 10_000_000  # batch size that a configuration may have
 _GRID = (0.25, 0.5, 1, 2, 4)  # times the configured batch size
 
 
@@ -54,8 +53,7 @@ class Answer:
 
 def default_noise(config: Config) -> float:
     """That of the configuration's own directions."""
-    size = 1 if config.one_at_a_time else config.method.batch_size
-    return direction_noise(newest_weight(config.method.name, config.method.momentum), size)
+    return direction_noise(config.method.newest_weight, config.method.gradients_per_update)
 
 
 def answer(config: Config, rounds: int, target_noise: float | None = None, **more: Any) -> tuple[Comparison, Answer]:
@@ -73,15 +71,14 @@ def answer(config: Config, rounds: int, target_noise: float | None = None, **mor
       The comparison and the answer.
     """
     target = default_noise(config) if target_noise is None else target_noise
-    momentum, workers = config.method.momentum, config.workers.count
-    needed = {
-        method: batch_needed(newest_weight(method, momentum), target) for kind in kinds() for method in kind.methods
-    }
-    sizes = {max(1, round(config.method.batch_size * factor)) for factor in _GRID}
-    sizes |= {needed[method] for kind in kinds() if kind.in_rounds for method in kind.methods}
-    comparison = compare(config, rounds, batch_sizes=tuple(m for m in sorted(sizes) if m <= _LARGEST), **more)
+    reference, workers = in_rounds(config), config.workers.count
+    weights = {name: converted(config.method, name).newest_weight for kind in kinds() for name in kind.methods}
+    needed = {method: batch_needed(weight, target) for method, weight in weights.items()}
+    sizes = {max(1, round(reference.batch_size * factor)) for factor in _GRID}
+    sizes |= {needed[method] for kind in kinds() if kind.rounds is not None for method in kind.methods}
+    comparison = compare(config, rounds, batch_sizes=tuple(m for m in sorted(sizes) if m <= LARGEST_BATCH), **more)
     choices = tuple(
-        _choice(kind, method, needed[method], comparison, target, newest_weight(method, momentum), workers)
+        _choice(kind, method, needed[method], comparison, target, weights[method], workers)
         for kind in kinds()
         for method in kind.methods
     )
@@ -91,7 +88,7 @@ def answer(config: Config, rounds: int, target_noise: float | None = None, **mor
     return comparison, Answer(
         target_noise=target,
         gradients=target**-2,
-        momentum=momentum,
+        momentum=reference.momentum,
         choices=choices,
         best=best.method if best else None,
     )
@@ -104,12 +101,14 @@ def _choice(
     if kind.name in comparison.not_available:
         return Choice(method=method, noise=None, why_not=comparison.not_available[kind.name], **nothing)
     most = kind.batch_size(needed, workers)
-    figures = comparison.by_batch_size[kind.name].get(needed) if kind.in_rounds else comparison.figures[kind.name]
+    figures = (
+        comparison.by_batch_size[kind.name].get(needed) if kind.rounds is not None else comparison.figures[kind.name]
+    )
     if most < needed or figures is None:
         return Choice(
             method=method,
             noise=direction_noise(weight, most),
-            why_not=_too_noisy(kind, method, needed, target),
+            why_not=_too_noisy(kind, weight, needed, target),
             **nothing,
         )
     if figures.never_ends is not None or figures.round_time is None:
@@ -139,9 +138,9 @@ def _effective(figures: Figures) -> float:
     return figures.effective_gradients or figures.batch_size
 
 
-def _too_noisy(kind: Kind, method: str, needed: int, target: float) -> str:
-    if kind.in_rounds:
+def _too_noisy(kind: Kind, weight: float, needed: int, target: float) -> str:
+    if kind.rounds is not None:
         return f"too few workers for M = {needed:,}"
-    if method.endswith("_pg"):
+    if weight == 1:
         return "one gradient a step, no momentum"
     return f"needs momentum {(1 - target**2) / (1 + target**2):.6g}"

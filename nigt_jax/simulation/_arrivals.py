@@ -1,7 +1,6 @@
 """Methods that update at every arrival: a worker that sends a gradient is sent new parameters at once, and alone."""
 
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -9,10 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from nigt_jax.clocks import Clock, begin_arrivals, next_arrival
-from nigt_jax.methods import StepSettings
-
-Tolerates = Callable[[StepSettings], Int[Array, ""]]
+from nigt_jax.clocks import Clock, begin_arrivals, is_accepted, next_arrival, to_float64
 
 
 class Arrivals(NamedTuple):
@@ -48,20 +44,12 @@ def play_arrivals(clock: Clock, max_delay: int, arrivals: int, key: PRNGKeyArray
       So many; fewer where no worker answers any more.
     """
     rows = jax.device_get(_play(clock, jnp.int32(max_delay), key, arrivals))
-    time, due = (np.asarray(t.high, np.float64) + np.asarray(t.low, np.float64) for t in (rows.time, rows.ready))
+    time, due = to_float64(rows.time), to_float64(rows.ready)
     seen = int(np.argmin(np.append(np.isfinite(time), False)))
     exchange = np.asarray(clock.exchange, np.float64)[rows.worker]
     ready = due if clock.topology == "shared-link" else due - exchange
     whole = Arrivals(rows.worker, ready, time - exchange, time, rows.counted, rows.delay)
     return Arrivals(*(x[:seen] for x in whole))
-
-
-def tolerated(tolerates: Tolerates, max_delay: int) -> int:
-    """The delay from which on a method discards gradients."""
-    one = jnp.ones([], jnp.float32)  # of everything that is not about delays
-    return int(
-        tolerates(StepSettings(learning_rate=one, half_life=one, newest_weight=one, max_delay=jnp.int32(max_delay)))
-    )
 
 
 class _Row(NamedTuple):
@@ -80,7 +68,7 @@ def _play(clock: Clock, max_delay: Int[Array, ""], key: PRNGKeyArray, arrivals: 
         state, updates, sent_at = carry
         worker, _answered, after = next_arrival(clock, state)
         delay = updates - sent_at[worker]
-        counted = delay < max_delay
+        counted = is_accepted(delay, max_delay)
         updates = updates + counted.astype(jnp.int32)
         due = jax.tree.map(lambda x: x[worker], state.due)
         row = _Row(worker.astype(jnp.int32), due, after.now, counted, delay)

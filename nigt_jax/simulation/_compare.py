@@ -2,26 +2,28 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax.numpy as jnp
 import numpy as np
 
+from nigt_jax import config as configuration
 from nigt_jax.clocks import (
     Clock,
     FixedWork,
     Rule,
+    clock_key,
     m_synchronous_rule,
     make_clock,
     malenia_rule,
     rennala_rule,
     synchronous_rule,
 )
-from nigt_jax.config import Config
-from nigt_jax.methods import METHODS, RoundMethod
-from nigt_jax.simulation._arrivals import play_arrivals, tolerated
+from nigt_jax.config import Config, RennalaNigt, converted
+from nigt_jax.methods import METHODS, Method, Rounds
+from nigt_jax.simulation._arrivals import play_arrivals
 from nigt_jax.simulation._figures import Figures
-from nigt_jax.simulation._play import clock_key, play
+from nigt_jax.simulation._play import play
 from nigt_jax.simulation._theory import (
     Bounds,
     arrival_bounds,
@@ -64,34 +66,45 @@ class Kind:
     """Methods that keep the same time.
 
     Attributes:
-      name: of the first of them, without what it does with the gradients.
+      name: the name of their clock.
       methods: all of them.
-      entry: of the first in the registry.
+      entry: the first of them.
     """
 
     name: str
     methods: tuple[str, ...]
-    entry: Any
+    entry: Method
 
     @property
-    def in_rounds(self) -> bool:
-        """Whether it counts in rounds, and does not update at every arrival."""
-        return isinstance(self.entry, RoundMethod)
+    def rounds(self) -> Rounds | None:
+        """The schedule of methods that count in rounds; None where every arrival is an update."""
+        return self.entry.schedule if isinstance(self.entry.schedule, Rounds) else None
 
     def batch_size(self, wanted: int, workers: int) -> int:
         """The nearest batch size to the wanted one that it can have."""
-        if not self.in_rounds:
+        if self.rounds is None:
             return 1
-        return min(wanted, workers) if self.entry.rule is m_synchronous_rule else wanted
+        each = self.rounds.most_per_worker
+        return wanted if each is None else min(wanted, workers * each(wanted, workers))
+
+    def max_delay(self, config: Config) -> int:
+        """The delay in updates from which on gradients are discarded."""
+        name = self.methods[0]
+        return int(self.entry.hyperparameters(converted(config.method, name)).max_delay)
 
 
 def kinds() -> tuple[Kind, ...]:
-    """Of all methods in the registry, in its order."""
-    seen: dict[tuple, list[str]] = {}
+    """The clocks of all methods, in the registry's order, but for methods whose uploads depend on their data."""
+    seen: dict[str, list[str]] = {}
     for name, entry in METHODS.items():
-        clock = (entry.rule, entry.weigh) if isinstance(entry, RoundMethod) else (entry.tolerates,)
-        seen.setdefault(clock, []).append(name)
-    return tuple(Kind(names[0].rsplit("_", 1)[0], tuple(names), METHODS[names[0]]) for names in seen.values())
+        if entry.worker is None:
+            seen.setdefault(configuration.METHODS[name].clock, []).append(name)
+    return tuple(Kind(clock, tuple(names), METHODS[names[0]]) for clock, names in seen.items())
+
+
+def in_rounds(config: Config) -> RennalaNigt:
+    """What the configuration says of batch size and momentum; the defaults where its method has none."""
+    return cast(RennalaNigt, converted(config.method, "rennala_nigt"))
 
 
 def compare(
@@ -119,23 +132,28 @@ def compare(
     Raises:
       UserError: times that a float32 cannot hold, or a trace that cannot be read.
     """
-    clock = make_clock(config.workers, parameters, config.method.batch_size)
+    wanted = in_rounds(config).batch_size
+    clock = make_clock(config.workers, parameters, wanted)
     figures: dict[str, Figures] = {}
-    missing: dict[str, str] = {}
+    missing = {
+        name: "what its workers upload depends on their data"
+        for name, entry in METHODS.items()
+        if entry.worker is not None
+    }
     others: dict[str, dict[int, Figures]] = {}
     for kind in kinds():
         progress(kind.name)
-        size = kind.batch_size(config.method.batch_size, clock.workers)
-        if kind.in_rounds:
+        size = kind.batch_size(wanted, clock.workers)
+        if kind.rounds is not None:
             possible = [m for m in sorted({size, *batch_sizes}) if kind.batch_size(m, clock.workers) == m]
-            tried = {m: _in_rounds(clock, kind, m, rounds, config.seed) for m in possible}
+            tried = {m: _in_rounds(clock, kind, kind.rounds, m, rounds, config.seed) for m in possible}
             figures[kind.name], others[kind.name] = tried[size], tried
         elif clock.topology == "allreduce":
             missing[kind.name] = "one worker alone exchanges with the server, which an allreduce is not for"
         elif clock.workers > MOST_WORKERS:
             missing[kind.name] = f"simulated for up to {MOST_WORKERS:,} workers"
         else:
-            figures[kind.name] = _by_arrival(clock, kind, rounds * config.method.batch_size, config)
+            figures[kind.name] = _by_arrival(clock, kind, rounds * wanted, config)
     return Comparison(
         configured=config.method.name,
         gradient_times=tuple(np.asarray(clock.work.mean, np.float64).tolist()),
@@ -145,14 +163,13 @@ def compare(
     )
 
 
-def _in_rounds(clock: Clock, kind: Kind, batch_size: int, rounds: int, seed: int) -> Figures:
-    played = play(
-        clock, kind.entry.rule(jnp.int32(batch_size), clock.workers), kind.entry.weigh, rounds, clock_key(seed)
-    )
+def _in_rounds(clock: Clock, kind: Kind, schedule: Rounds, batch_size: int, rounds: int, seed: int) -> Figures:
+    rule = schedule.rule(jnp.int32(batch_size), clock.workers)
+    played = play(clock, rule, schedule.weigh, rounds, clock_key(seed))
     whole = played.collecting + played.communicating
     some = whole.size > 0
     steady = isinstance(clock.work, FixedWork) and clock.speed is None and not clock.carry_over
-    bounds = _BOUNDS.get(kind.entry.rule) if steady else None
+    bounds = _BOUNDS.get(schedule.rule) if steady else None
     return Figures(
         clock=kind.name,
         methods=kind.methods,
@@ -172,8 +189,7 @@ def _in_rounds(clock: Clock, kind: Kind, batch_size: int, rounds: int, seed: int
 
 
 def _by_arrival(clock: Clock, kind: Kind, arrivals: int, config: Config) -> Figures:
-    limit = tolerated(kind.entry.tolerates, config.method.max_delay)
-    played = play_arrivals(clock, limit, min(arrivals, _MOST_ARRIVALS), clock_key(config.seed))
+    played = play_arrivals(clock, kind.max_delay(config), min(arrivals, _MOST_ARRIVALS), clock_key(config.seed))
     updates = played.time[played.counted]
     time = float(played.time[-1]) if played.time.size else 0.0
     number = lambda chosen: np.bincount(played.worker[chosen], minlength=clock.workers)

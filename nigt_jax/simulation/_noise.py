@@ -8,11 +8,6 @@ geometric series: momentum is worth :math:`(2 - \eta) / \eta` times the gradient
 import math
 
 
-def newest_weight(method: str, momentum: float | int) -> float:
-    """The weight eta of the newest gradient in the direction of `method`: 1 for plain ascent, which has no momentum."""
-    return 1.0 if method.endswith("_pg") else 1 - momentum
-
-
 def direction_noise(weight: float | int, gradients: float | int) -> float:
     """The direction's standard deviation, in units of sigma, that of one gradient.
 

@@ -19,7 +19,7 @@ from nigt_jax.clocks import (
     exchange_time,
     never_ends,
     play_round,
-    to_float,
+    to_float64,
 )
 from nigt_jax.errors import RunError
 
@@ -61,11 +61,6 @@ class _Row(NamedTuple):
     variance: Float[Array, ""]
 
 
-def clock_key(seed: int) -> PRNGKeyArray:
-    """The key of all gradients' times, the same that a training run of this seed has."""
-    return jax.random.fold_in(jax.random.key(seed), 0xC10C)
-
-
 def play(clock: Clock, rule: Rule, weigh: Weigh, rounds: int, key: PRNGKeyArray) -> Played:
     """Plays so many rounds, or up to the first that never ends.
 
@@ -99,7 +94,7 @@ def play(clock: Clock, rule: Rule, weigh: Weigh, rounds: int, key: PRNGKeyArray)
         messages=join("messages"),
         counted=total("counted"),
         discarded=total("discarded"),
-        time=to_float(state.now),
+        time=float(to_float64(state.now)),
         never_ends=never,
     )
 
@@ -125,7 +120,7 @@ def _part(
         counted, after = play_round(clock, rule, state)
         weight, count = weigh(counted), counted.counts.astype(jnp.float32)
         variance = jnp.sum(weight**2 * count) / jnp.sum(weight * count) ** 2
-        return after, _Row(counted, exchange_time(clock, counted.counts), variance)
+        return after, _Row(counted, exchange_time(clock, counted.counts > 0), variance)
 
     empty = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one, state)[1])
 

@@ -15,17 +15,18 @@ from nigt_jax.clocks import (
     Clock,
     Round,
     Rule,
+    clock_key,
     exchange_time,
     finishing_times,
     make_clock,
     never_ends,
-    to_float,
+    to_float64,
 )
 from nigt_jax.config import Config
-from nigt_jax.methods import RoundMethod
-from nigt_jax.simulation._arrivals import play_arrivals, tolerated
-from nigt_jax.simulation._compare import MOST_WORKERS, kinds
-from nigt_jax.simulation._play import clock_key, play_one
+from nigt_jax.methods import Rounds
+from nigt_jax.simulation._arrivals import play_arrivals
+from nigt_jax.simulation._compare import MOST_WORKERS, in_rounds, kinds
+from nigt_jax.simulation._play import play_one
 
 ACTIVITIES = ("counted", "under way", "discarded", "waiting", "communicating", "silent")
 _MOST_SHOWN = 30  # workers
@@ -94,48 +95,49 @@ def make_timeline(config: Config, *, parameters: int = 1, rounds: int = 3) -> Ti
     Returns:
       The timeline; None where there are more gradients than can be looked at one by one.
     """
-    kind = next(kind for kind in kinds() if config.method.name in kind.methods)
-    size = kind.batch_size(config.method.batch_size, config.workers.count)
-    clock = make_clock(config.workers, parameters, config.method.batch_size)  # as in `compare`: the same programs
+    kind = next(kind for kind in kinds() if kind.name == config.method.clock)
+    wanted = in_rounds(config).batch_size
+    size = kind.batch_size(wanted, config.workers.count)
+    clock = make_clock(config.workers, parameters, wanted)  # as in `compare`: the same programs
     shown = np.unique(np.linspace(0, clock.workers - 1, _MOST_SHOWN).round().astype(int))
     key = clock_key(config.seed)
-    if kind.in_rounds:
-        parts = _rounds(clock, kind.entry, size, shown, rounds, key)
+    if kind.rounds is not None:
+        parts = _rounds(clock, kind.rounds, size, shown, rounds, key)
     elif clock.workers > MOST_WORKERS:
         parts = None
     else:
-        parts = _arrivals(clock, tolerated(kind.entry.tolerates, config.method.max_delay), shown, key)
+        parts = _arrivals(clock, kind.max_delay(config), shown, key)
     if parts is None:
         return None
     return Timeline(method=config.method.name, batch_size=size, workers=clock.workers, shown=shown, **parts)
 
 
 def _rounds(
-    clock: Clock, entry: RoundMethod, batch_size: int, shown: np.ndarray, rounds: int, key: Any
+    clock: Clock, schedule: Rounds, batch_size: int, shown: np.ndarray, rounds: int, key: Any
 ) -> dict[str, Any] | None:
-    rule = entry.rule(jnp.int32(batch_size), clock.workers)
+    rule = schedule.rule(jnp.int32(batch_size), clock.workers)
     state, bars, ends, note = clock.begin(key), [], [], ""
     counted, total = np.zeros(shown.size, np.int64), 0
     for number in range(1, rounds + 1):
-        round, after = play_one(clock, rule, entry.weigh, state)
+        round, after = play_one(clock, rule, schedule.weigh, state)
         least = int(round.counts.max()) + 1 if round.complete else clock.window
         window = 1 << (least - 1).bit_length()  # of few sizes, since each is another program
         if window * clock.workers > _MOST_TIMES:
             return None
-        times = _absolute(_times_of(clock, state, jnp.zeros(clock.workers, jnp.int32), state.start, window))
+        times = to_float64(_times_of(clock, state, jnp.zeros(clock.workers, jnp.int32), state.start, window))
         never: tuple[int, ...] = ()
         if not round.complete:
             endless, round = never_ends(clock, rule, state, number), _cut(rule, times)
             never, note = endless.waits_for, str(endless)
-        one = _RoundBars(clock, round, times, _absolute(state.start), _absolute(after.start), never)
-        now = to_float(state.now)
+        one = _RoundBars(clock, round, times, to_float64(state.start), to_float64(after.start), never)
+        now = float(to_float64(state.now))
         for i in map(int, shown):
             bars += [Bar(i, what, now + a, now + b) for what, a, b in one.of(i) if b > a]
         counted, total = counted + round.counts[shown], total + int(round.counts.sum(dtype=np.int64))
         state = after
         if not round.complete:
             break
-        ends.append(to_float(state.now))
+        ends.append(float(to_float64(state.now)))
     end = ends[-1] if not note else now + float(round.elapsed)
     return {
         "bars": tuple(bars),
@@ -148,10 +150,6 @@ def _rounds(
 
 
 _times_of = functools.partial(jax.jit, static_argnames="window")(finishing_times)
-
-
-def _absolute(pair: Any) -> Float[np.ndarray, "*shape"]:
-    return np.asarray(pair.high, np.float64) + np.asarray(pair.low, np.float64)
 
 
 def _cut(rule: Rule, times: Float[np.ndarray, "workers k"]) -> Any:
@@ -183,7 +181,7 @@ class _RoundBars:
         self._silent = silent
         self._round, self._times, self._start, self._left = round, times, start, left
         self._end, self._carry_over = float(round.elapsed), clock.carry_over
-        self._exchange = float(exchange_time(clock, jnp.asarray(round.counts, jnp.int32)))
+        self._exchange = float(exchange_time(clock, jnp.asarray(round.counts) > 0))
         own = np.asarray(clock.exchange, np.float64)
         if clock.topology == "shared-link":  # one after the other; the order is that of their numbers
             own = np.where(np.asarray(round.counts) > 0, own, 0)

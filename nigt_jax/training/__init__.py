@@ -1,38 +1,45 @@
-"""The loop: compiled rounds on the devices, and the host around them."""
+"""Rounds as pure functions of one device: state and hyperparameters in, state and metrics out."""
 
-from nigt_jax.training._check import check_environment
-from nigt_jax.training._compile import compile_options, known_options
-from nigt_jax.training._loop import Summary, Totals, train
+from nigt_jax.training._block import gradient_of_block, next_round, play_block, tasks_of_block
+from nigt_jax.training._engines import Engine, engine_of
+from nigt_jax.training._evaluate import evaluate, summarise
+from nigt_jax.training._hyperparameters import (
+    Hyperparameters,
+    check_runs,
+    make_hyperparameters,
+    number_of_parameters,
+    stacked_hyperparameters,
+)
+from nigt_jax.training._initial import initial_state
+from nigt_jax.training._metrics import RoundMetrics
 from nigt_jax.training._parts import Parts
-from nigt_jax.training._round import RoundMetrics, count, run_round, tasks_of_block
-from nigt_jax.training._settings import Settings
-from nigt_jax.training._shipped import TrainedPolicy, load_policy
-from nigt_jax.training._spmd import device_name, sum_over
-from nigt_jax.training._state import TrainState
+from nigt_jax.training._round import run_round
+from nigt_jax.training._state import Sent, TrainState, stream
 from nigt_jax.training._steps import StepCount, add_steps, count_steps, whole_steps
-from nigt_jax.training._trainer import Trainer
 
 __all__ = [
+    "Engine",
+    "Hyperparameters",
     "Parts",
     "RoundMetrics",
-    "Settings",
+    "Sent",
     "StepCount",
-    "Summary",
-    "Totals",
     "TrainState",
-    "TrainedPolicy",
-    "Trainer",
     "add_steps",
-    "check_environment",
-    "compile_options",
-    "count",
+    "check_runs",
     "count_steps",
-    "device_name",
-    "known_options",
-    "load_policy",
+    "engine_of",
+    "evaluate",
+    "gradient_of_block",
+    "initial_state",
+    "make_hyperparameters",
+    "next_round",
+    "number_of_parameters",
+    "play_block",
     "run_round",
-    "sum_over",
+    "stacked_hyperparameters",
+    "stream",
+    "summarise",
     "tasks_of_block",
-    "train",
     "whole_steps",
 ]

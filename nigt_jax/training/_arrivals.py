@@ -12,16 +12,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from nigt_jax.clocks import SimulatedTime, next_arrival
+from nigt_jax.clocks import SimulatedTime, is_accepted, next_arrival
+from nigt_jax.collectives import gather_over, place_on
+from nigt_jax.environments import of_workers
 from nigt_jax.estimators import policy_gradient_sum
-from nigt_jax.methods import ArrivalMethod, tell
-from nigt_jax.rollout import Outcomes, Seen, Tasks, Trajectories, observe, of_workers, rollout, see
+from nigt_jax.methods import tell
+from nigt_jax.policies import ObservationStatistics, update_statistics
+from nigt_jax.rollout import Outcomes, Tasks, Trajectories, observation_statistics
+from nigt_jax.training._block import flat, play_block, shares
+from nigt_jax.training._hyperparameters import Hyperparameters
+from nigt_jax.training._metrics import RoundMetrics, no_metrics
 from nigt_jax.training._parts import Parts
-from nigt_jax.training._round import RoundMetrics, flat, shares
-from nigt_jax.training._settings import Settings
-from nigt_jax.training._spmd import place_on
 from nigt_jax.training._state import Sent, TrainState
-from nigt_jax.training._steps import StepCount, count_steps
+from nigt_jax.training._steps import count_steps
 
 
 class _Block(NamedTuple):
@@ -49,21 +52,21 @@ class _Delivered(NamedTuple):
 
     Attributes:
       gradient: of each, a tree like the parameters.
-      seen: observations of each.
+      statistics: of each one's observations.
       outcomes: of its episodes, leaves [places, trajectories per gradient].
       lowest: reward of a step in them.
       computed_steps: its share of those that the lanes made for all of them.
     """
 
     gradient: Any
-    seen: Seen
+    statistics: ObservationStatistics
     outcomes: Outcomes
     lowest: Float[Array, " places"]
     computed_steps: Int[Array, " places"]
 
 
 def run_arrivals(
-    parts: Parts, length: int, state: TrainState, settings: Settings, rounds: Int[Array, ""]
+    parts: Parts, length: int, state: TrainState, hyperparameters: Hyperparameters, rounds: Int[Array, ""]
 ) -> tuple[TrainState, RoundMetrics]:
     """Up to `length` updates of each run in one call; only the first `rounds` are made, a traced number.
 
@@ -71,7 +74,7 @@ def run_arrivals(
       parts: of the run.
       length: rows of the metrics returned.
       state: of the runs.
-      settings: of the runs.
+      hyperparameters: of the runs.
       rounds: at most `length`.
 
     Returns:
@@ -82,45 +85,43 @@ def run_arrivals(
     def step(carry: tuple) -> tuple:
         state, metrics, stuck = carry
         schedule = functools.partial(_schedule, parts)
-        block, clock, waits = jax.vmap(schedule)(state, settings, first + rounds)
-        delivered, episodes = _deliver(parts, state, settings, block)
+        block, clock, waits = jax.vmap(schedule)(state, hyperparameters, first + rounds)
+        delivered, episodes = _deliver(parts, state, hyperparameters, block)
         rows = jnp.where(block.taken, block.number - first[:, None], length)  # those of empty places are dropped
         metrics = jax.vmap(_report)(metrics, block, delivered, rows)
         absorb = functools.partial(_absorb, parts, episodes)
-        state, norms = jax.vmap(absorb)(state._replace(clock=clock), settings, block, delivered)
+        state, norms = jax.vmap(absorb)(state._replace(clock=clock), hyperparameters, block, delivered)
         add = jax.vmap(lambda column, row, norm: column.at[row].add(norm, mode="drop"))
         metrics = metrics._replace(gradient_norm=add(metrics.gradient_norm, rows, norms))
         return state, metrics, stuck | waits
 
     more = lambda carry: jnp.any((carry[0].iteration < first + rounds) & ~carry[2])
-    start = (state, _nothing(first.size, length), jnp.zeros(first.shape, bool))
+    start = (state, no_metrics(first.size, length), jnp.zeros(first.shape, bool))
     state, metrics, _ = jax.lax.while_loop(more, step, start)
     return state, jax.tree.map(lambda column: jnp.moveaxis(column, 1, 0), metrics)
 
 
 def _schedule(
-    parts: Parts, state: TrainState, settings: Settings, last: Int[Array, ""]
+    parts: Parts, state: TrainState, hyperparameters: Hyperparameters, last: Int[Array, ""]
 ) -> tuple[_Block, Any, Bool[Array, ""]]:
     """One run's next block: up to the first worker that comes a second time, or to update number `last`.
 
     Returns:
       The block, the clock after it, and whether nobody will ever deliver again.
     """
-    assert isinstance(parts.method, ArrivalMethod)
-    tolerated = parts.method.tolerates(settings.step)
     places = _places(parts) * place_on(parts.axis)[1]
 
     def place(carry: tuple, _: None) -> tuple[tuple, _Block]:
         clock, seen, number, is_open = carry
-        worker, answered, after = next_arrival(settings.clock, clock)
+        worker, answered, after = next_arrival(hyperparameters.clock, clock)
         delay = number - state.sent.at[worker]
         taken = is_open & answered & ~seen[worker] & (number < last)
-        absorbed = taken & (delay < tolerated)
+        absorbed = taken & is_accepted(delay, hyperparameters.step.max_delay)
         clock = jax.tree.map(lambda new, old: _choose(taken, new, old), after, clock)
         carry = (clock, seen.at[worker].set(seen[worker] | taken), number + absorbed.astype(jnp.int32), taken)
         return carry, _Block(worker, taken, absorbed, number, delay, after.now)
 
-    nobody = jnp.zeros(settings.clock.workers, bool)
+    nobody = jnp.zeros(hyperparameters.clock.workers, bool)
     start = (state.clock, nobody, state.iteration, jnp.ones([], bool))
     (clock, *_), block = jax.lax.scan(place, start, length=places)
     return block, clock, ~block.taken[0] & (state.iteration < last)
@@ -131,12 +132,14 @@ def _places(parts: Parts) -> int:
     return parts.episodes // parts.trajectories_per_gradient
 
 
-def _deliver(parts: Parts, state: TrainState, settings: Settings, block: _Block) -> tuple[_Delivered, Trajectories]:
+def _deliver(
+    parts: Parts, state: TrainState, hyperparameters: Hyperparameters, block: _Block
+) -> tuple[_Delivered, Trajectories]:
     """The gradients of the runs' blocks, each device computing its share of them, and all the episodes.
 
     Every gradient is a group of its own, with the parameters that its worker was sent.
     """
-    runs = settings.batch_size.size
+    runs = hyperparameters.batch_size.size
     (me, _), each, places = place_on(parts.axis), parts.trajectories_per_gradient, _places(parts)
     mine = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, me * places, places, axis=1), block)
     sent: Sent = flat(jax.vmap(lambda sent, worker: jax.tree.map(lambda x: x[worker], sent))(state.sent, mine.worker))
@@ -147,40 +150,38 @@ def _deliver(parts: Parts, state: TrainState, settings: Settings, block: _Block)
         active=of_each(mine.absorbed).reshape(-1),
         params=sent.params,
         normalizer=sent.normalizer,
-        variation=flat(jax.vmap(of_workers)(settings.variation, of_each(mine.worker))),
-        charge=flat(jax.vmap(Settings.charge)(settings, state.sent.lowest[jnp.arange(runs)[:, None], mine.worker])),
+        variation=flat(jax.vmap(of_workers)(hyperparameters.variation, of_each(mine.worker))),
+        charge=flat(
+            jax.vmap(Hyperparameters.charge)(hyperparameters, state.sent.lowest[jnp.arange(runs)[:, None], mine.worker])
+        ),
     )
-    batch = rollout(parts.environment, parts.policy, tasks, parts.horizon, parts.widths, parts.piece)
-    tuned = jax.tree.map(lambda x: jnp.repeat(x, places), settings.estimator)
+    batch = play_block(parts, tasks)
+    tuned = jax.tree.map(lambda x: jnp.repeat(x, places), hyperparameters.estimator)
     factors = parts.estimator.coefficients(sent.estimator, batch, sent.normalizer, tuned, None)
-    lane = batch.outcomes.lane + me * parts.widths[0]  # numbered over all devices
+    lane = batch.outcomes.lane + me * parts.num_lanes[0]  # numbered over all devices
     delivered = _Delivered(
         gradient=policy_gradient_sum(parts.policy, sent.params, sent.normalizer, batch, factors),
-        seen=see(batch, None),
+        statistics=observation_statistics(batch, None),
         outcomes=jax.tree.map(lambda x: x.reshape(-1, each), batch.outcomes._replace(lane=lane)),
         lowest=batch.lowest(),
         computed_steps=shares(batch.computed_steps, batch.lengths.reshape(-1, each).sum(1)),
     )
     of_runs = lambda x: x.reshape(runs, places, *x.shape[1:])
-    return _gathered(parts.axis, jax.tree.map(of_runs, delivered), axis=1), _gathered_record(parts.axis, batch)
+    return gather_over(parts.axis, jax.tree.map(of_runs, delivered), axis=1), _gathered_record(parts.axis, batch)
 
 
 def _gathered_record(axis: str | None, batch: Trajectories) -> Trajectories:
     """The episodes of all devices, lanes side by side; of the outcomes those of this device."""
     record = (batch.observation, batch.pre_tanh, batch.reward)
-    observation, pre_tanh, reward = _gathered(axis, record, axis=1)
+    observation, pre_tanh, reward = gather_over(axis, record, axis=1)
     return batch._replace(observation=observation, pre_tanh=pre_tanh, reward=reward)
-
-
-def _gathered(name: str | None, tree: Any, axis: int) -> Any:
-    return tree if name is None else jax.tree.map(lambda x: jax.lax.all_gather(x, name, axis=axis, tiled=True), tree)
 
 
 def _absorb(
     parts: Parts,
     episodes: Trajectories,
     state: TrainState,
-    settings: Settings,
+    hyperparameters: Hyperparameters,
     block: _Block,
     delivered: _Delivered,
 ) -> tuple[TrainState, Float[Array, " places"]]:
@@ -188,14 +189,16 @@ def _absorb(
     grouped = lambda tree: jax.tree.map(lambda x: x[None], tree)
 
     def one(state: TrainState, arrival: tuple[_Block, _Delivered]) -> tuple[TrainState, Array]:
-        (worker, taken, absorbed, *_), (gradient, seen, outcomes, lowest, _) = arrival
+        (worker, taken, absorbed, *_), (gradient, statistics, outcomes, lowest, _) = arrival
         weight = jnp.asarray(parts.trajectories_per_gradient, jnp.float32)
-        server, norm = tell(parts.method, state.server, settings.step, gradient, weight, None)
-        normalizer = observe(state.normalizer, seen) if parts.policy.normalize else state.normalizer
+        server, norm = tell(parts.method, state.server, hyperparameters.step, gradient, weight, None)
+        normalizer = update_statistics(state.normalizer, statistics) if parts.policy.normalize else state.normalizer
         used = jax.tree.map(lambda x: x[worker], state.sent.normalizer)
-        charge = settings.charge(state.sent.lowest[worker])
+        charge = hyperparameters.charge(state.sent.lowest[worker])
         own = episodes._replace(groups=1, outcomes=outcomes, charge=charge[None])
-        learnt = parts.estimator.learn(grouped(state.estimator), own, grouped(used), grouped(settings.estimator), None)
+        learnt = parts.estimator.learn(
+            grouped(state.estimator), own, grouped(used), grouped(hyperparameters.estimator), None
+        )
         known = (state.server, state.normalizer, state.estimator, state.lowest)
         server, normalizer, estimator, lowest = jax.tree.map(
             lambda new, old: _choose(absorbed, new, old),
@@ -205,7 +208,9 @@ def _absorb(
         iteration = state.iteration + absorbed.astype(jnp.int32)
         news = Sent(server.sent, normalizer, estimator, lowest, iteration)
         sent = jax.tree.map(lambda all, new: all.at[worker].set(_choose(taken, new, all[worker])), state.sent, news)
-        after = TrainState(iteration, server, normalizer, estimator, state.clock, lowest, sent, state.key)
+        after = state._replace(
+            iteration=iteration, server=server, normalizer=normalizer, estimator=estimator, lowest=lowest, sent=sent
+        )
         return after, jnp.where(absorbed, norm, 0)
 
     return jax.lax.scan(one, state, (block, delivered))
@@ -215,11 +220,13 @@ def _report(metrics: RoundMetrics, block: _Block, delivered: _Delivered, rows: I
     """A run's metrics with a block's, all but the norms; what is discarded stands in the row of the update after it."""
     add = lambda column, values: column.at[rows].add(values, mode="drop")
     put = lambda column, values: column.at[jnp.where(block.absorbed, rows, column.size)].set(values, mode="drop")
-    count, outcomes = lambda mask: mask.astype(jnp.int32), delivered.outcomes
+    outcomes, taken, absorbed = delivered.outcomes, block.taken.astype(jnp.int32), block.absorbed.astype(jnp.int32)
     return metrics._replace(
-        gradients=add(metrics.gradients, count(block.absorbed)),
-        discarded=add(metrics.discarded, count(block.taken & ~block.absorbed)),
-        communications=add(metrics.communications, count(block.taken)),
+        gradients=add(metrics.gradients, absorbed),
+        discarded=add(metrics.discarded, taken - absorbed),
+        communications=add(metrics.communications, taken),
+        uploads=add(metrics.uploads, taken),
+        downloads=add(metrics.downloads, taken),
         delay=put(metrics.delay, block.delay),
         env_steps=jax.tree.map(add, metrics.env_steps, count_steps(outcomes.lengths.sum(1, dtype=jnp.int32))),
         computed_steps=jax.tree.map(add, metrics.computed_steps, count_steps(delivered.computed_steps)),
@@ -227,24 +234,6 @@ def _report(metrics: RoundMetrics, block: _Block, delivered: _Delivered, rows: I
         query_return_mean=put(metrics.query_return_mean, outcomes.returns.mean(1)),
         diverged=add(metrics.diverged, outcomes.diverged.sum(1, dtype=jnp.int32)),
         complete=put(metrics.complete, block.absorbed),
-    )
-
-
-def _nothing(runs: int, length: int) -> RoundMetrics:
-    whole, real = jnp.zeros((runs, length), jnp.int32), jnp.zeros((runs, length))
-    return RoundMetrics(
-        gradients=whole,
-        discarded=whole,
-        communications=whole,
-        delay=whole,
-        env_steps=StepCount(whole, whole),
-        computed_steps=StepCount(whole, whole),
-        time=SimulatedTime(real, real),
-        query_return_mean=real,
-        gradient_norm=real,
-        diverged=whole,
-        complete=jnp.zeros((runs, length), bool),
-        too_large=jnp.zeros((runs, length), bool),
     )
 
 

@@ -1,35 +1,43 @@
 """What a run waits for in vain: its clock, played once more without the training."""
 
-from typing import Any
+from typing import cast
 
 import jax
 
-from nigt_jax.clocks import Rule, never_comes, never_ends, play_round
-from nigt_jax.methods import ArrivalMethod, Method
-from nigt_jax.training._settings import Settings
+from nigt_jax.clocks import ArrivalState, ClockState, Rule, never_comes, never_ends, play_round
+from nigt_jax.methods import Method, Rounds
+from nigt_jax.training._hyperparameters import Hyperparameters
 
 
-def what_never_ends(method: Method, settings: Settings, clock: Any, iteration: int, ended: int) -> str:
-    """One clause on the round, or the update, that never ends, and on the workers it waits for.
+def round_that_never_ends(
+    method: Method, hyperparameters: Hyperparameters, clock: ClockState, iteration: int, ended: int
+) -> str:
+    """One clause on the round that never ends, and on the workers it waits for.
 
     Args:
-      method: of the run.
-      settings: of the run.
-      clock: its state at `iteration`, a ClockState, or an ArrivalState where there are no rounds.
+      method: the run's method.
+      hyperparameters: the run's hyperparameters.
+      clock: the clock's state at `iteration`.
       iteration: rounds done by then.
       ended: rounds that ended after it; the next one does not.
     """
-    endless = iteration + ended + 1
-    if isinstance(method, ArrivalMethod):
-        return never_comes(settings.clock, clock, endless)
+    endless, schedule = iteration + ended + 1, cast(Rounds, method.schedule)
 
     def rule(number: int) -> Rule:
-        batch_size = settings.initial_batch_size if number == 1 else settings.batch_size
-        return method.rule(batch_size, settings.clock.workers)
+        batch_size = hyperparameters.initial_batch_size if number == 1 else hyperparameters.batch_size
+        return schedule.rule(batch_size, hyperparameters.clock.workers)
 
     for number in range(iteration + 1, endless):
-        _, clock = _play_round(settings.clock, rule(number), clock)
-    return str(never_ends(settings.clock, rule(endless), clock, endless))
+        _, clock = _play_round(hyperparameters.clock, rule(number), clock)
+    return str(never_ends(hyperparameters.clock, rule(endless), clock, endless))
+
+
+def update_that_never_comes(
+    method: Method, hyperparameters: Hyperparameters, clock: ArrivalState, iteration: int, ended: int
+) -> str:
+    """One clause on the update that never comes, and on the workers it waits for; arguments as above."""
+    del method
+    return never_comes(hyperparameters.clock, clock, iteration + ended + 1)
 
 
 _play_round = jax.jit(play_round)

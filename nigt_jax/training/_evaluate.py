@@ -7,11 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from nigt_jax.collectives import gather_over, place_on
+from nigt_jax.environments import Variation, of_workers
 from nigt_jax.methods import Iterate
-from nigt_jax.rollout import Normalizer, Tasks, Variation, of_workers, play_only
+from nigt_jax.policies import Normalizer
+from nigt_jax.rollout import Tasks, play_only
+from nigt_jax.training._block import flat
 from nigt_jax.training._parts import Parts
-from nigt_jax.training._round import flat
-from nigt_jax.training._spmd import place_on
 
 _LANES = 64  # or as many as training has: methods that absorb one gradient at a time have hardly any
 
@@ -75,11 +77,10 @@ def evaluate(
         variation=flat(jax.vmap(of_place)(variation)) if variation is not None else None,
         charge=jnp.zeros(runs) if charge is None else charge,
     )
-    lanes = min(max(parts.widths[0], _LANES), runs * mine)
-    played, _ = play_only(parts.environment, parts.policy, tasks, parts.horizon, (lanes,))
-    gather = lambda x: x if parts.axis is None else jax.lax.all_gather(x, parts.axis, axis=1, tiled=True)
-    of_runs = lambda x: gather(x.reshape(runs, mine))
-    return Episodes(*map(of_runs, (played.returns, played.lengths, played.diverged)))
+    lanes = min(max(parts.num_lanes[0], _LANES), runs * mine)
+    played, _ = play_only(parts.environment, parts.policy, tasks, parts.horizon, (lanes,), lanes_last=parts.lanes_last)
+    of_runs = [x.reshape(runs, mine) for x in (played.returns, played.lengths, played.diverged)]
+    return Episodes(*gather_over(parts.axis, of_runs, axis=1))
 
 
 def summarise(

@@ -1,17 +1,12 @@
 """The state that every round replaces."""
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt
 
-from nigt_jax.clocks import begin_arrivals
-from nigt_jax.methods import ArrivalMethod, ServerState, start
-from nigt_jax.rollout import Normalizer
-from nigt_jax.training._parts import Parts
-from nigt_jax.training._settings import Settings
+from nigt_jax.methods import ServerState
+from nigt_jax.policies import Normalizer
 
 
 class TrainState(NamedTuple):
@@ -25,6 +20,7 @@ class TrainState(NamedTuple):
       clock: simulated time, and what the workers are doing: a ClockState, or an ArrivalState where there are no rounds.
       lowest: reward of a step in any counted episode so far that did not break the physics; 0 where none was below.
       sent: what each worker was sent last, a Sent; () of a method with rounds, where it is the query point for all.
+      workers: what each worker keeps, leaves with an axis of workers; () of a method whose workers keep nothing.
       key: root of all randomness of training; a round folds in its number, an episode its place in the round.
     """
 
@@ -35,6 +31,7 @@ class TrainState(NamedTuple):
     clock: Any
     lowest: Float[Array, ""]
     sent: Any
+    workers: Any
     key: PRNGKeyArray
 
 
@@ -56,33 +53,6 @@ class Sent(NamedTuple):
     at: Int[Array, " workers"]
 
 
-def initial_state(parts: Parts, settings: Settings, seeds: UInt[Array, " runs"]) -> TrainState:
-    """The state of every run before its first round."""
-    return jax.vmap(functools.partial(_initial_state, parts))(settings, seeds)
-
-
-def _initial_state(parts: Parts, settings: Settings, seed: UInt[Array, ""]) -> TrainState:
-    policy_key, estimator_key, key = jax.random.split(stream(seed, "training"), 3)
-    params, normalizer = parts.policy.init(policy_key), parts.policy.init_normalizer()
-    estimator = parts.estimator.init(estimator_key, parts.policy.observation_size)
-    clock, clock_key = settings.clock, stream(seed, "clock")
-    zero = jnp.zeros([], jnp.int32)
-    arrivals = isinstance(parts.method, ArrivalMethod)
-    to_all = lambda tree: jax.tree.map(lambda x: jnp.broadcast_to(x, (clock.workers, *x.shape)), tree)
-    return TrainState(
-        iteration=zero,
-        server=start(parts.method, params, settings.step),
-        normalizer=normalizer,
-        estimator=estimator,
-        clock=begin_arrivals(clock, clock_key) if arrivals else clock.begin(clock_key),
-        lowest=jnp.zeros([]),
-        sent=Sent(*to_all((params, normalizer, estimator, jnp.zeros([]), zero))) if arrivals else (),
-        key=key,
-    )
-
-
 def stream(seed: int | UInt[Array, ""], purpose: str) -> PRNGKeyArray:
     """The root key of one purpose. Without it, equal seeds of training and evaluation would share episodes."""
-    return jax.random.fold_in(
-        jax.random.key(seed), {"training": 0x7EA1, "evaluation": 0xE7A1, "clock": 0xC10C}[purpose]
-    )
+    return jax.random.fold_in(jax.random.key(seed), {"training": 0x7EA1, "evaluation": 0xE7A1}[purpose])

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from nigt_jax.collectives import sum_over
 from nigt_jax.transforms._composition import LocalMeanState, ShardMeanState
 from nigt_jax.transforms._numerics import accumulator_of, as_arrays, as_known, check_inexact, leaf_name, on_real
 
@@ -67,7 +68,7 @@ def rennala_mean(axis_name: AxisName) -> optax.GradientTransformationExtraArgs:
 
     def combine(updates: optax.Updates, count: jax.Array) -> optax.Updates:
         mine = jax.tree.map(lambda s: jnp.where(count > 0, s, 0), updates)
-        total, counted = _sum_over(axis_name, (mine, count))
+        total, counted = sum_over(axis_name, (mine, count))
         return _over(total, counted)
 
     return _aggregation(axis_name, combine)
@@ -108,7 +109,7 @@ def malenia_mean(axis_name: AxisName) -> optax.GradientTransformationExtraArgs:
 
     def combine(updates: optax.Updates, count: jax.Array) -> optax.Updates:
         present = jnp.sign(count)
-        total, here, shards = _sum_over(axis_name, (_over(updates, count), present, jnp.ones_like(present)))
+        total, here, shards = sum_over(axis_name, (_over(updates, count), present, jnp.ones_like(present)))
         return _over(total, jnp.where(here < shards, 0, here))
 
     return _aggregation(axis_name, combine)
@@ -175,10 +176,6 @@ def _axes_of(x: jax.Array) -> frozenset[Hashable]:
     """The named axes along which JAX knows that x varies."""
     kind: Any = jax.typeof(x)
     return kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else kind.vma  # as earlier versions say
-
-
-def _sum_over(axis_name: AxisName, tree: Any) -> Any:
-    return tree if axis_name is None else jax.lax.psum(tree, axis_name)
 
 
 def _over(total: optax.Updates, count: jax.Array) -> optax.Updates:

@@ -13,9 +13,10 @@ from rich.console import Console
 
 from nigt_jax.cache import cache_folder
 from nigt_jax.cli import main
+from nigt_jax.cli._display import make_display
 from nigt_jax.cli._streams import Forgiving
 from nigt_jax.errors import RunWarning
-from nigt_jax.records import make_display, read_metrics
+from nigt_jax.records import read_metrics
 
 NIGT = str(Path(sys.executable).with_name("nigt"))
 FULL = "nigt: standard output: cannot be written: No space left on device\n"

@@ -85,7 +85,9 @@ from nigt_jax.cli import main
 config = sys.argv[1]
 assert main(["simulate", config, "--rounds", "0"]) == 2
 assert not {"jax", "matplotlib"} & set(sys.modules)
-from nigt_jax.simulation import answer, draw, make_timeline, show, to_json, use_cpu
+from nigt_jax.simulation import answer, make_timeline, to_json
+from nigt_jax.report import draw_timeline, show_comparison
+from nigt_jax.cli._process import use_cpu
 assert not {"brax", "flax", "mujoco", "orbax"} & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", program, QUICK], capture_output=True, text=True)

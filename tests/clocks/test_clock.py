@@ -25,11 +25,11 @@ from nigt_jax.clocks import (
     play_round,
     rennala_rule,
     synchronous_rule,
-    to_float,
+    to_float64,
 )
 from nigt_jax.clocks import _pairs as pairs
 from nigt_jax.clocks._work import RANDOM_WORK, exponential_of, recorded_work
-from nigt_jax.config import Noise, PowerLaw, Workers
+from nigt_jax.config import Noise, PowerLaw, WorkersConfig
 
 RULES = {
     "rennala": rennala_rule,
@@ -77,7 +77,7 @@ def assert_same(got, wanted):
         assert float(counted.elapsed) == pytest.approx(float(elapsed), rel=1e-6)
         assert counted.discarded.tolist() == discarded
         assert bool(counted.complete)
-        assert to_float(now) == pytest.approx(float(wanted_now), rel=1e-6)
+        assert to_float64(now) == pytest.approx(float(wanted_now), rel=1e-6)
 
 
 @given(times=lists(quarters, WORKERS), **cases)
@@ -160,14 +160,14 @@ def test_workers_that_change_their_speed(profile, period, rule, batch_size, how,
     ],
 )
 def test_the_published_table(rule, workers, batch_size, elapsed):
-    clock = make_clock(Workers(count=workers), parameters=1, batch_size=batch_size)
+    clock = make_clock(WorkersConfig(count=workers), parameters=1, batch_size=batch_size)
     counted, _ = play(clock, rule, batch_size)
     np.testing.assert_allclose(counted.elapsed, elapsed, atol=0.06)
 
 
 def test_a_million_workers_without_enumerating_gradients():
     workers, batch_size = 10**6, 10**7
-    clock = make_clock(Workers(count=workers), 1, batch_size)
+    clock = make_clock(WorkersConfig(count=workers), 1, batch_size)
     counted, _ = jax.jit(lambda s: play_round(clock, rennala_rule(batch_size, workers), s))(
         clock.begin(jax.random.key(0))
     )
@@ -335,7 +335,7 @@ def test_a_window_only_looks(rule):
 
 def test_random_times_of_many_workers():
     workers = 10**5
-    config = Workers(count=workers, noise=Noise(family="exponential"))
+    config = WorkersConfig(count=workers, noise=Noise(family="exponential"))
     clock = make_clock(config, 1, workers)
     counted, _ = jax.jit(lambda s: play_round(clock, rennala_rule(workers, workers), s))(clock.begin(jax.random.key(0)))
     assert int(counted.counts.sum()) == workers
@@ -367,7 +367,7 @@ def test_malenia_is_held_up_by_who_stops_too_early():
 
 def test_times_may_depend_on_the_number_of_parameters():
     law = PowerLaw(worker_exponent=0.5, parameter_exponent=0.25)
-    clock = make_clock(Workers(count=4, communication_time=law), parameters=16, batch_size=2)
+    clock = make_clock(WorkersConfig(count=4, communication_time=law), parameters=16, batch_size=2)
     np.testing.assert_allclose(clock.exchange, 2 * np.sqrt([1, 2, 3, 4]), rtol=1e-6)
 
 

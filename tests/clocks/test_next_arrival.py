@@ -8,7 +8,7 @@ import simpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nigt_jax.clocks import Clock, FixedWork, Speed, begin_arrivals, next_arrival, to_float
+from nigt_jax.clocks import Clock, FixedWork, Speed, begin_arrivals, next_arrival, to_float64
 from nigt_jax.clocks._work import recorded_work
 
 WORKERS, ARRIVALS = 4, 25
@@ -100,4 +100,4 @@ def test_time_does_not_stop():
     late = state._replace(due=state.due._replace(high=state.due.high + 2.0**26))
     _, _, late = next_arrival(clock, late)
     _, _, later = next_arrival(clock, late)
-    assert to_float(later.now) - to_float(late.now) == 0.25
+    assert to_float64(later.now) - to_float64(late.now) == 0.25

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from nigt_jax.config._catalog import BACKENDS, ENVIRONMENTS, ESTIMATORS, METHODS
 from probes import linear_policy
 
 from nigt_jax.clocks._build import power_law
 from nigt_jax.config import Config, check_config, describe, dump_config, load_config, to_dict
-from nigt_jax.config._catalog import BACKENDS, ENVIRONMENTS, ESTIMATORS, METHODS
 from nigt_jax.errors import UserError
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
@@ -215,9 +215,10 @@ def test_every_setting_is_explained():
 
 
 def test_the_catalogue_is_what_there_is():
+    from nigt_jax.rollout._brax import envs
+
     from nigt_jax.estimators import make_estimator
     from nigt_jax.methods import METHODS as MADE
-    from nigt_jax.rollout._brax import envs
 
     assert {*ENVIRONMENTS, "swimmer"} == set(envs._envs)
     assert set(METHODS) == set(MADE)

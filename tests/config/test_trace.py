@@ -13,7 +13,7 @@ import pytest
 
 from nigt_jax.cli import main
 from nigt_jax.clocks import make_clock
-from nigt_jax.config import Workers, check_config, read_trace
+from nigt_jax.config import WorkersConfig, check_config, read_trace
 from nigt_jax.errors import UserError
 
 WRITER = """
@@ -219,7 +219,7 @@ def test_memory_is_that_of_the_rows(tmp_path):
     workers, rows = 50_000, 10_000
     path, seen = tmp_path / "times.csv", [*range(1, workers + 1), *[7] * (rows - 1)]
     path.write_text("worker,duration\n" + "".join(f"{i},{k + 1}\n" for k, i in enumerate(seen)))
-    work = make_clock(Workers(count=workers, trace=str(path)), 1, 4).work
+    work = make_clock(WorkersConfig(count=workers, trace=str(path)), 1, 4).work
     assert sum(x.nbytes for x in jax.tree.leaves(work)) <= 4 * (len(seen) + 2 * workers)
     number = jnp.full((workers, 1), rows + 1)  # the second of a recording of so many, begun again
     amounts = np.asarray(jax.jit(lambda n: work.amounts(jax.random.key(0), n))(number))[:, 0]

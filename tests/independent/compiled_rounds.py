@@ -14,8 +14,8 @@ from nigt_jax.clocks import (
     rennala_rule,
     synchronous_rule,
 )
-from nigt_jax.config import PowerLaw, Workers
-from nigt_jax.training import known_options
+from nigt_jax.compilation import known_options
+from nigt_jax.config import PowerLaw, WorkersConfig
 
 RULES = {
     "rennala": rennala_rule,
@@ -32,7 +32,7 @@ def workers_of(times=None, exchange=None, **others):
     """The configuration of workers with these times; `others` are its other fields."""
     law = lambda values: PowerLaw(values=tuple(float(x) for x in values))
     laws = {"compute_time": times, "communication_time": [0.0] * len(times) if exchange is None else exchange}
-    return Workers(count=len(times), **{name: law(values) for name, values in laws.items()}, **others)
+    return WorkersConfig(count=len(times), **{name: law(values) for name, values in laws.items()}, **others)
 
 
 def stack(trees):

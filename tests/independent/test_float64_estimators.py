@@ -14,7 +14,7 @@ from walk import HORIZON, SIZE, Walk, replayed, tree_of, vector_of
 
 from nigt_jax import rollout
 from nigt_jax.config import Estimator
-from nigt_jax.estimators import EstimatorSettings, make_estimator, policy_gradient_sum
+from nigt_jax.estimators import EstimatorHyperparameters, make_estimator, policy_gradient_sum
 
 EPISODES, UNPLAYED, DISCOUNT, DECAY, STEPS, RATE = 20, 3, 0.9, 0.7, 5, 0.01
 HIDDEN = (6, 5)
@@ -36,7 +36,7 @@ def by_the_package(params, normalizer, critic, keys):
     """Episodes, each estimator's gradient, and the critic after it has learnt."""
     active = jnp.arange(EPISODES + UNPLAYED) < EPISODES
     batch = play(Walk(), PACKAGES, params, normalizer, keys, active, HORIZON, (7, 2))
-    settings = EstimatorSettings(*(jnp.full(1, x, jnp.float32) for x in (DISCOUNT, DECAY, RATE)))
+    settings = EstimatorHyperparameters(*(jnp.full(1, x, jnp.float32) for x in (DISCOUNT, DECAY, RATE)))
     all_of = {name: make_estimator(Estimator(name=name, critic_steps=STEPS), PACKAGES) for name in NAMES}
 
     def factors(name, state):

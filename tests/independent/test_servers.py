@@ -11,7 +11,7 @@ from walk import tree_of, vector_of
 from whole_runs import Nigt, Plain
 
 from nigt_jax.clocks import Round
-from nigt_jax.methods import METHODS, RoundMethod, StepSettings, ask, iterate, start, tell
+from nigt_jax.methods import METHODS, RoundMethod, StepHyperparameters, ask, iterate, start, tell
 
 WORKERS, ROUNDS, WEIGHT, STEP, HALF_LIFE, TOLERATED = 5, 8, 0.25, 0.1, 3.0, 4
 SHAPE = {"a": np.zeros((3, 2)), "b": np.zeros(4)}
@@ -40,7 +40,7 @@ def test_there_are_nine():
 def test_equals_the_algorithm(name):
     method, (counts_or_tolerates, alike, server) = METHODS[name], AS_SPECIFIED[name]
     real = lambda x: jnp.asarray(x, jnp.float32)
-    settings = StepSettings(real(STEP), real(HALF_LIFE), real(WEIGHT), jnp.asarray(TOLERATED, jnp.int32))
+    settings = StepHyperparameters(real(STEP), real(HALF_LIFE), real(WEIGHT), jnp.asarray(TOLERATED, jnp.int32))
     rounds = isinstance(method, RoundMethod)
     if rounds:
         assert method.rule is RULES[counts_or_tolerates]

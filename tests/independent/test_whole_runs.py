@@ -18,7 +18,7 @@ from whole_runs import Nigt, Plain, Run, by_arrivals, by_rounds
 from nigt_jax import rollout
 from nigt_jax.config import check_config
 from nigt_jax.methods import ask, iterate
-from nigt_jax.training import Trainer
+from nigt_jax.runtimes import SimulatedRuntime
 
 HIDDEN, MOST, DISCOUNT = (4,), 32, 0.9  # MOST: episodes of one round or update
 PACKAGES = rollout.Policy(rollout.GaussianMLP(SIZE, HIDDEN), SIZE, normalize=True)
@@ -74,7 +74,7 @@ def config_of(name):
 
 def by_the_package(config, updates):
     """The state before the first round; of each round its metrics, the iterate after it and the query point."""
-    trainer, rows = Trainer(config, Walk()), []
+    trainer, rows = SimulatedRuntime(config, Walk()), []
     start = alone(jax.device_get(trainer.initial_state()))
     state = trainer.initial_state()
     for _ in range(updates):

@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nigt_jax.methods import METHODS, Iterate, QueryPoint, StepSettings, ask, iterate, start, tell
+from nigt_jax.methods import METHODS, Iterate, QueryPoint, StepHyperparameters, ask, iterate, start, tell
 
 CURVATURE = np.array([1.0, 3.0, 10.0])
 
 
 def settings(eta=0.1, alpha=0.05, half_life=np.inf):
-    return StepSettings(*(jnp.asarray(x, jnp.float32) for x in (alpha, half_life, eta)), jnp.int32(10))
+    return StepHyperparameters(*(jnp.asarray(x, jnp.float32) for x in (alpha, half_life, eta)), jnp.int32(10))
 
 
 def ascend_in_numpy(start_at, noise, eta, alpha, half_life):

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nigt_jax.rollout._brax import running_statistics
 from probes import EndsWhenGood, Quadratic, State, alone, dense, linear_policy, play
 
-from nigt_jax.rollout import Tasks, Variation, make_environment, observe, one_policy, play_only, rollout, see
-from nigt_jax.rollout._brax import running_statistics
+from nigt_jax.environments import Variation, make_environment
+from nigt_jax.policies import update_statistics
+from nigt_jax.rollout import Tasks, observation_statistics, one_policy, play_only, rollout
 from nigt_jax.rollout._queue import most_rows
 
 POLICY = linear_policy()
@@ -81,7 +83,7 @@ class EndsAt:
 @jax.jit
 def scheduled(lengths, keys, active):
     tasks = one_policy(PARAMS, NORMALIZER, keys, active)
-    return rollout(EndsAt(lengths), POLICY, tasks, 9, (4, 2)).outcomes
+    return rollout(EndsAt(lengths), POLICY, tasks, 9, (4, 2), lanes_last=True).outcomes
 
 
 @given(st.lists(st.integers(1, 12), min_size=5, max_size=5), st.integers(0, 99), st.integers(0, 14))
@@ -109,7 +111,7 @@ def test_the_longest_episodes_need_every_row(number):
 def test_computed_steps_are_counted_and_narrowing_saves_some():
     keys = jax.random.split(jax.random.key(3), 64)
     tasks = one_policy(PARAMS, NORMALIZER, keys, jnp.ones(64, bool))
-    count = lambda widths: jax.jit(lambda t: play_only(EndsWhenGood(), POLICY, t, 50, widths))(tasks)
+    count = lambda widths: jax.jit(lambda t: play_only(EndsWhenGood(), POLICY, t, 50, widths, lanes_last=True))(tasks)
     (outcomes, side_by_side), (_, queue), (_, narrowed) = count((64,)), count((8,)), count((8, 4))
     useful = int(outcomes.lengths.sum())
     assert int(side_by_side) == 64 * int(outcomes.lengths.max())
@@ -126,7 +128,9 @@ def test_groups_have_policies_of_their_own_and_share_the_lanes():
     statistics = NORMALIZER
     tasks = Tasks(keys, jnp.arange(15) != 7, stack(*policies), stack(*[statistics] * 3), None, jnp.zeros(3))
     together = dense(
-        jax.jit(lambda t: rollout(EndsWhenGood(), POLICY, t, HORIZON, (4, 2)))(tasks)._replace(horizon=HORIZON)
+        jax.jit(lambda t: rollout(EndsWhenGood(), POLICY, t, HORIZON, (4, 2), lanes_last=True))(tasks)._replace(
+            horizon=HORIZON
+        )
     )
     for k, params in enumerate(policies):
         mine = slice(5 * k, 5 * k + 5)
@@ -178,10 +182,10 @@ def test_statistics_are_those_of_the_counted_steps():
     for batch in (b.only(counted) for b in batches):
         flat = dense(batch)
         seen = np.append(seen, np.asarray(flat.observation, np.float64)[np.asarray(flat.alive)], axis=0)
-        normalizer = observe(normalizer, alone(see(batch, None)))
+        normalizer = update_statistics(normalizer, alone(observation_statistics(batch, None)))
         np.testing.assert_allclose(normalizer.mean, seen.mean(0), rtol=1e-5)
         np.testing.assert_allclose(normalizer.std, seen.std(0), rtol=1e-5)
-    after = observe(normalizer, alone(see(batches[0].only(jnp.zeros(20, bool)), None)))
+    after = update_statistics(normalizer, alone(observation_statistics(batches[0].only(jnp.zeros(20, bool)), None)))
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), after, normalizer))
 
 
@@ -189,7 +193,7 @@ def test_large_observations_do_not_swallow_small_deviations():
     keys = jax.random.split(jax.random.key(0), 50)
     batch = play(Quadratic(), POLICY, PARAMS, NORMALIZER, keys, jnp.ones(50, bool), HORIZON)
     far = batch._replace(observation=batch.observation * 0.1 + 1000)
-    got = observe(NORMALIZER, alone(see(far, None)))
+    got = update_statistics(NORMALIZER, alone(observation_statistics(far, None)))
     np.testing.assert_allclose(got.std, [np.asarray(dense(far).observation, np.float64).std()], rtol=1e-3)
 
 
@@ -197,7 +201,7 @@ def test_an_observation_that_explodes_leaves_no_nan():
     keys = jax.random.split(jax.random.key(0), 50)
     batch = play(Quadratic(), POLICY, PARAMS, NORMALIZER, keys, jnp.ones(50, bool), HORIZON)
     bursting = batch._replace(observation=batch.observation.at[0, 0, 0].set(1e30))
-    got = observe(NORMALIZER, alone(see(bursting, None)))
+    got = update_statistics(NORMALIZER, alone(observation_statistics(bursting, None)))
     assert np.isfinite(got.mean).all()
     np.testing.assert_array_equal(got.std, [1e6])
 
@@ -209,7 +213,7 @@ def test_statistics_are_those_of_brax():
     got, wanted = NORMALIZER, NORMALIZER
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         for part in (batch, batch._replace(observation=3 * batch.observation)):
-            got = observe(got, alone(see(part, None)))
+            got = update_statistics(got, alone(observation_statistics(part, None)))
             wanted = running_statistics.update(wanted, dense(part).observation)
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4)
@@ -223,7 +227,10 @@ def test_a_brax_environment_through_few_lanes():
     policy = linear_policy()._replace(observation_size=4)
     params, normalizer = policy.init(jax.random.key(0)), policy.init_normalizer()
     tasks = one_policy(params, normalizer, jax.random.split(jax.random.key(5), 24), jnp.ones(24, bool))
-    one, other = (jax.jit(lambda t, w=w: play_only(environment, policy, t, 60, w))(tasks)[0] for w in ((24,), (5, 2)))
+    one, other = (
+        jax.jit(lambda t, w=w: play_only(environment, policy, t, 60, w, lanes_last=True))(tasks)[0]
+        for w in ((24,), (5, 2))
+    )
     assert len(set(np.asarray(one.lengths).tolist())) > 3
     np.testing.assert_array_equal(one.lengths, other.lengths)
     np.testing.assert_allclose(one.returns, other.returns, rtol=1e-5)

@@ -7,7 +7,7 @@ import probes
 import pytest
 from probes import Breaks, EndsWhenGood, Quadratic, dense, linear_policy
 
-from nigt_jax.rollout import make_environment
+from nigt_jax.environments import make_environment
 
 POLICY = linear_policy()
 PARAMS = POLICY.init(jax.random.key(0))

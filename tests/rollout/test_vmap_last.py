@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from nigt_jax.rollout import _vmap_last, make_environment, side_by_side
+from nigt_jax.environments import make_environment
+from nigt_jax.rollout import _vmap_last, side_by_side
 from nigt_jax.rollout._vmap_last import vmap_last
 
 LANES = 5
@@ -178,7 +179,7 @@ def test_environments(name, backend):
     environment = make_environment(name, backend)
     keys = jax.random.split(jax.random.key(0), LANES)
     actions = jax.random.uniform(jax.random.key(1), (3, LANES, environment.action_size), minval=-1.0)
-    reset, step = side_by_side(environment)
+    reset, step = side_by_side(environment, lanes_last=True)
     last = lambda k, a: played(functools.partial(reset, None), functools.partial(step, None), k, a)
     first = functools.partial(played, jax.vmap(environment.reset), jax.vmap(environment.step))
     got = jax.jit(last)(keys, jnp.moveaxis(actions, 1, 2))
@@ -195,7 +196,7 @@ def test_physics_on_spring_keeps_its_axis(monkeypatch):
         raise AssertionError(f"no rule for {operation}")
 
     environment = make_environment("hopper", "spring")
-    reset, step = side_by_side(environment)
+    reset, step = side_by_side(environment, lanes_last=True)
     start = jax.eval_shape(lambda k: reset(None, k), jax.random.split(jax.random.key(0), LANES))
     monkeypatch.setattr(_vmap_last, "_by_vmap", refuse)
     jax.eval_shape(lambda s, a: step(None, s, a), start, jnp.zeros((environment.action_size, LANES)))

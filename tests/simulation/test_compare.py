@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from nigt_jax.clocks import Round, exchange_time, make_clock, play_round, to_float
+from nigt_jax.clocks import Round, clock_key, exchange_time, make_clock, play_round, to_float64
 from nigt_jax.config import check_config
 from nigt_jax.errors import RunError
 from nigt_jax.methods import METHODS
-from nigt_jax.simulation import _compare, answer, compare, show, to_json
+from nigt_jax.report import show_comparison
+from nigt_jax.simulation import _compare, answer, compare, to_json
 from nigt_jax.simulation._arrivals import play_arrivals
-from nigt_jax.simulation._play import clock_key, refuse_nonsense
+from nigt_jax.simulation._play import refuse_nonsense
 
 ROUNDS = 55  # more than one call of the compiled program
 RANDOM = {
@@ -43,7 +44,7 @@ def test_totals_are_those_of_round_after_round(name):
     assert got.counted == tuple(counted)
     assert got.discarded == tuple(discarded)
     assert got.messages == messages
-    assert got.time == pytest.approx(to_float(state.now))
+    assert got.time == pytest.approx(to_float64(state.now))
     assert got.round_time * ROUNDS == pytest.approx(elapsed)
     assert got.gradients_per_time == pytest.approx(counted.sum() / got.time)
     assert got.discarded_fraction == pytest.approx(discarded.sum() / (counted + discarded).sum())
@@ -80,7 +81,7 @@ def test_everything_has_figures_and_shares_add_up():
 
 
 def test_the_clock_is_that_of_training():
-    from nigt_jax.training._state import stream
+    from nigt_jax.training import stream
 
     assert jnp.array_equal(jax.random.key_data(stream(3, "clock")), jax.random.key_data(clock_key(3)))
 
@@ -154,7 +155,7 @@ def test_allreduce_is_not_for_single_arrivals(monkeypatch):
 def test_tables(width):
     comparison, found = answer(silent(2, 3), 5)
     console = Console(file=io.StringIO(), width=width, markup=False, highlight=False)
-    show(console, comparison, found)
+    show_comparison(console, comparison, found)
     text = console.file.getvalue()
     for word in ("rennala*", "malenia", "ringmaster", "discarded", "worker 3", "<- fastest", "--method.batch_size 5"):
         assert word in text

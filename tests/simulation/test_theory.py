@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nigt_jax.clocks import Clock, FixedWork, make_clock
-from nigt_jax.config import Workers, check_config
-from nigt_jax.methods import METHODS, StepSettings
+from nigt_jax.config import WorkersConfig, check_config
+from nigt_jax.methods import METHODS, StepHyperparameters
 from nigt_jax.simulation import answer, batch_needed, direction_noise, newest_weight
 from nigt_jax.simulation._arrivals import play_arrivals
 from nigt_jax.simulation._compare import _BOUNDS, kinds
@@ -43,7 +43,7 @@ def test_no_round_is_outside_its_bounds(times, batch_size):
     [(10, (5.00, 6.93, 11.0), (6.0, 8.0, 12.6)), (100, (4.00, 4.69, 6.00), (10, 10, 10))],
 )
 def test_the_published_table(workers, rennala, malenia):
-    clock = make_clock(Workers(count=workers), 1, 50)
+    clock = make_clock(WorkersConfig(count=workers), 1, 50)
     by_name = {kind.name: kind for kind in kinds()}
     for name, wanted in (("rennala", rennala), ("malenia", malenia)):
         found = [collecting(clock, by_name[name], m).collecting[0] for m in (20, 30, 50)]
@@ -54,7 +54,7 @@ def test_the_published_table(workers, rennala, malenia):
 
 @pytest.mark.parametrize("topology", ["parallel-links", "shared-link"])
 def test_arrivals_come_at_the_rate_of_theory(topology):
-    clock = make_clock(Workers(count=10, topology=topology), 1, 50)
+    clock = make_clock(WorkersConfig(count=10, topology=topology), 1, 50)
     played = play_arrivals(clock, 10**9, 5000, jax.random.key(0))
     bounds = arrival_bounds(np.asarray(clock.work.mean), np.asarray(clock.exchange), topology)
     gap = played.time[-1] / 5000
@@ -84,7 +84,7 @@ def test_who_has_momentum():
     for name, method in METHODS.items():
         one = jnp.float32(1)
         update = method.update(
-            StepSettings(learning_rate=one, half_life=one, newest_weight=one * 0.1, max_delay=jnp.int32(1))
+            StepHyperparameters(learning_rate=one, half_life=one, newest_weight=one * 0.1, max_delay=jnp.int32(1))
         )
 
         @jax.jit

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nigt_jax.clocks import make_clock
+from nigt_jax.clocks import clock_key, make_clock
 from nigt_jax.config import check_config
-from nigt_jax.simulation import draw, make_timeline
+from nigt_jax.report import draw_timeline
+from nigt_jax.simulation import make_timeline
 from nigt_jax.simulation._compare import kinds
-from nigt_jax.simulation._play import clock_key, play
+from nigt_jax.simulation._play import play
 from nigt_jax.simulation._timeline import ACTIVITIES
 
 
@@ -76,7 +77,7 @@ def test_of_a_round_that_never_ends(tmp_path):
         assert_tiled(timeline)
         assert timeline.note == "round 2 never ends: it waits for worker 2"
         assert {bar.worker for bar in timeline.bars if bar.activity == "silent"} == {1}
-    draw(timeline, tmp_path / "x.png")
+    draw_timeline(timeline, tmp_path / "x.png")
     with Image.open(tmp_path / "x.png") as image:
         assert image.size[0] > 1000
 
@@ -85,4 +86,4 @@ def test_of_many_workers(tmp_path):
     timeline = make_timeline(configured(count=100))
     assert (timeline.shown[0], timeline.shown[-1], timeline.shown.size) == (0, 99, 30)
     assert_tiled(timeline)
-    draw(timeline, tmp_path / "x.png")
+    draw_timeline(timeline, tmp_path / "x.png")

@@ -11,8 +11,9 @@ from probes import EndsWhenGood, Quadratic, alone, grouped, play
 from nigt_jax.config import check_config
 from nigt_jax.estimators import make_estimator, policy_gradient_sum
 from nigt_jax.methods import iterate
-from nigt_jax.rollout import observe, see
-from nigt_jax.training._trainer import Trainer
+from nigt_jax.policies import update_statistics
+from nigt_jax.rollout import observation_statistics
+from nigt_jax.runtimes import SimulatedRuntime
 
 PLAIN = 0.001  # step of plain ascent: with longer ones episodes break, and rounding blows up
 TIMES, EXCHANGE, UPDATES = [1.0, 1.5, 4.0, 9.0, 11.0], [0.25, 0.5, 0.25, 1.0, 0.5], 40
@@ -37,7 +38,7 @@ def config(name="afedpg", devices=2, estimator="return_to_go", chunk=7, times=TI
 
 
 def run(cfg, environment, updates=UPDATES):
-    trainer = Trainer(cfg, environment)
+    trainer = SimulatedRuntime(cfg, environment)
     trainer.compile()
     state, rows = trainer.initial_state(), []
     while int(state.iteration[0]) < updates:
@@ -101,7 +102,7 @@ def tell_it_as_it_is_told(trainer, environment, name, each):
             rows.append((now, delay, float(batch.returns.mean()), discarded))
             update, discarded = update + 1, 0
             critic = alone(method.learn(grouped(critic), batch, grouped(used), settings, None))
-            normalizer = observe(normalizer, alone(see(batch, None)))
+            normalizer = update_statistics(normalizer, alone(observation_statistics(batch, None)))
         copies[i] = (server.sent, normalizer, critic, update)
         heapq.heappush(queue, (now + TIMES[i] + EXCHANGE[i], i))
     return server.theta, rows
@@ -147,7 +148,7 @@ def test_blocks_devices_and_chunks_do_not_matter():
 
 
 def test_nobody_will_ever_deliver():
-    trainer = Trainer(config(), Quadratic())
+    trainer = SimulatedRuntime(config(), Quadratic())
     state = trainer.initial_state()
     never = jax.tree.map(lambda x: jnp.full_like(x, jnp.inf), state.clock.due)
     trainer.compile()

@@ -11,7 +11,7 @@ from jax.sharding import Mesh, PartitionSpec
 from probes import Quadratic
 
 from nigt_jax.config import check_config
-from nigt_jax.training import Trainer
+from nigt_jax.runtimes import SimulatedRuntime
 
 FILE = Path(__file__).parents[2] / "bench" / "communication.py"
 SPEC = importlib.util.spec_from_file_location("communication", FILE)
@@ -34,7 +34,7 @@ def volume(estimator, devices, lanes=3, batch_size=16, normalize=True, blocks=1)
             "evaluation": {"episodes": 1},
         }
     )
-    trainer = Trainer(config, Quadratic())
+    trainer = SimulatedRuntime(config, Quadratic())
     parameters = sum(x.size for x in jax.tree.leaves(trainer.initial_state().server.sent))
     return communication.volume(trainer, blocks), parameters
 

@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 from probes import Quadratic, linear_policy
 
-from nigt_jax.config import EnvironmentChange, Workers, check_config
+from nigt_jax.config import EnvironmentChange, WorkersConfig, check_config
+from nigt_jax.environments import Variation, Varied, check_variation, make_environment, make_variation
+from nigt_jax.environments._attributes import attributes
 from nigt_jax.errors import UserError
 from nigt_jax.methods import METHODS
-from nigt_jax.rollout import Variation, Varied, check_variation, make_environment
-from nigt_jax.rollout._attributes import attributes
-from nigt_jax.training._settings import make_variation
-from nigt_jax.training._state import initial_state
-from nigt_jax.training._trainer import Trainer
+from nigt_jax.runtimes import SimulatedRuntime
+from nigt_jax.training import initial_state
 
 HORIZON = 3
 
@@ -62,7 +61,7 @@ def config(method, batch_size, workers=WORKERS, **training):
 
 def first_gradient(method, batch_size):
     """The aggregated gradient of the first round: what plain ascent with a step of 1 moves by."""
-    trainer = Trainer(config(method, batch_size), Weighed())
+    trainer = SimulatedRuntime(config(method, batch_size), Weighed())
     plain = METHODS["rennala_pg"]
     trainer.parts = trainer.parts._replace(
         policy=linear_policy(), method=METHODS[method]._replace(update=plain.update, model=plain.model)
@@ -100,7 +99,7 @@ def test_the_disagreement_is_large_enough_to_be_seen():
 
 
 def test_every_workers_return_is_reported():
-    trainer = Trainer(config("malenia_nigt", 6), Weighed())
+    trainer = SimulatedRuntime(config("malenia_nigt", 6), Weighed())
     trainer.compile()
     (record,) = trainer.evaluate(trainer.initial_state())
     by_worker = np.array(record["return_by_worker"])
@@ -127,23 +126,23 @@ def test_changes_multiply():
         EnvironmentChange(workers=(1, 2), gravity=2.0, flip_observation=True),
         EnvironmentChange(workers=(2, 3), gravity=1.5, reward={"a_weight": 4.0}),
     )
-    variation = make_variation(Workers(count=4, environments=changes))
+    variation = make_variation(WorkersConfig(count=4, environments=changes))
     np.testing.assert_allclose(variation.gravity, [2, 3, 1.5, 1])
     np.testing.assert_allclose(variation.reward["a_weight"], [1, 4, 4, 1])
     np.testing.assert_allclose(variation.flip, [1, 1, 0, 0])
-    assert make_variation(Workers(count=4)) is None
+    assert make_variation(WorkersConfig(count=4)) is None
 
 
 def test_a_weight_that_the_environment_has_not():
     workers = WORKERS | {"environments": [{"workers": [1], "reward": {"speed_weight": 2.0}}]}
     with pytest.raises(UserError, match="got reward weight speed_weight, this environment has: distance_weight"):
-        Trainer(config("malenia_nigt", 6, workers), Weighed())
+        SimulatedRuntime(config("malenia_nigt", 6, workers), Weighed())
 
 
 def vary(**changes):
     """Two workers, of which the second one differs."""
     change = EnvironmentChange(workers=(2,), **changes)
-    return make_variation(Workers(count=2, environments=(change,)))
+    return make_variation(WorkersConfig(count=2, environments=(change,)))
 
 
 class Spelled(Quadratic):

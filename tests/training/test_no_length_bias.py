@@ -10,8 +10,8 @@ from probes import EndsWhenGood, linear_policy, play
 
 import nigt_jax
 from nigt_jax.config import check_config
-from nigt_jax.training._state import initial_state
-from nigt_jax.training._trainer import Trainer
+from nigt_jax.runtimes import SimulatedRuntime
+from nigt_jax.training import initial_state
 
 HORIZON, WORKERS, EACH = 6, 1000, 2
 POLICY = linear_policy()
@@ -34,7 +34,7 @@ def test_the_counted_are_as_good_as_any():
             "training": {"iterations": 1, "chunk": 1, "devices": 2, "platform": "cpu", "lanes": 500},
         }
     )
-    trainer = Trainer(cfg, EndsWhenGood())
+    trainer = SimulatedRuntime(cfg, EndsWhenGood())
     trainer.parts = trainer.parts._replace(policy=POLICY)
     trainer._start = functools.partial(initial_state, trainer.parts)
     trainer.compile()

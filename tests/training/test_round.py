@@ -9,13 +9,11 @@ import pytest
 from probes import EndsWhenGood, Quadratic, alone, dense, grouped, play
 
 from nigt_jax.clocks import FixedWork, play_round
-from nigt_jax.config import Noise, Workers, check_config
+from nigt_jax.config import Noise, WorkersConfig, check_config
 from nigt_jax.estimators import policy_gradient, policy_gradient_sum
 from nigt_jax.methods import METHODS, QueryPoint, iterate
-from nigt_jax.training._evaluate import evaluate
-from nigt_jax.training._parts import make_parts
-from nigt_jax.training._state import stream
-from nigt_jax.training._trainer import Trainer
+from nigt_jax.runtimes import SimulatedRuntime, make_parts
+from nigt_jax.training import evaluate, stream
 from nigt_jax.transforms import tree_norm
 
 
@@ -40,7 +38,7 @@ def config(devices=1, spmd="pmap", estimator="leave_one_out", iterations=6, lane
 
 
 def run(cfg, environment, rounds=6):
-    trainer = Trainer(cfg, environment)
+    trainer = SimulatedRuntime(cfg, environment)
     trainer.compile()
     state, rows = trainer.initial_state(), []
     for n in [cfg.training.chunk] * (rounds // cfg.training.chunk) + [rounds % cfg.training.chunk]:
@@ -136,7 +134,7 @@ def test_simulated_time_and_counts():
 
 
 def test_nothing_compiles_after_the_first_chunk(caplog):
-    trainer = Trainer(config(), Quadratic())
+    trainer = SimulatedRuntime(config(), Quadratic())
     trainer.compile()
     state = trainer.initial_state()
     state, _ = trainer.run(state, 3)
@@ -149,7 +147,7 @@ def test_nothing_compiles_after_the_first_chunk(caplog):
 
 
 def test_the_state_is_donated():
-    trainer = Trainer(config(devices=2), Quadratic())
+    trainer = SimulatedRuntime(config(devices=2), Quadratic())
     trainer.compile()
     state = trainer.initial_state()
     trainer.run(state, 1)
@@ -177,7 +175,7 @@ def test_evaluation_plays_the_iterate_from_the_same_keys():
 
 
 def test_equal_seeds_of_training_and_evaluation_share_no_key():
-    state = alone(Trainer(config(), Quadratic()).initial_state())
+    state = alone(SimulatedRuntime(config(), Quadratic()).initial_state())
     bits = lambda key: tuple(np.asarray(jax.random.key_data(key)).tolist())
     below = lambda key, n: [jax.random.fold_in(key, i) for i in range(n)]
     training = [*below(jax.random.key(1), 3), stream(1, "training"), *below(stream(1, "training"), 3)]
@@ -189,7 +187,7 @@ def test_equal_seeds_of_training_and_evaluation_share_no_key():
 def test_weights_are_the_workers():
     """A method that weighs worker 0 alone uses worker 0's episodes alone, wherever they were packed."""
     only_first = METHODS["rennala_nigt"]._replace(weigh=lambda counted: jnp.zeros(counted.counts.shape).at[0].set(2.0))
-    trainer = Trainer(config(devices=4, estimator="policy_gradient"), Quadratic())
+    trainer = SimulatedRuntime(config(devices=4, estimator="policy_gradient"), Quadratic())
     parts = trainer.parts = trainer.parts._replace(method=only_first)
     trainer.compile()
     start = trainer.initial_state()
@@ -207,7 +205,7 @@ def test_weights_are_the_workers():
 
 
 def test_a_round_that_the_clock_cannot_decide_is_reported():
-    trainer = Trainer(config(), Quadratic())
+    trainer = SimulatedRuntime(config(), Quadratic())
     never = dataclasses.replace(trainer._settings.clock, work=FixedWork(jnp.full((1, 10), jnp.inf)))
     trainer._placed = trainer._spmd.place(trainer._settings._replace(clock=never))
     trainer.compile()
@@ -226,7 +224,7 @@ def test_every_rule_on_one_device_and_on_four(method):
     """Rounds of Malenia and of random times have other numbers of gradients, all in one program."""
     batch_size = 4 if method == "m_synchronous_nigt" else 8
     cfg = [config(devices=d, name=method, batch_size=batch_size) for d in (1, 4)]
-    cfg = [dataclasses.replace(c, workers=Workers(count=5, noise=Noise(family="exponential"))) for c in cfg]
+    cfg = [dataclasses.replace(c, workers=WorkersConfig(count=5, noise=Noise(family="exponential"))) for c in cfg]
     (_, a, first), (_, b, second) = (run(c, EndsWhenGood(), rounds=4) for c in cfg)
     for x, y in zip(*(leaves((s, m._replace(computed_steps=0))) for s, m in ((a, first), (b, second))), strict=True):
         np.testing.assert_allclose(x, y, rtol=2e-4, atol=2e-5)

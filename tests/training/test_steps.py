@@ -11,15 +11,13 @@ from probes import Quadratic, linear_policy
 from nigt_jax.clocks import Round, SimulatedTime
 from nigt_jax.config import COUNTABLE, check_config
 from nigt_jax.errors import UserError
-from nigt_jax.rollout import Outcomes, Trajectories, observe
-from nigt_jax.rollout._statistics import Seen
-from nigt_jax.training import RoundMetrics, add_steps, count_steps, whole_steps
+from nigt_jax.policies import ObservationStatistics
+from nigt_jax.rollout import Outcomes, Trajectories
+from nigt_jax.runs._nonsense import first_nonsense
+from nigt_jax.runtimes import make_parts
+from nigt_jax.training import RoundMetrics, add_steps, count_steps, initial_state, stacked_hyperparameters, whole_steps
 from nigt_jax.training import _round as rounds
 from nigt_jax.training._layout import can_be_numbered
-from nigt_jax.training._nonsense import first_nonsense
-from nigt_jax.training._parts import make_parts
-from nigt_jax.training._settings import stacked_settings
-from nigt_jax.training._state import initial_state
 
 
 def test_sums_of_steps_are_those_of_unlimited_integers():
@@ -68,7 +66,7 @@ def test_a_round_of_many_steps_is_counted_and_one_of_too_many_episodes_is_not_pl
     monkeypatch.setattr(rounds, "policy_gradient_sum", lambda policy, params, *_: jax.tree.map(jnp.zeros_like, params))
     cfg = config(name)
     parts = make_parts(cfg, Quadratic(), 1, axis=None)
-    settings = stacked_settings([cfg], parts.policy)
+    settings = stacked_hyperparameters([cfg], parts.policy)
     state = initial_state(parts, settings, jnp.zeros(1, jnp.uint32))
     _, metrics = jax.jit(lambda s: rounds.run_round(parts, s, settings))(state)
     assert whole_steps(metrics.env_steps).tolist() == whole_steps(metrics.computed_steps).tolist() == [steps]
@@ -149,7 +147,7 @@ def test_blocks_have_no_more_steps_than_an_int32_counts():
 
 
 def test_observations_are_counted_beyond_int32():
-    seen = Seen(jnp.float32(3e9), jnp.ones(1), jnp.ones(1))
+    seen = ObservationStatistics(jnp.float32(3e9), jnp.ones(1), jnp.ones(1))
     normalizer = linear_policy().init_normalizer()
     for _ in range(3):
         normalizer = jax.jit(observe)(normalizer, seen)

@@ -12,7 +12,7 @@ from probes import linear_policy
 
 from nigt_jax.config import Config, Method
 from nigt_jax.methods import METHODS
-from nigt_jax.training._settings import make_settings
+from nigt_jax.training import make_hyperparameters
 from nigt_jax.transforms import (
     OneMinus,
     ema_from_first,
@@ -54,7 +54,7 @@ def test_a_tiny_weight_keeps_its_digits(given):
 def test_the_trainer_takes_it_from_what_the_user_wrote():
     """0.999999 is 0.99999899 in float32, and a weight of 1.013e-6."""
     config = Config(method=Method(momentum=0.999999))
-    step = make_settings(config, linear_policy(), 20).step
+    step = make_hyperparameters(config, linear_policy(), 20).step
     np.testing.assert_allclose(step.newest_weight, ETA, rtol=1e-7)
     for name in ("rennala_nigt", "afedpg"):
         update = lambda step, name=name: METHODS[name].update(step)

@@ -1,0 +1,58 @@
+"""What the command line sets for its whole process before JAX is used. The library leaves all of this alone."""
+
+import logging
+
+import jax
+
+from nigt_jax.cache import cache_folder
+from nigt_jax.config import Config
+from nigt_jax.runtimes import cpu_cores, split_cpu
+
+
+def prepare(config: Config, resume: bool = False) -> None:
+    """Sets up the process for a run.
+
+    A CPU becomes as many devices as the run asks for, or as it has cores. JAX keeps compiled programs in the user's
+    cache folder where ``training.compilation_cache`` says so. Orbax's reports of what went as planned are not shown.
+
+    Args:
+      config: the run's configuration.
+      resume: whether the run has begun; its configuration then has the number of devices that it had.
+    """
+    asked = config.training.devices
+    split_cpu(cpu_cores() if asked == "auto" else max(asked, cpu_cores()) if resume else asked)
+    quiet()
+    if config.training.compilation_cache:
+        keep_compiled_programs()
+
+
+def quiet() -> None:
+    """Libraries keep to themselves what a user of a command can do nothing about.
+
+    Orbax tells at length of what went as planned; Matplotlib warns where there is no home to keep its cache in.
+    """
+    for name in ("absl", "matplotlib"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def keep_compiled_programs() -> None:
+    """Has JAX keep what it compiles in the user's cache folder, unless JAX was already told of another.
+
+    Programs are found again by their content, JAX's version and the device, so the folder can be deleted at any time.
+    """
+    folder = cache_folder()
+    if folder is not None and jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
+        jax.config.update("jax_compilation_cache_dir", str(folder / "xla"))
+
+
+def use_cpu(keep_programs: bool) -> None:
+    """Has JAX run on the CPU and in 32 bits, whatever else there is: clocks are small.
+
+    Args:
+      keep_programs: whether to keep compiled programs where training keeps them.
+    """
+    quiet()
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_enable_x64", False)
+    if keep_programs:
+        keep_compiled_programs()

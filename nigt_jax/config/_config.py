@@ -1,0 +1,196 @@
+"""The configuration of a run: typed dataclasses, each field with its meaning, its unit and the values it allows.
+
+Nothing here imports JAX, so that a mistake is answered at once.
+"""
+
+import dataclasses
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic.dataclasses import dataclass
+
+from nigt_jax.config._environments import SUITES, BraxEnvironment, EnvironmentConfig, suite_of
+from nigt_jax.config._estimators import ESTIMATORS, EstimatorConfig, LeaveOneOut
+from nigt_jax.config._fields import COUNTABLE, LARGEST_BATCH, MOST_DEVICES, RULES, Number, setting
+from nigt_jax.config._methods import METHODS, MethodConfig, RennalaNigt
+from nigt_jax.config._workers import WorkersConfig
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class PolicyConfig:
+    """The paper's policy: a tanh MLP with a head for the mean and one for the state-dependent deviation."""
+
+    hidden_sizes: Annotated[tuple[Annotated[int, Field(ge=1, le=100_000)], ...], Field(min_length=1)] = setting(
+        (64, 64), "widths of the hidden layers", "units"
+    )
+    min_std: Number = setting(1e-3, "added to the softplus of the deviation, so that no action is certain", gt=0)
+    normalize_observations: bool = setting(
+        True, "standardise observations by running statistics, frozen within a round"
+    )
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class TrainingConfig:
+    """How long, and on what."""
+
+    iterations: int = setting(300, "rounds, each one update of the iterate", "rounds", ge=1, le=1_000_000_000)
+    chunk: int = setting(10, "rounds in one compiled call, after which progress is shown", "rounds", ge=1, le=100_000)
+    platform: Literal["auto", "cpu", "gpu", "tpu"] = setting("auto", "auto takes an accelerator when there is one")
+    devices: Literal["auto"] | Annotated[int, Field(ge=1, le=MOST_DEVICES)] = setting(
+        "auto",
+        "devices to share a round's episodes; a CPU is split into as many. auto: as many as divide the batch",
+        "devices",
+    )
+    lanes: Literal["auto"] | Annotated[int, Field(ge=1, le=LARGEST_BATCH)] = setting(
+        "auto",
+        "episodes that a device runs side by side; a lane whose episode ends takes the next one. auto: all of them "
+        "where they are few, otherwise measured, once per machine and environment",
+        "lanes",
+    )
+    block: Literal["auto"] | Annotated[int, Field(ge=1, le=LARGEST_BATCH)] = setting(
+        "auto",
+        "episodes that are played, and their steps kept, before anything is made of them; a round of more is played in "
+        "equal parts. auto: as many as fit in 1 GiB, or in an eighth of every accelerator's memory",
+        "episodes",
+    )
+    spmd: Literal["pmap", "shard_map"] = setting("pmap", "how the per-device function is mapped; the same numbers")
+    layout: Literal["packed", "masked"] = setting(
+        "packed", "packed plays only what counts; masked also what is discarded, weighted by zero: the literal form"
+    )
+    compilation_cache: bool = setting(
+        True, "keep compiled programs in the user's cache folder (or JAX_COMPILATION_CACHE_DIR) for the next start"
+    )
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class EvaluationConfig:
+    """Episodes of the iterate, from the same keys every time, with the stochastic policy."""
+
+    every: int = setting(
+        25,
+        "rounds from one evaluation to the next; the first and the last are always made",
+        "rounds",
+        ge=1,
+        le=1_000_000_000,
+    )
+    episodes: int = setting(16, "episodes in an evaluation", "episodes", ge=1, le=1_000_000)
+    seed: int = setting(1, "seed of the evaluation episodes", ge=0, le=2**32 - 1)
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class CheckpointConfig:
+    """Full state, written atomically. The last round and an interruption always write one."""
+
+    every: int = setting(50, "rounds from one checkpoint to the next", "rounds", ge=1, le=1_000_000_000)
+    keep: int = setting(3, "checkpoints kept, the newest", "checkpoints", ge=1, le=1_000_000)
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class RuntimeConfig:
+    """What computes the rounds."""
+
+    kind: Literal["simulated"] = setting(
+        "simulated", "simulated: the workers' clock is simulated, and the devices of this machine do their useful work"
+    )
+
+
+def _suite(section: Any) -> str:
+    name = section.get("name", "") if isinstance(section, dict) else getattr(section, "name", "")
+    return suite_of(str(name))
+
+
+if TYPE_CHECKING:  # what may be relied on of a section, whichever it is
+    _Environment: TypeAlias = EnvironmentConfig
+    _Estimator: TypeAlias = EstimatorConfig
+    _Method: TypeAlias = MethodConfig
+else:
+    _Environment = Annotated[
+        reduce(or_, (Annotated[kind, Tag(suite)] for suite, kind in SUITES.items())), Discriminator(_suite)
+    ]
+    _Estimator = Annotated[reduce(or_, ESTIMATORS.values()), Field(discriminator="name")]
+    _Method = Annotated[reduce(or_, METHODS.values()), Field(discriminator="name")]
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class Config:
+    """Everything that decides a run."""
+
+    seed: int = setting(0, "seed of the initial policy and of all training episodes", ge=0, le=2**32 - 1, traced=True)
+    environment: _Environment = setting(BraxEnvironment, "")
+    policy: PolicyConfig = setting(PolicyConfig, "")
+    estimator: _Estimator = setting(LeaveOneOut, "")
+    method: _Method = setting(RennalaNigt, "")
+    workers: WorkersConfig = setting(WorkersConfig, "")
+    runtime: RuntimeConfig = setting(RuntimeConfig, "")
+    training: TrainingConfig = setting(TrainingConfig, "")
+    evaluation: EvaluationConfig = setting(EvaluationConfig, "")
+    checkpoint: CheckpointConfig = setting(CheckpointConfig, "")
+
+    @model_validator(mode="after")
+    def _batch_splits(self) -> "Config":
+        episodes, devices = self.episodes_per_round, self.training.devices
+        if devices != "auto" and not self.splits(devices):
+            fits = ", ".join(str(k) for k in range(1, min(episodes, MOST_DEVICES) + 1) if episodes % k == 0)
+            raise ValueError(
+                f"training.devices: got {devices}, but a round has {episodes} episodes "
+                f"(method.batch_size * method.trajectories_per_gradient); allowed: {fits}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _enough_to_compare(self) -> "Config":
+        compared, whole, more = self.method.compared_episodes(self.workers.count)
+        if compared < self.estimator.least_episodes:
+            raise ValueError(
+                f"estimator.name: got {self.estimator.name} with {compared} episode a {whole}, which leaves nothing; "
+                f"allowed: method.{more} of at least {self.estimator.least_episodes}, or another estimator"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _method_suits_workers(self) -> "Config":
+        self.method.check(self.workers)
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_counted(self) -> "Config":
+        """An int32 counts the episodes of a round, and the steps of those that are played at once."""
+        horizon = self.environment.horizon
+        products = {"evaluation.episodes * environment.horizon": self.evaluation.episodes * horizon}
+        if self.workers.environments:
+            products = {f"{keys} * workers.count": steps * self.workers.count for keys, steps in products.items()}
+        for keys, product in (products | self.method.counted(horizon)).items():
+            if product > COUNTABLE:
+                raise ValueError(f"{keys}: got {product:,}, allowed: up to {COUNTABLE:,}")
+        return self
+
+    @property
+    def episodes_per_round(self) -> int:
+        """Episodes of every round but the first; of an update where there are no rounds."""
+        return self.method.episodes_per_update
+
+    def splits(self, devices: int) -> bool:
+        """Whether so many devices can share the episodes of a round evenly."""
+        return self.method.splits(devices)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The configuration as plain mappings, lists and scalars, ready for YAML."""
+    plain = dataclasses.asdict(config)
+    return _lists(plain)
+
+
+def dotted(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """From dotted keys to values, of nested mappings."""
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        found |= dotted(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return found
+
+
+def _lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _lists(v) for k, v in value.items()}
+    return [_lists(v) for v in value] if isinstance(value, tuple) else value

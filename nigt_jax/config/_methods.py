@@ -1,0 +1,291 @@
+"""Every method's settings and facts: when it absorbs gradients, and what limits it has."""
+
+from typing import Any, ClassVar, Literal
+
+from pydantic.dataclasses import dataclass
+
+from nigt_jax.config._fields import LARGEST_BATCH, RULES, Number, setting
+from nigt_jax.config._workers import WorkersConfig
+
+
+def _name(name: str) -> Any:
+    return setting(name, "when gradients are absorbed, and the update")
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class MethodConfig:
+    """When gradients are absorbed, and what the server does with them."""
+
+    schedule: ClassVar[Literal["rounds", "arrivals"]]
+    clock: ClassVar[str]  # methods of the same clock keep the same time
+
+    name: str = _name("")
+    learning_rate: Number = setting(
+        2**-5, "length of a step of the iterate (the paper's alpha)", "distance in parameter space", gt=0, traced=True
+    )
+    learning_rate_half_life: Number | None = setting(
+        None,
+        "round h at which steps are half as long: learning_rate / (1 + t / h), 2 in N-PG-IGT; null for constant steps",
+        "rounds",
+        gt=0,
+        traced=True,
+    )
+    trajectories_per_gradient: int = setting(1, "episodes averaged into one gradient", "episodes", ge=1, le=1_000_000)
+
+    @property
+    def newest_weight(self) -> float:
+        """Weight of the newest gradient in a direction, 1 - momentum; 1 in plain ascent."""
+        return 1.0
+
+    @property
+    def gradients_per_update(self) -> int:
+        """Gradients that an update needs, after the first one."""
+        return 1
+
+    @property
+    def gradients_in_first_update(self) -> int:
+        """Gradients that the first update needs."""
+        return 1
+
+    @property
+    def largest_batch(self) -> int:
+        """Gradients that any update needs at most."""
+        return max(self.gradients_per_update, self.gradients_in_first_update)
+
+    @property
+    def episodes_per_update(self) -> int:
+        """Episodes of every update but the first."""
+        return self.gradients_per_update * self.trajectories_per_gradient
+
+    def compared_episodes(self, workers: int) -> tuple[int, str, str]:
+        """Episodes that an estimator may compare, what they are together, and the setting that makes them more."""
+        raise NotImplementedError
+
+    def counted(self, horizon: int) -> dict[str, int]:
+        """Products of settings that have to fit into a counter, by their keys."""
+        raise NotImplementedError
+
+    def splits(self, devices: int) -> bool:
+        """Whether so many devices can share the episodes of an update evenly."""
+        raise NotImplementedError
+
+    def check(self, workers: WorkersConfig) -> None:
+        """Refuses workers that the method cannot have; ValueError."""
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class _InRounds(MethodConfig):
+    """A method that collects gradients of one query point in rounds."""
+
+    schedule: ClassVar[Literal["rounds", "arrivals"]] = "rounds"
+
+    batch_size: int = setting(
+        20, "gradients counted a round (the paper's M)", "gradients", ge=1, le=LARGEST_BATCH, traced=True
+    )
+    initial_batch_size: int | None = setting(
+        None,
+        "gradients counted in the first round (M_init); null for batch_size",
+        "gradients",
+        ge=1,
+        le=LARGEST_BATCH,
+        traced=True,
+    )
+
+    @property
+    def gradients_per_update(self) -> int:
+        return self.batch_size
+
+    @property
+    def gradients_in_first_update(self) -> int:
+        return self.initial_batch_size or self.batch_size
+
+    def compared_episodes(self, workers: int) -> tuple[int, str, str]:
+        del workers
+        return self.episodes_per_update, "round", "batch_size"
+
+    def counted(self, horizon: int) -> dict[str, int]:
+        del horizon
+        episodes = self.largest_batch * self.trajectories_per_gradient
+        return {"method.batch_size * method.trajectories_per_gradient": episodes}
+
+    def splits(self, devices: int) -> bool:
+        return self.episodes_per_update % devices == 0
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class _ByArrival(MethodConfig):
+    """A method that absorbs gradients one at a time, as they arrive; each in an update of its own."""
+
+    schedule: ClassVar[Literal["rounds", "arrivals"]] = "arrivals"
+
+    def compared_episodes(self, workers: int) -> tuple[int, str, str]:
+        del workers
+        return self.trajectories_per_gradient, "gradient", "trajectories_per_gradient"
+
+    def counted(self, horizon: int) -> dict[str, int]:
+        steps = self.trajectories_per_gradient * horizon
+        return {"method.trajectories_per_gradient * environment.horizon": steps}
+
+    def splits(self, devices: int) -> bool:
+        """Arrivals come in blocks of any size."""
+        del devices
+        return True
+
+    def check(self, workers: WorkersConfig) -> None:
+        if workers.topology == "allreduce":
+            raise ValueError(
+                f"workers.topology: got allreduce for {self.name}, which absorbs one gradient at a time; "
+                "allowed: parallel-links, shared-link"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class _WithMomentum:
+    """A direction that is an average over past gradients."""
+
+    momentum: Number = setting(
+        0.9, "weight of the past direction, 1 - eta in the paper's letters", ge=0, le=1 - 1e-6, traced=True
+    )
+
+    @property
+    def newest_weight(self) -> float:
+        return 1 - self.momentum
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class RennalaNigt(_WithMomentum, _InRounds):
+    """Counts the first M gradients from whoever is fast; NIGT step."""
+
+    clock: ClassVar[str] = "rennala"
+
+    name: Literal["rennala_nigt"] = _name("rennala_nigt")
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class MaleniaNigt(_WithMomentum, _InRounds):
+    """Collects until the harmonic mean of the counts is M/n, and weighs workers equally; NIGT step."""
+
+    clock: ClassVar[str] = "malenia"
+
+    name: Literal["malenia_nigt"] = _name("malenia_nigt")
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class SynchronousNigt(_WithMomentum, _InRounds):
+    """Waits for M/n gradients of every worker; NIGT step."""
+
+    clock: ClassVar[str] = "synchronous"
+
+    name: Literal["synchronous_nigt"] = _name("synchronous_nigt")
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class MSynchronousNigt(_WithMomentum, _InRounds):
+    """Waits for one gradient of each of the first M workers; NIGT step."""
+
+    clock: ClassVar[str] = "m_synchronous"
+
+    name: Literal["m_synchronous_nigt"] = _name("m_synchronous_nigt")
+
+    def check(self, workers: WorkersConfig) -> None:
+        if self.largest_batch > workers.count:
+            raise ValueError(
+                f"method.batch_size: got {self.largest_batch} for {self.name}, which counts one gradient a worker; "
+                f"allowed: up to workers.count, {workers.count}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class RennalaPg(_InRounds):
+    """Counts the first M gradients from whoever is fast; plain ascent."""
+
+    clock: ClassVar[str] = "rennala"
+
+    name: Literal["rennala_pg"] = _name("rennala_pg")
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class SynchronousPg(_InRounds):
+    """Waits for M/n gradients of every worker; plain ascent."""
+
+    clock: ClassVar[str] = "synchronous"
+
+    name: Literal["synchronous_pg"] = _name("synchronous_pg")
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class Afedpg(_WithMomentum, _ByArrival):
+    """Absorbs every gradient at once; NIGT step."""
+
+    clock: ClassVar[str] = "afedpg"
+
+    name: Literal["afedpg"] = _name("afedpg")
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class RingmasterNigt(_WithMomentum, _ByArrival):
+    """Absorbs every gradient that is not too old at once; NIGT step."""
+
+    clock: ClassVar[str] = "ringmaster"
+
+    name: Literal["ringmaster_nigt"] = _name("ringmaster_nigt")
+    max_delay: int = setting(
+        10, "delay from which on a gradient is discarded (its R)", "updates", ge=1, le=1_000_000_000, traced=True
+    )
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class AsynchronousPg(_ByArrival):
+    """Absorbs every gradient at once; plain ascent."""
+
+    clock: ClassVar[str] = "afedpg"
+
+    name: Literal["asynchronous_pg"] = _name("asynchronous_pg")
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class Lapg(_InRounds):
+    """Every worker computes in every round, and uploads only what has changed enough; plain ascent."""
+
+    clock: ClassVar[str] = "synchronous"
+
+    name: Literal["lapg"] = _name("lapg")
+    batch_size: int = setting(
+        20, "gradients of all workers together, an even share each", "gradients", ge=1, le=LARGEST_BATCH
+    )
+    initial_batch_size: int | None = setting(
+        None, "gradients in the first round; null for batch_size", "gradients", ge=1, le=LARGEST_BATCH
+    )
+    trigger_weight: Number = setting(
+        0.1, "weight xi of every squared step in the trigger: 0 uploads always", ge=0, traced=True
+    )
+    trigger_window: int = setting(10, "number D of past steps in the trigger", "rounds", ge=1, le=10_000)
+    noise_weight: Number = setting(
+        6.0, "weight of the sample variance of a worker's gradient in the trigger", ge=0, traced=True
+    )
+    max_silence: int | None = setting(
+        100,
+        "rounds after which a silent worker uploads all the same; null for never",
+        "rounds",
+        ge=1,
+        le=1_000_000_000,
+        traced=True,
+    )
+
+    def compared_episodes(self, workers: int) -> tuple[int, str, str]:
+        """Of each worker by itself, for no other knows them."""
+        return -(-self.batch_size // workers) * self.trajectories_per_gradient, "worker", "trajectories_per_gradient"
+
+
+METHODS: dict[str, type[MethodConfig]] = {
+    "rennala_nigt": RennalaNigt,
+    "malenia_nigt": MaleniaNigt,
+    "synchronous_nigt": SynchronousNigt,
+    "m_synchronous_nigt": MSynchronousNigt,
+    "rennala_pg": RennalaPg,
+    "synchronous_pg": SynchronousPg,
+    "afedpg": Afedpg,
+    "ringmaster_nigt": RingmasterNigt,
+    "asynchronous_pg": AsynchronousPg,
+    "lapg": Lapg,
+}

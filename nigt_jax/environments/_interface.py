@@ -1,0 +1,28 @@
+"""What training needs of an environment."""
+
+from typing import Any, Protocol
+
+from jaxtyping import Array, Float, PRNGKeyArray
+
+
+class Environment(Protocol):
+    """A single environment, without wrappers for training; :func:`nigt_jax.check_environment` checks it.
+
+    `reset` and `step` are pure functions that JAX can trace. A state is a pytree with attributes ``obs`` (shape [obs]),
+    ``reward`` and ``done`` (numbers; an episode ends where ``done`` is above 0), the same fields after both.
+
+    Workers' environments may differ from it by a :class:`nigt_jax.environments.Variation`: in the constants of Brax's
+    physics, where there is an attribute ``sys``; in reward weights, which are attributes ``*_weight`` or ``*_reward``;
+    and in the sign of observations.
+
+    Attributes:
+      action_size: numbers of an action; each is in [-1, 1].
+    """
+
+    action_size: int
+
+    def reset(self, key: PRNGKeyArray) -> Any:
+        """A first state, drawn anew from the start distribution."""
+
+    def step(self, state: Any, action: Float[Array, " action"]) -> Any:
+        """The state after one step."""

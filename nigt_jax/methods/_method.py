@@ -1,0 +1,142 @@
+"""What a method is: when gradients are absorbed, what workers keep and send, and what the server does with it.
+
+A method that only sums gradients needs no more than a schedule, weights and an update, and takes the fast way: episodes
+are packed over devices whoever they belong to. A method whose workers have a state, or decide from data what they send,
+names its :class:`WorkerSide` too.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int
+
+from nigt_jax.clocks import Round, Rule
+from nigt_jax.config import MethodConfig
+
+
+class StepHyperparameters(NamedTuple):
+    """Hyperparameters of an update. They are traced, so runs with other values share one program.
+
+    Attributes:
+      learning_rate: length of the first update.
+      half_life: updates after which the learning rate has halved; inf for a constant one.
+      newest_weight: weight of the newest gradient, 1 - momentum. float32 cannot tell a momentum near 1 from 1.
+      max_delay: delay in updates from which on a gradient that arrives is discarded.
+    """
+
+    learning_rate: Float[Array, ""]
+    half_life: Float[Array, ""]
+    newest_weight: Float[Array, ""]
+    max_delay: Int[Array, ""]
+
+    def learning_rate_at(self, number: Int[Array, ""]) -> Float[Array, ""]:
+        r""":math:`\alpha / (1 + t / h)` of update t, from 0; with a half-life h of 2 the schedule of N-PG-IGT."""
+        return self.learning_rate / (1 + number.astype(jnp.float32) / self.half_life)
+
+
+class Rounds(NamedTuple):
+    """Schedule: a round collects gradients of one query point until its rule is met.
+
+    Attributes:
+      rule: maps (batch size, workers) to the condition that ends a round.
+      weigh: maps a round to the weight of each worker's counted gradients, shape [workers]; only ratios matter.
+      most_per_worker: maps (batch size, workers) to the most gradients that one worker can have counted; None where
+        there is no limit.
+    """
+
+    rule: Callable[[Int[Array, ""], int], Rule]
+    weigh: Callable[[Round], Float[Array, " workers"]]
+    most_per_worker: Callable[[int, int], int] | None
+
+
+class Arrivals(NamedTuple):
+    """Schedule: every gradient is absorbed when it arrives, or discarded for its delay.
+
+    Each worker computes at the query point that it was sent when its last gradient arrived, however old that is.
+    """
+
+
+class Contributions(NamedTuple):
+    """What workers send to the server in one exchange.
+
+    Attributes:
+      message: what each worker has to send, a tree whose leaves have a leading axis of workers.
+      uploads: whether a worker sends it. The server adds up what is sent; a silent worker costs no upload.
+    """
+
+    message: Any
+    uploads: Bool[Array, " workers"]
+
+
+Contribute = Callable[[Any, Any, Any, Any], tuple[Contributions, Any]]
+"""(workers' states, their work units, what the server told them, hyperparameters) to contributions and new states."""
+
+
+class WorkerSide(NamedTuple):
+    """What a worker keeps from round to round, and what it sends.
+
+    Attributes:
+      init: maps (parameters, hyperparameters) to one worker's state before the first round.
+      exchanges: the steps of a round in order, one for every exchange with the server. The first is told the server's
+        state, a :class:`ServerState`; every later one the mean of the messages of the step before it. The last one's
+        mean goes to the update.
+    """
+
+    init: Callable[[Any, Any], Any]
+    exchanges: tuple[Contribute, ...]
+
+
+def aggregated(opt_state: optax.OptState, aggregate: Any) -> Any:
+    """The direction that the server has absorbed, where that is the aggregate itself."""
+    del opt_state
+    return aggregate
+
+
+def as_sent(opt_state: optax.OptState, sent: Any) -> Any:
+    """The model of an update without extrapolation: the parameters that workers are sent."""
+    del opt_state
+    return sent
+
+
+class Method(NamedTuple):
+    """One method.
+
+    Attributes:
+      schedule: when gradients are absorbed.
+      hyperparameters: maps the method's section of the configuration to traced hyperparameters.
+      update: maps hyperparameters to the transformation that steps the parameters that workers are sent.
+      model: maps (state of the update, parameters sent) to the iterate.
+      worker: what workers keep and send; None where they send sums of gradients and keep nothing.
+      direction: maps (state of the update, aggregate) to the direction whose norm is reported.
+    """
+
+    schedule: Rounds | Arrivals
+    hyperparameters: Callable[[MethodConfig], Any]
+    update: Callable[[Any], optax.GradientTransformationExtraArgs]
+    model: Callable[[optax.OptState, Any], Any]
+    worker: WorkerSide | None = None
+    direction: Callable[[optax.OptState, Any], Any] = aggregated
+
+    @property
+    def kind(self) -> Literal["summed", "workers", "arrivals"]:
+        """How the method's rounds are computed: by sums, worker by worker, or arrival by arrival."""
+        if isinstance(self.schedule, Arrivals):
+            return "arrivals"
+        return "summed" if self.worker is None else "workers"
+
+
+def step_hyperparameters(section: MethodConfig, max_delay: int = jnp.iinfo(jnp.int32).max) -> StepHyperparameters:
+    """The hyperparameters of an update that a section of the configuration has.
+
+    Args:
+      section: of the method.
+      max_delay: delay in updates from which on gradients are discarded; by default none is.
+    """
+    return StepHyperparameters(
+        learning_rate=jnp.asarray(section.learning_rate, jnp.float32),
+        half_life=jnp.asarray(section.learning_rate_half_life or jnp.inf, jnp.float32),
+        newest_weight=jnp.asarray(section.newest_weight, jnp.float32),  # the difference was taken in float64
+        max_delay=jnp.asarray(max_delay, jnp.int32),
+    )

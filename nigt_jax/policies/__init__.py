@@ -1,0 +1,20 @@
+"""Policies, and the statistics of observations that belong to them. Nothing here knows of environments."""
+
+from nigt_jax.policies._normalizer import (
+    Normalizer,
+    ObservationStatistics,
+    init_normalizer,
+    standardise,
+    update_statistics,
+)
+from nigt_jax.policies._policy import GaussianMLP, Policy
+
+__all__ = [
+    "GaussianMLP",
+    "Normalizer",
+    "ObservationStatistics",
+    "Policy",
+    "init_normalizer",
+    "standardise",
+    "update_statistics",
+]

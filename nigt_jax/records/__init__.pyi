@@ -1,0 +1,29 @@
+from ._checkpoint import Checkpoints
+from ._folder import RunFolder, check_output, create_run, open_run, write_whole
+from ._metrics import MetricsLog, Record, read_metrics
+from ._provenance import (
+    EnvironmentRecord,
+    Provenance,
+    Resources,
+    installed_versions,
+    naming_the_writer,
+    written_now,
+)
+
+__all__ = [
+    "Checkpoints",
+    "EnvironmentRecord",
+    "MetricsLog",
+    "Provenance",
+    "Record",
+    "Resources",
+    "RunFolder",
+    "check_output",
+    "create_run",
+    "installed_versions",
+    "naming_the_writer",
+    "open_run",
+    "read_metrics",
+    "write_whole",
+    "written_now",
+]

@@ -1,0 +1,78 @@
+"""From the increments of rounds to the totals of records."""
+
+import dataclasses
+
+from nigt_jax.clocks import to_float64
+from nigt_jax.records import Record
+from nigt_jax.training import RoundMetrics
+
+_COUNTED = ("gradients", "env_steps", "computed_steps", "communications", "uploads", "downloads")
+
+
+@dataclasses.dataclass
+class Totals:
+    """Counters since the start of the run; plain Python numbers, so they neither overflow nor lose small parts.
+
+    Attributes:
+      gradients: gradients counted.
+      env_steps: steps of counted episodes.
+      computed_steps: steps that the lanes made for them, idle ones included.
+      communications: exchanges of the size of the parameters: one a round, or one an arrival.
+      uploads: messages from workers to the server.
+      downloads: messages from the server to workers.
+      bytes_up: bytes of the uploads.
+      bytes_down: bytes of the downloads.
+      wall_time: seconds in rounds; compilation, evaluation and checkpoints not included.
+    """
+
+    gradients: int = 0
+    env_steps: int = 0
+    computed_steps: int = 0
+    communications: int = 0
+    uploads: int = 0
+    downloads: int = 0
+    bytes_up: int = 0
+    bytes_down: int = 0
+    wall_time: float = 0.0
+
+    def counters(self) -> dict[str, int]:
+        """The whole numbers among them, as they stand in a record."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "wall_time"}
+
+
+def records_of(
+    metrics: RoundMetrics, iteration: int, totals: Totals, seconds: float, message_bytes: int
+) -> tuple[list[Record], Totals]:
+    """One record for each round of a chunk.
+
+    Args:
+      metrics: the chunk's, of one run, on the host.
+      iteration: rounds done before it.
+      totals: counters before it; not changed.
+      seconds: that the chunk took; a round's share of it is all that is known.
+      message_bytes: bytes of one message.
+
+    Returns:
+      The records, and the counters after them.
+    """
+    records, totals = [], dataclasses.replace(totals)
+    rounds, times = len(metrics.gradients), to_float64(metrics.time)
+    for k in range(rounds):
+        for name in _COUNTED:
+            setattr(totals, name, getattr(totals, name) + int(getattr(metrics, name)[k]))
+        totals.bytes_up, totals.bytes_down = totals.uploads * message_bytes, totals.downloads * message_bytes
+        totals.wall_time += seconds / rounds
+        records.append(
+            {
+                "iteration": iteration + k + 1,
+                **totals.counters(),
+                "simulated_time": float(times[k]),
+                "wall_time": round(totals.wall_time, 6),
+                "discarded": int(metrics.discarded[k]),
+                "delay": int(metrics.delay[k]),
+                "query_return_mean": float(metrics.query_return_mean[k]),
+                "gradient_norm": float(metrics.gradient_norm[k]),
+                "diverged": int(metrics.diverged[k]),
+            }
+        )
+    return records, totals

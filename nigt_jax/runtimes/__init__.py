@@ -1,0 +1,24 @@
+"""Runtimes: what computes the rounds of a run. One core runs on a simulated clock, in lockstep, or on a cluster."""
+
+from nigt_jax.runtimes._devices import claim_devices, cpu_cores, device_name, split_cpu
+from nigt_jax.runtimes._make import make_runtime
+from nigt_jax.runtimes._parts import make_parts, make_policy, resolved_block
+from nigt_jax.runtimes._runtime import Hardware, Runtime
+from nigt_jax.runtimes._simulated import SimulatedRuntime
+from nigt_jax.runtimes._spmd import Program, Spmd
+
+__all__ = [
+    "Hardware",
+    "Program",
+    "Runtime",
+    "SimulatedRuntime",
+    "Spmd",
+    "claim_devices",
+    "cpu_cores",
+    "device_name",
+    "make_parts",
+    "make_policy",
+    "make_runtime",
+    "resolved_block",
+    "split_cpu",
+]

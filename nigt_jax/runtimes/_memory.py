@@ -1,0 +1,74 @@
+"""What a run keeps in memory, known before anything is computed."""
+
+import functools
+import math
+import os
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from nigt_jax.errors import UserError
+from nigt_jax.training import Hyperparameters, Parts, initial_state
+
+_COPIES = 2  # of the state: the one that a chunk begins with is kept on the host until it is done
+
+
+def refuse_too_much(parts: Parts, hyperparameters: Hyperparameters, devices: list[jax.Device]) -> None:
+    """Refuses a run whose state and episodes cannot fit into the memory of its devices.
+
+    The count is a lower bound: the state of all workers, the first state of every episode of a block, and a block's
+    steps. What the programs need beside that is XLA's affair.
+
+    Args:
+      parts: the run's parts.
+      hyperparameters: the runs' hyperparameters.
+      devices: the devices that share the work.
+
+    Raises:
+      UserError: names the largest part, its bytes and the bytes that there are.
+    """
+    there = _memory_of(devices)
+    needed = bytes_needed(parts, hyperparameters)
+    if sum(needed.values()) > there:
+        what = max(needed, key=needed.__getitem__)
+        all_of_it = sum(needed.values())
+        raise UserError(
+            f"workers.count, training.block: {what} take {_gib(needed[what])} on each device, of {_gib(all_of_it)} in "
+            f"all; allowed: {_gib(there)}, what a device has"
+        )
+
+
+def bytes_needed(parts: Parts, hyperparameters: Hyperparameters) -> dict[str, int]:
+    """Bytes on one device, by what they are for; from abstract shapes, nothing is computed."""
+    runs = hyperparameters.batch_size.shape[0]
+    state = jax.eval_shape(functools.partial(initial_state, parts), hyperparameters, jnp.zeros(runs, jnp.uint32))
+    episodes = parts.num_lanes[0] if parts.axis is None else runs * parts.episodes
+    first = jax.eval_shape(parts.environment.reset, jax.random.key(0))
+    numbers = parts.policy.observation_size + parts.environment.action_size + 1
+    return {
+        "what workers were sent and keep": _COPIES * _bytes((state.sent, state.workers)),
+        "the rest of the state": _COPIES * _bytes(state._replace(sent=(), workers=())),
+        "the first states of a block's episodes": episodes * _bytes(first),
+        "the steps of a block's episodes": 4 * numbers * parts.horizon * episodes,
+    }
+
+
+def _bytes(tree: Any) -> int:
+    return sum(math.prod(x.shape) * _size(x.dtype) for x in jax.tree.leaves(tree))
+
+
+def _size(dtype: Any) -> int:
+    return 8 if jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) else dtype.itemsize
+
+
+def _memory_of(devices: list[jax.Device]) -> int:
+    """Bytes of memory that each of the devices has."""
+    known = devices[0].memory_stats() or {}
+    if "bytes_limit" in known:
+        return known["bytes_limit"]
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // len(devices)
+
+
+def _gib(number: int) -> str:
+    return f"{number / 2**30:.3g} GiB"

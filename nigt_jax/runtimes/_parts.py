@@ -1,0 +1,130 @@
+"""From a configuration to the parts of a program, and how many episodes and lanes a device has at once."""
+
+from typing import Any
+
+import jax
+
+from nigt_jax.collectives import AXIS
+from nigt_jax.config import COUNTABLE, Config
+from nigt_jax.environments import Varied, check_variation, first_state, make_variation
+from nigt_jax.errors import UserError
+from nigt_jax.estimators import Estimator, make_estimator
+from nigt_jax.methods import METHODS, Method
+from nigt_jax.policies import GaussianMLP, Policy
+from nigt_jax.training import Parts, engine_of
+
+_CHUNK, _CHUNK_ELSEWHERE = {"cpu": 2**11}, 2**16  # steps; a hopper's round: 1% to 5% slower at 2**9 and from 2**13
+_FEW_LANES = 32
+_MEMORY = 2**30  # bytes of steps that a CPU keeps at once, all its devices together
+_MEMORY_SHARE = 8  # what part of its memory any other device takes for them
+
+
+def make_parts(
+    config: Config,
+    environment: Any,
+    devices: int,
+    *,
+    axis: str | None = AXIS,
+    runs: int = 1,
+    platform: str = "cpu",
+    memory: int = _MEMORY,
+    policy: Policy | None = None,
+    estimator: Estimator | None = None,
+    method: Method | None = None,
+) -> Parts:
+    """The parts that the configuration names, with as many lanes as there are episodes.
+
+    Args:
+      config: the run's configuration, or the first of many that differ in traced settings only.
+      environment: the environment.
+      devices: number of devices that share the episodes of a round.
+      axis: the axis that they are on; None where every device has runs of its own.
+      runs: number of runs that a device has.
+      platform: of the devices.
+      memory: bytes that the steps of a block may take on a device.
+      policy: the policy, instead of the one that the configuration describes; so are `estimator` and `method`.
+      estimator: the estimator.
+      method: the method.
+
+    Raises:
+      UserError: the environment cannot be played, or does not differ as it should; a block has more steps than an int32
+        counts.
+    """
+    if policy is None:
+        policy = make_policy(config, observation_size(config, environment), environment.action_size)
+    method = METHODS[config.method.name] if method is None else method
+    bytes_each = 4 * (policy.observation_size + environment.action_size + 1) * config.environment.horizon
+    block: Any = config.training.block
+    countable = COUNTABLE // (runs * config.environment.horizon)
+    most = max(2, min(countable, memory // (bytes_each * runs))) if block == "auto" else -(-block // devices)
+    episodes = engine_of(method).episodes(config, devices, most)
+    if episodes > countable:
+        raise UserError(
+            f"training.block: got {episodes:,} episodes at once on a device, of each of {runs:,} runs; allowed with "
+            f"environment.horizon {config.environment.horizon:,}: {countable:,}, of {COUNTABLE:,} steps in all"
+        )
+    return Parts(
+        environment=environment,
+        policy=policy,
+        estimator=make_estimator(config.estimator, policy) if estimator is None else estimator,
+        method=method,
+        horizon=config.environment.horizon,
+        layout=config.training.layout,
+        axis=axis,
+        episodes=episodes,
+        num_lanes=(runs * episodes,),
+        chunk_size=_CHUNK.get(platform, _CHUNK_ELSEWHERE),
+        trajectories_per_gradient=config.method.trajectories_per_gradient,
+        lanes_last=platform == "cpu",
+    )
+
+
+def make_policy(config: Config, observation_size: int, action_size: int) -> Policy:
+    """The policy that the configuration describes, for observations and actions of these sizes."""
+    network = GaussianMLP(action_size, config.policy.hidden_sizes, config.policy.min_std)
+    return Policy(network, observation_size, config.policy.normalize_observations)
+
+
+def resolved_block(config: Config, devices: int, block: int) -> int:
+    """Episodes of a block on so many devices where `block` were asked for: all blocks and devices have as many."""
+    return devices * engine_of(METHODS[config.method.name]).episodes(config, devices, -(-block // devices))
+
+
+def with_lanes(parts: Parts, lanes: int, platform: str) -> Parts:
+    """The parts with so many lanes on a device, or as many as there are episodes if those are fewer.
+
+    Where lanes cost time, the last episodes, when nobody waits any more, are played in a quarter as many: unless there
+    are so few that the program for it, which has to be compiled, too, is worth more than it saves.
+    """
+    (episodes,) = parts.num_lanes
+    lanes = min(lanes, episodes)
+    narrows = platform == "cpu" and lanes > 3 and (lanes < episodes or lanes > _FEW_LANES)
+    return parts._replace(num_lanes=(lanes, lanes // 4) if narrows else (lanes,))
+
+
+def memory_for_steps(devices: list[jax.Device]) -> int:
+    """Bytes that a device, one of these, may take for the steps of a block."""
+    if devices[0].platform == "cpu":
+        return _MEMORY // len(devices)
+    known = devices[0].memory_stats() or {}
+    return known.get("bytes_limit", _MEMORY_SHARE * _MEMORY) // _MEMORY_SHARE
+
+
+def first_environment(config: Config, environment: Any) -> Any:
+    """The environment of worker 1, whose shapes those of all others have."""
+    variation = make_variation(config.workers)
+    return environment if variation is None else Varied(environment, jax.tree.map(lambda x: x[0], variation))
+
+
+def observation_size(config: Config, environment: Any) -> int:
+    """Numbers that every worker observes, in an environment that can be played and differs as the configuration says.
+
+    Raises:
+      UserError: it cannot, or does not.
+    """
+    (size,) = first_state(environment).obs.shape
+    variation = make_variation(config.workers)
+    if variation is None:
+        return size
+    check_variation(environment, variation)
+    return size + (variation.flip is not None)

@@ -1,0 +1,252 @@
+"""The simulated clock: who would have finished what, when; the devices of this process do only useful work."""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nigt_jax.clocks import Clock, to_float64
+from nigt_jax.collectives import AXIS
+from nigt_jax.config import Config
+from nigt_jax.environments import in_32_bits, make_environment, probe
+from nigt_jax.errors import UserError
+from nigt_jax.estimators import Estimator
+from nigt_jax.methods import Method, iterate
+from nigt_jax.policies import Policy
+from nigt_jax.runtimes._devices import claim_devices, device_name
+from nigt_jax.runtimes._lanes import choose_lanes
+from nigt_jax.runtimes._memory import refuse_too_much
+from nigt_jax.runtimes._parts import first_environment, make_parts, memory_for_steps, with_lanes
+from nigt_jax.runtimes._runtime import Hardware
+from nigt_jax.runtimes._spmd import Program, Spmd
+from nigt_jax.training import (
+    Hyperparameters,
+    Parts,
+    RoundMetrics,
+    TrainState,
+    check_runs,
+    engine_of,
+    evaluate,
+    initial_state,
+    number_of_parameters,
+    stacked_hyperparameters,
+    stream,
+    summarise,
+    whole_steps,
+)
+
+
+class SimulatedRuntime:
+    """A run on a simulated clock: one SPMD program for a chunk of rounds, one for an evaluation.
+
+    State, metrics and evaluations have an axis of runs, also where there is only one. Everything that the configuration
+    names can be handed in instead.
+
+    Args:
+      config: the run's configuration. Its devices share the episodes of every round.
+      environment: an environment without wrappers; see :class:`nigt_jax.environments.Environment`.
+      policy: the policy.
+      estimator: the estimator.
+      method: the method.
+      clock: how long workers take.
+      devices: the devices that share the work.
+      runs: instead of a single run, many that differ from `config` in traced settings only: seed, step sizes, times,
+        and so on. Every device has its share of them, and the runs of a device share its lanes.
+
+    Attributes:
+      config: the same, with the numbers of devices, lanes and episodes in a block that there are.
+      parts: what the programs are made of.
+      devices: the devices that share the work.
+      compile_seconds: seconds that tracing and compiling took, and finding out how many lanes are best.
+
+    Raises:
+      UserError: the devices are not there, the environment cannot be played, or memory is too small.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        environment: Any = None,
+        *,
+        policy: Policy | None = None,
+        estimator: Estimator | None = None,
+        method: Method | None = None,
+        clock: Clock | None = None,
+        devices: Sequence[jax.Device] | None = None,
+        runs: Sequence[Config] | None = None,
+    ):
+        self._runs = [config] if runs is None else list(runs)
+        check_runs(config, self._runs)
+        apart = runs is not None
+        claim = functools.partial(_claim_for, len(self._runs)) if apart else _claim
+        self.devices = claim(config) if devices is None else list(devices)
+        self.compile_seconds = 0.0
+        given = {"policy": policy, "estimator": estimator, "method": method}
+        self.parts, self.config = self._resolved(config, environment, apart, given)
+        self._spmd = Spmd(config.training.spmd, self.devices, apart=apart)
+        parts = self.parts
+        self._hyperparameters = stacked_hyperparameters(self._runs, parts.policy, parts.estimator, parts.method, clock)
+        refuse_too_much(parts, self._hyperparameters, self.devices)
+        self._placed = self._spmd.place(self._hyperparameters)
+        self._evaluation_key = self._spmd.replicate(stream(config.evaluation.seed, "evaluation"))
+        self._start = jax.jit(functools.partial(initial_state, parts))
+
+    def _resolved(
+        self, config: Config, environment: Any, apart: bool, given: Mapping[str, Any]
+    ) -> tuple[Parts, Config]:
+        """The parts, and the configuration with what was left to the runtime."""
+        device, count = self.devices[0], len(self.devices)
+        made = in_32_bits(make_environment(config.environment) if environment is None else environment)
+        parts = make_parts(
+            config,
+            made,
+            devices=1 if apart else count,
+            axis=None if apart else AXIS,
+            runs=len(self._runs) // count if apart else 1,
+            platform=device.platform,
+            memory=memory_for_steps(self.devices),
+            **given,
+        )
+        lanes: Any = config.training.lanes
+        if lanes == "auto":
+            started = time.perf_counter()
+            alike = parts._replace(environment=first_environment(config, made))
+            is_brax = environment is None and config.environment.suite == "brax"
+            lanes = choose_lanes(config, alike, self.devices, keep=is_brax)
+            self.compile_seconds += time.perf_counter() - started
+        parts = with_lanes(parts, lanes, device.platform)
+        training = dataclasses.replace(config.training, lanes=parts.num_lanes[0])
+        if not apart:
+            training = dataclasses.replace(training, devices=count, block=count * parts.episodes)
+        return parts, dataclasses.replace(config, training=training)
+
+    @property
+    def hardware(self) -> Hardware:
+        """What it computes on."""
+        first = self.devices[0]
+        return Hardware(len(self.devices), device_name(first), first.platform, self.parts.num_lanes[0])
+
+    @property
+    def message_bytes(self) -> int:
+        """Bytes of the parameters, which is what a message carries."""
+        return 4 * number_of_parameters(self.parts.policy)
+
+    def probe(self) -> Any:
+        """What the environment does with a fixed key and fixed actions."""
+        return probe(self.parts.environment, self.devices[0])
+
+    def initial_state(self) -> TrainState:
+        """The state before the first round."""
+        seeds = jnp.asarray([run.seed for run in self._runs], jnp.uint32)
+        return self.place(self._start(self._hyperparameters, seeds))
+
+    def place(self, state: TrainState) -> TrainState:
+        """A state, from wherever it comes, where the programs expect it."""
+        return self._spmd.place(state)
+
+    def compile(self) -> None:
+        """Compiles both programs, one after the other: XLA itself uses several threads for each."""
+        started = time.perf_counter()
+        _ = self.chunk, self._evaluation
+        self.compile_seconds += time.perf_counter() - started
+
+    @functools.cached_property
+    def chunk(self) -> Program:
+        """The program of a chunk of rounds, compiled when it is first asked for; :meth:`run` calls it."""
+        rounds = functools.partial(engine_of(self.parts.method).run, self.parts, self.config.training.chunk)
+        number = self._spmd.replicate(jnp.asarray(0, jnp.int32))
+        with jax.default_matmul_precision("highest"):  # TF32 would not reproduce a CPU's numbers
+            return self._spmd.compile(rounds, (self.initial_state(), self._placed), (number,), donate_first=True)
+
+    @functools.cached_property
+    def _evaluation(self) -> Program:
+        with jax.default_matmul_precision("highest"):
+            return self._spmd.compile(self._play, (self.initial_state(), self._placed), (self._evaluation_key,))
+
+    def program(
+        self, function: Callable[[Parts, TrainState, Hyperparameters], Any], options: Mapping[str, Any] | None = None
+    ) -> Callable[[TrainState], Any]:
+        """Another program of a run's state, such as a part of a round; compiled at once.
+
+        Args:
+          function: of one device; what it gives has to be the same on all that share a run.
+          options: of XLA, other than those that training is compiled with.
+        """
+        with jax.default_matmul_precision("highest"):
+            arguments = (self.initial_state(), self._placed)
+            compiled = self._spmd.compile(functools.partial(function, self.parts), arguments, options=options)
+        return lambda state: compiled(state, self._placed)
+
+    def run(self, state: TrainState, rounds: int) -> tuple[TrainState, RoundMetrics]:
+        """Runs `rounds` rounds, at most ``training.chunk``. The state given is used up.
+
+        Returns:
+          The state after, and the metrics of each round (leading axes `rounds`, `runs`) on the host. It waits for both.
+        """
+        number = self._spmd.replicate(jnp.asarray(rounds, jnp.int32))
+        state, metrics = self.chunk(state, self._placed, number)
+        metrics = jax.tree.map(lambda m: m[:rounds], self._spmd.collect(metrics, axis=1))
+        steps = {name: whole_steps(getattr(metrics, name)) for name in ("env_steps", "computed_steps")}
+        return state, metrics._replace(**steps)
+
+    def simulated_time(self, state: TrainState) -> float:
+        """Simulated time of the first run, in the clock's unit."""
+        return float(to_float64(jax.tree.map(lambda x: x[0], state.clock.now)))
+
+    def what_never_ends(self, state: TrainState, iteration: int, ended: int) -> str:
+        """One clause on the round of the first run that never ends, and on the workers it waits for.
+
+        Args:
+          state: the state at `iteration`.
+          iteration: rounds done by then.
+          ended: rounds that ended after it.
+        """
+        first, clock = jax.tree.map(lambda x: x[0], (self._hyperparameters, jax.device_get(state.clock)))
+        method = self.parts.method
+        return engine_of(method).endless(method, first, clock, iteration, ended)
+
+    def evaluate(self, state: TrainState) -> list[dict[str, Any]]:
+        """What records say of each run's iterate: ``return_mean``, ``return_std``, ``episode_length_mean``, ..."""
+        played = self._spmd.collect(self._evaluation(state, self._placed, self._evaluation_key))
+        workers = self.config.workers.count if self.config.workers.environments else 1
+        number = self.config.evaluation.episodes
+        rows = zip(*map(np.asarray, (played.returns, played.lengths, played.diverged)), strict=True)
+        return [summarise(returns, lengths, diverged, number, workers) for returns, lengths, diverged in rows]
+
+    def acquainted(self, state: TrainState) -> TrainState:
+        """The state before the first round, in which a lowest reward is known, should the physics break at once.
+
+        It is the lowest mean reward of a step in an evaluation episode that did not break; rounds find lower ones.
+        """
+        played = self._spmd.collect(self._evaluation(state, self._placed, self._evaluation_key))
+        whole = ~played.diverged & (played.lengths > 0)
+        means = np.where(whole, played.returns / np.maximum(played.lengths, 1).astype(np.float32), 0)
+        lowest = jnp.asarray(np.minimum(means.min(axis=1), 0))
+        sent = state.sent
+        if sent != ():
+            workers = self.config.workers.count
+            sent = sent._replace(lowest=self._spmd.place(jnp.repeat(lowest[:, None], workers, axis=1)))
+        return state._replace(lowest=self._spmd.place(lowest), sent=sent)
+
+    def _play(self, state: TrainState, hyperparameters: Hyperparameters, key: Any) -> Any:
+        model = jax.vmap(functools.partial(iterate, self.parts.method))(state.server)
+        episodes = self.config.evaluation.episodes
+        charge = hyperparameters.charge(state.lowest)
+        return evaluate(self.parts, episodes, model, state.normalizer, key, hyperparameters.variation, charge)
+
+
+def _claim(config: Config) -> list[jax.Device]:
+    return claim_devices(config.training, config.splits)
+
+
+def _claim_for(runs: int, config: Config) -> list[jax.Device]:
+    """The devices that have so many runs between them, as many each."""
+    devices = claim_devices(config.training, lambda k: runs % k == 0)
+    if runs % len(devices):
+        raise UserError(f"training.devices: got {len(devices)}, allowed: a number that divides the {runs} runs")
+    return devices

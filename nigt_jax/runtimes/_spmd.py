@@ -1,0 +1,123 @@
+"""One program on many devices: a per-device function over a named axis, replicated state in and out."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from nigt_jax.collectives import AXIS
+from nigt_jax.compilation import compile_options
+
+
+class Spmd:
+    """Maps per-device functions over the axis ``devices``, by pmap or by shard_map, to the same numbers.
+
+    Devices either share one run: every argument and result is replicated, a device finds its own share of the work by
+    its index on the axis, and what devices find out apart they have to reduce themselves. Or they have runs of their
+    own: what has an axis of runs is split, and devices have nothing to tell each other.
+
+    Attributes:
+      kind: pmap or shard_map.
+      devices: of the axis.
+      apart: whether devices have runs of their own.
+    """
+
+    def __init__(self, kind: str, devices: list[jax.Device], apart: bool = False):
+        self.kind = kind
+        self.devices = devices
+        self.apart = apart
+        self._mesh = Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
+
+    def replicate(self, tree: Any) -> Any:
+        """The tree on every device, in arrays that a mapped function takes and may overwrite."""
+        return jax.device_put(tree, NamedSharding(self._mesh, PartitionSpec()))
+
+    def place(self, tree: Any) -> Any:
+        """A tree with a leading axis of runs where a mapped function expects it."""
+        if not self.apart:
+            return self.replicate(tree)
+        split = jax.tree.map(lambda x: x.reshape(len(self.devices), -1, *x.shape[1:]), tree)
+        return jax.device_put(split, NamedSharding(self._mesh, PartitionSpec(AXIS)))
+
+    def collect(self, tree: Any, axis: int = 0) -> Any:
+        """What a mapped function gave, on the host; `axis` is where each device has its runs."""
+        tree = jax.device_get(tree)
+        if not self.apart:
+            return tree
+        return jax.tree.map(lambda x: np.concatenate(list(x), axis), tree)
+
+    def compile(
+        self,
+        function: Callable,
+        of_runs: tuple,
+        shared: tuple = (),
+        donate_first: bool = False,
+        options: Mapping[str, Any] | None = None,
+    ) -> "Program":
+        """A program of ``function(*of_runs, *shared)``.
+
+        Args:
+          function: of one device.
+          of_runs: arguments with an axis of runs, as `place` gives them; so is the result.
+          shared: arguments that every device has.
+          donate_first: whether the first argument is used up.
+          options: of XLA, other than those that suit the platform.
+        """
+        # pmap wants something that is split: each device's number, which nobody reads.
+        numbers = jax.device_put(np.arange(len(self.devices)), NamedSharding(self._mesh, PartitionSpec(AXIS)))
+        mapped = (self._pmapped if self.kind == "pmap" else self._shard_mapped)(
+            function, len(of_runs), len(shared), (1,) if donate_first else ()
+        )
+        chosen = compile_options(self.devices[0].platform) if options is None else dict(options)
+        return Program(mapped.lower(numbers, *of_runs, *shared).compile(compiler_options=chosen), numbers)
+
+    def _pmapped(self, function: Callable, of_runs: int, shared: int, donate: tuple[int, ...]) -> Any:
+        mine = 0 if self.apart else None
+        return jax.pmap(
+            lambda number, *args: function(*args),
+            AXIS,
+            in_axes=(0, *[mine] * of_runs, *[None] * shared),
+            out_axes=mine,
+            donate_argnums=donate,
+            devices=self.devices,
+        )
+
+    def _shard_mapped(self, function: Callable, of_runs: int, shared: int, donate: tuple[int, ...]) -> Any:
+        split, whole = PartitionSpec(AXIS), PartitionSpec()
+        mine = split if self.apart else whole
+
+        def call(number: Any, *arguments: Any) -> Any:
+            del number
+            if not self.apart:
+                return function(*arguments)
+            # An axis of length one is left where pmap takes it away.
+            own = jax.tree.map(lambda x: x[0], arguments[:of_runs])
+            return jax.tree.map(lambda x: x[None], function(*own, *arguments[of_runs:]))
+
+        specs = (split, *[mine] * of_runs, *[whole] * shared)
+        mapped = jax.shard_map(call, mesh=self._mesh, in_specs=specs, out_specs=mine, check_vma=False)
+        return jax.jit(mapped, donate_argnums=donate)
+
+
+class Program:
+    """A compiled program, for arguments of the same shapes in the same places. It never compiles again."""
+
+    def __init__(self, compiled: Any, numbers: jax.Array):
+        self._compiled = compiled
+        self._numbers = numbers
+
+    def __call__(self, *arguments: Any) -> Any:
+        """What the mapped function makes of them."""
+        return self._compiled(self._numbers, *arguments)
+
+    def text(self) -> str:
+        """The program in XLA's own language."""
+        return self._compiled.as_text()
+
+    def peak_bytes(self) -> int:
+        """Memory by XLA's own analysis: arguments, results and temporaries; what is donated is counted once."""
+        memory = self._compiled.memory_analysis()
+        held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+        return held + memory.temp_size_in_bytes

@@ -1,0 +1,27 @@
+from ._answer import Answer, Choice, answer
+from ._arrivals import play_arrivals
+from ._compare import Comparison, compare
+from ._figures import Figures
+from ._noise import batch_needed, direction_noise
+from ._save import to_json
+from ._theory import Bounds, malenia_bounds, rennala_bounds
+from ._timeline import Bar, Timeline, make_timeline
+
+__all__ = [
+    "Answer",
+    "Bar",
+    "Bounds",
+    "Choice",
+    "Comparison",
+    "Figures",
+    "Timeline",
+    "answer",
+    "batch_needed",
+    "compare",
+    "direction_noise",
+    "make_timeline",
+    "malenia_bounds",
+    "play_arrivals",
+    "rennala_bounds",
+    "to_json",
+]

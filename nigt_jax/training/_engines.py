@@ -1,0 +1,129 @@
+"""How the rounds of each kind of method are computed: the one place that tells kinds apart."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, PRNGKeyArray
+
+from nigt_jax.clocks import Clock, begin_arrivals
+from nigt_jax.collectives import sum_over
+from nigt_jax.config import Config
+from nigt_jax.errors import UserError
+from nigt_jax.methods import METHODS, Method, Rounds
+from nigt_jax.training._arrivals import run_arrivals
+from nigt_jax.training._endless import round_that_never_ends, update_that_never_comes
+from nigt_jax.training._hyperparameters import Hyperparameters
+from nigt_jax.training._metrics import RoundMetrics
+from nigt_jax.training._parts import Parts
+from nigt_jax.training._round import run_round
+from nigt_jax.training._state import TrainState
+from nigt_jax.training._worker_round import run_worker_round
+
+_ARRIVALS = 16  # gradients that are computed at once, where they arrive one at a time
+
+Round = Callable[[Parts, TrainState, Hyperparameters], tuple[TrainState, RoundMetrics]]
+Chunk = Callable[[Parts, int, TrainState, Hyperparameters, Int[Array, ""]], tuple[TrainState, RoundMetrics]]
+
+
+class Engine(NamedTuple):
+    """What a runtime has to know of a kind of method.
+
+    Attributes:
+      run: runs up to a number of rounds in one call; see :func:`run_chunk`.
+      episodes: maps (configuration, devices, most) to the episodes that a device plays in a block; `most` is what its
+        memory, or the user, allows.
+      begin: maps (clock, key) to the clock's state at time 0.
+      endless: says which round, or update, never comes, and why; see :func:`round_that_never_ends`.
+      snapshots: whether workers compute at what they were sent last; then each has a policy of its own.
+    """
+
+    run: Chunk
+    episodes: Callable[[Config, int, int], int]
+    begin: Callable[[Clock, PRNGKeyArray], Any]
+    endless: Callable[[Method, Hyperparameters, Any, int, int], str]
+    snapshots: bool
+
+
+def run_chunk(
+    one_round: Round,
+    parts: Parts,
+    length: int,
+    state: TrainState,
+    hyperparameters: Hyperparameters,
+    rounds: Int[Array, ""],
+) -> tuple[TrainState, RoundMetrics]:
+    """Up to `length` rounds in one call; only the first `rounds` are run, a traced number, so one program serves all.
+
+    Args:
+      one_round: a single round.
+      parts: the run's parts.
+      length: rows of the metrics returned.
+      state: the runs' state.
+      hyperparameters: the runs' hyperparameters.
+      rounds: number of rounds, at most `length`.
+
+    Returns:
+      The state after, and the metrics with a leading axis of `length`; rows from `rounds` on are zero.
+    """
+    one = jax.jit(functools.partial(one_round, parts))  # traced once, for its shapes and for the loop
+    shapes = jax.eval_shape(one, state, hyperparameters)[1]
+    none = jax.tree.map(lambda m: jnp.zeros((length, *m.shape), m.dtype), shapes)
+
+    def step(number: Array, carry: tuple[TrainState, RoundMetrics]) -> tuple[TrainState, RoundMetrics]:
+        state, metrics = carry
+        state, own = one(state, hyperparameters)
+        return state, jax.tree.map(lambda rows, row: rows.at[number].set(row), metrics, own)
+
+    # Not a scan that skips what is not asked for: XLA for CPU runs a branch of a conditional a quarter more slowly.
+    state, metrics = jax.lax.fori_loop(0, rounds, step, (state, none))
+    mine = {name: getattr(metrics, name) for name in ("env_steps", "computed_steps", "query_return_mean", "diverged")}
+    return state, metrics._replace(**sum_over(parts.axis, mine))
+
+
+def _in_even_parts(config: Config, devices: int, most: int) -> int:
+    """A device's share of a round, or an even part of that."""
+    share = -(-config.episodes_per_round // devices)
+    blocks = -(-share // most)
+    return -(-share // blocks)
+
+
+def _of_whole_workers(config: Config, devices: int, most: int) -> int:
+    """All that a device's workers play in a round: what a worker sends may depend on all of its episodes."""
+    each, workers = config.method.trajectories_per_gradient, config.workers.count
+    most_per_worker = cast(Rounds, METHODS[config.method.name].schedule).most_per_worker
+    if most_per_worker is None:
+        raise TypeError(f"{config.method.name}: its workers keep something, but one may have any number of gradients")
+    needed = -(-workers // devices) * most_per_worker(config.method.largest_batch, workers) * each
+    if needed > most:
+        raise UserError(
+            f"training.block: got {devices * most:,} episodes at once, or as many as fit into memory, but "
+            f"{config.method.name} needs a whole round at once; allowed: {devices * needed:,} or more, a smaller "
+            "method.batch_size, or a shorter environment.horizon"
+        )
+    return needed
+
+
+def _of_some_arrivals(config: Config, devices: int, most: int) -> int:
+    """Gradients of distinct workers, of which more than a few are seldom found in a row."""
+    each = config.method.trajectories_per_gradient
+    return max(1, min(-(-min(config.workers.count, _ARRIVALS) // devices), most // each)) * each
+
+
+def _rounds(one_round: Round, episodes: Callable[[Config, int, int], int]) -> Engine:
+    run = functools.partial(run_chunk, one_round)
+    return Engine(run, episodes, Clock.begin, round_that_never_ends, snapshots=False)
+
+
+_ENGINES = {
+    "summed": _rounds(run_round, _in_even_parts),
+    "workers": _rounds(run_worker_round, _of_whole_workers),
+    "arrivals": Engine(run_arrivals, _of_some_arrivals, begin_arrivals, update_that_never_comes, snapshots=True),
+}
+
+
+def engine_of(method: Method) -> Engine:
+    """The engine of a method's kind."""
+    return _ENGINES[method.kind]

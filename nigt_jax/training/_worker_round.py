@@ -1,0 +1,170 @@
+"""One round of a method whose workers have a state, or decide from data what they send; on one device.
+
+Every device has some of the workers, whole: their episodes are played on it, and what they send is computed on it. The
+server's state and the workers' are the same on all devices between rounds.
+"""
+
+import functools
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from nigt_jax.clocks import Round, exchange
+from nigt_jax.collectives import gather_over, least_over, place_on, sum_over
+from nigt_jax.estimators import WorkUnits
+from nigt_jax.methods import WorkerSide, ask, tell
+from nigt_jax.policies import update_statistics
+from nigt_jax.rollout import Outcomes, Trajectories, observation_statistics
+from nigt_jax.training._block import next_round, play_block, shares, tasks_of_places
+from nigt_jax.training._hyperparameters import Hyperparameters
+from nigt_jax.training._layout import Places
+from nigt_jax.training._metrics import RoundMetrics, messages
+from nigt_jax.training._parts import Parts
+from nigt_jax.training._state import TrainState
+from nigt_jax.training._steps import count_steps
+
+
+def run_worker_round(
+    parts: Parts, state: TrainState, hyperparameters: Hyperparameters
+) -> tuple[TrainState, RoundMetrics]:
+    """One round: clock, each worker's own episodes, its exchanges with the server, update.
+
+    What the metrics say of episodes is this device's share, as in :func:`nigt_jax.training.run_round`.
+    """
+    counted, collected = next_round(parts, state, hyperparameters)
+    places = _places(parts, counted)
+    batch = play_block(parts, tasks_of_places(state, hyperparameters, places)).only(places.counted.reshape(-1))
+    runs, here = state.iteration.size, workers_here(parts, counted.counts.shape[1])[0].size
+    outcomes = jax.tree.map(lambda x: x.reshape(runs, -1), batch.outcomes)
+    episodes = places.counted.reshape(runs, here, -1).sum(2, dtype=jnp.int32)
+    send = functools.partial(_exchange, parts, batch)
+    message, weight, uploads, workers = jax.vmap(send)(state, hyperparameters, outcomes, episodes)
+    clock = jax.vmap(exchange)(hyperparameters.clock, collected, uploads)
+    absorb = functools.partial(tell, parts.method, axis_name=parts.axis)
+    server, gradient_norm = jax.vmap(absorb)(state.server, hyperparameters.step, message, weight)
+    normalizer = state.normalizer
+    if parts.policy.normalize:
+        normalizer = jax.vmap(update_statistics)(normalizer, observation_statistics(batch, parts.axis))
+    estimator = parts.estimator.learn(state.estimator, batch, state.normalizer, hyperparameters.estimator, parts.axis)
+    useful = batch.lengths.reshape(places.episode.shape).sum(1, dtype=jnp.int32)
+    gradients = counted.counts.sum(1, dtype=jnp.int32)
+    metrics = RoundMetrics(
+        gradients=gradients,
+        discarded=counted.discarded.sum(1, dtype=jnp.int32),
+        communications=jnp.full_like(state.iteration, uploads.shape[1]),
+        **messages(hyperparameters.clock, uploads),
+        delay=jnp.zeros_like(state.iteration),
+        env_steps=count_steps(useful),
+        computed_steps=count_steps(shares(batch.computed_steps, useful)),
+        time=clock.now,
+        query_return_mean=batch.returns.reshape(places.episode.shape).sum(1)
+        / (gradients.astype(jnp.float32) * parts.trajectories_per_gradient),
+        gradient_norm=gradient_norm,
+        diverged=batch.outcomes.diverged.reshape(places.episode.shape).sum(1, dtype=jnp.int32),
+        complete=counted.complete,
+        too_large=jnp.zeros_like(counted.complete),
+    )
+    after = state._replace(
+        iteration=state.iteration + 1,
+        server=server,
+        normalizer=normalizer,
+        estimator=estimator,
+        clock=clock,
+        lowest=least_over(parts.axis, jnp.minimum(state.lowest, batch.lowest())),
+        workers=workers,
+    )
+    return after, metrics
+
+
+def workers_here(parts: Parts, workers: int) -> tuple[Int[Array, " here"], Bool[Array, " here"]]:
+    """The device's share of the workers: their numbers from 0, and which of these there are."""
+    me, devices = place_on(parts.axis)
+    here = -(-workers // devices)
+    number = me * here + jnp.arange(here)
+    return jnp.minimum(number, workers - 1), number < workers
+
+
+def _places(parts: Parts, counted: Round) -> Places:
+    """Places of this device's workers: as many slots for each, of which a round may leave some empty."""
+    worker, there = workers_here(parts, counted.counts.shape[1])
+    slots = parts.episodes // worker.size
+    slot = jnp.tile(jnp.arange(slots), worker.size)
+    own, exists = jnp.repeat(worker, slots), jnp.repeat(there, slots)
+
+    def of_run(counts: Int[Array, " workers"]) -> Places:
+        episodes = counts * parts.trajectories_per_gradient
+        before = jnp.cumsum(episodes) - episodes
+        played = exists & (slot < episodes[own])
+        return Places(before[own] + slot, own, played, played)
+
+    return jax.vmap(of_run)(counted.counts)
+
+
+def _exchange(
+    parts: Parts,
+    batch: Trajectories,
+    state: TrainState,
+    hyperparameters: Hyperparameters,
+    outcomes: Outcomes,
+    episodes: Int[Array, " here"],
+) -> tuple[Any, Float[Array, ""], Bool[Array, "exchanges workers"], Any]:
+    """What one run's workers on this device send.
+
+    Args:
+      parts: the run's parts.
+      batch: the record of all episodes that this device has played.
+      state: the run's state.
+      hyperparameters: the run's hyperparameters.
+      outcomes: the run's episodes, worker by worker, as many slots for each.
+      episodes: number of episodes of each worker.
+
+    Returns:
+      The sum of the messages of the last exchange; the number of workers here; who uploads in each exchange, and what
+      workers keep, of the workers of all devices.
+    """
+    workers = hyperparameters.clock.workers
+    worker, there = workers_here(parts, workers)
+    work = _work_units(parts, batch, state, hyperparameters, outcomes, episodes)
+    kept = jax.tree.map(lambda x: x[worker], state.workers)
+    side = cast(WorkerSide, parts.method.worker)
+    told, uploads = state.server, []
+    for contribute in side.exchanges:
+        sent, kept = contribute(kept, work, told, hyperparameters.step)
+        sends = sent.uploads & there
+        total = _sum_of(sent.message, sends)
+        told = jax.tree.map(lambda x: x / workers, sum_over(parts.axis, total))
+        uploads.append(gather_over(parts.axis, sends, axis=0)[:workers])
+    everyone = jax.tree.map(lambda x: x[:workers], gather_over(parts.axis, kept, axis=0))
+    return total, there.sum(dtype=jnp.float32), jnp.stack(uploads), everyone
+
+
+def _work_units(
+    parts: Parts,
+    batch: Trajectories,
+    state: TrainState,
+    hyperparameters: Hyperparameters,
+    outcomes: Outcomes,
+    episodes: Int[Array, " here"],
+) -> WorkUnits:
+    """One run's episodes as those of its workers here: a baseline knows the episodes of one worker alone."""
+    here = episodes.size
+
+    def of_each(tree: Any) -> Any:
+        return jax.tree.map(lambda x: jnp.broadcast_to(x, (here, *x.shape)), tree)
+
+    charge = of_each(hyperparameters.charge(state.lowest))
+    own = batch._replace(groups=here, outcomes=outcomes, charge=charge)
+    params, normalizer, estimator = of_each((ask(state.server).params, state.normalizer, state.estimator))
+    coefficients = parts.estimator.coefficients(estimator, own, normalizer, of_each(hyperparameters.estimator), None)
+    return WorkUnits(parts.policy, params, normalizer, own, coefficients, episodes)
+
+
+def _sum_of(message: Any, sends: Bool[Array, " here"]) -> Any:
+    """The sum of what is sent."""
+
+    def total(x: Array) -> Array:
+        return jnp.where(sends.reshape(-1, *[1] * (x.ndim - 1)), x, 0).sum(0)
+
+    return jax.tree.map(total, message)
