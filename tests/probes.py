@@ -9,6 +9,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from nigt_jax.config import BraxEnvironment
+from nigt_jax.environments import make_environment
 from nigt_jax.policies import Policy
 from nigt_jax.rollout import Trajectories, one_policy, rollout
 
@@ -159,6 +161,11 @@ def play(
     """Episodes of one policy, by default all of them side by side."""
     tasks = one_policy(params, normalizer, keys, active, variation, charge)
     return rollout(environment, policy, tasks, horizon, widths or (keys.shape[0],), lanes_last=True)
+
+
+def brax_environment(name: str, backend: str) -> Any:
+    """An environment of Brax by its name."""
+    return make_environment(BraxEnvironment(name=name, backend=backend))
 
 
 def grouped(tree: Any) -> Any:

@@ -38,10 +38,10 @@ class Row:
 
     Attributes:
       stage: a key of STAGES.
-      seconds: of each turn.
-      useful_steps: of one turn, which is of several rounds, on all devices: those of episodes, up to their ends.
+      seconds: seconds of each turn.
+      useful_steps: steps of episodes, up to their ends, in one turn of several rounds on all devices.
       computed_steps: likewise, with those of idle lanes.
-      compile_seconds: to trace and compile it.
+      compile_seconds: seconds to trace and compile it.
     """
 
     stage: str
@@ -71,7 +71,7 @@ class Report:
       machine: device, number of devices, cores, versions, date.
       setting: environment, lanes, episodes, and so on.
       rows: one a stage.
-      profile: of a round, where one was asked for.
+      profile: a traced round, where one was asked for.
     """
 
     machine: dict[str, Any]

@@ -25,7 +25,7 @@ class Purpose:
 
     Attributes:
       name: one of the scopes, or "other".
-      seconds: on all devices together, as traced: looking at an operation takes as long as a small one does.
+      seconds: time on all devices together, as traced: looking at an operation takes as long as a small one does.
       operations: likewise.
     """
 
@@ -40,8 +40,8 @@ class Profile:
 
     Attributes:
       horizon: length at which its episodes were cut.
-      computed_steps: that its lanes made.
-      lanes: of each device.
+      computed_steps: steps that its lanes made.
+      lanes: number of lanes of each device.
       purposes: longest first.
     """
 
@@ -55,8 +55,8 @@ def profile(like: SimulatedRuntime, folder: Path) -> Profile:
     """Traces a round like those of the run, but cut short, after one that is not traced.
 
     Args:
-      like: whose rounds they are.
-      folder: for the trace.
+      like: the runtime whose rounds they are.
+      folder: where the trace goes.
     """
     config, lanes = like.config, like.parts.num_lanes[0]
     in_turn = -(-config.episodes_per_round // (lanes * len(like.devices)))
@@ -75,7 +75,7 @@ def by_purpose(folder: Path, text: str) -> list[Purpose]:
 
     Args:
       folder: where the trace is; the newest, if there are several.
-      text: of the program that was traced, in XLA's own language.
+      text: the program that was traced, in XLA's own language.
     """
     known = _operations(text)
     seconds: dict[str, float] = collections.defaultdict(float)

@@ -13,7 +13,7 @@ def take_turns(programs: Mapping[str, Callable[[Any], Any]], state: Any, turns: 
     Args:
       programs: compiled, by name.
       state: the argument of all; it must not be used up.
-      turns: that count; one more warms up.
+      turns: number of turns that count; one more warms up.
     """
     took: dict[str, list[float]] = {name: [] for name in programs}
     for _ in range(turns + 1):

@@ -28,7 +28,7 @@ def make_display(console: Console, total: int) -> Display:
     """The display that fits where standard output goes.
 
     Args:
-      console: to write to.
+      console: where to write.
       total: rounds of the whole run.
     """
     return _Harmless(lambda: _LiveDisplay(console, total) if console.is_terminal else _Lines(console, total))

@@ -19,7 +19,7 @@ class ArrivalState(NamedTuple):
       now: simulated time.
       due: when each worker's gradient reaches the server, or on a shared link the queue for it; absolute, [workers].
       begun: gradients that each worker has begun since the start of the run.
-      key: of all gradients' work.
+      key: key of all gradients' work.
     """
 
     now: SimulatedTime

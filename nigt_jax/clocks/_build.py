@@ -20,8 +20,8 @@ def make_clock(workers: WorkersConfig, parameters: int, batch_size: int) -> Cloc
 
     Args:
       workers: its section.
-      parameters: of the policy, d, on which times may depend.
-      batch_size: of the largest round; decides how far a clock looks ahead at a time.
+      parameters: number d of policy parameters, on which times may depend.
+      batch_size: gradients of the largest round; decides how far a clock looks ahead at a time.
 
     Returns:
       The clock.

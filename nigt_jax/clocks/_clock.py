@@ -25,7 +25,7 @@ class ClockState(NamedTuple):
       now: simulated time.
       start: time from now until each worker is free for the new query point; shape [workers].
       begun: gradients that each worker has begun since the start of the run.
-      key: of all gradients' work.
+      key: key of all gradients' work.
     """
 
     now: SimulatedTime
@@ -40,8 +40,8 @@ class Clock:
     """How long everything takes; arrays may be traced.
 
     Attributes:
-      work: of a gradient, for each worker; a Work.
-      speed: at which workers do it; a Speed, or None for full speed always.
+      work: work of a gradient of each worker; a Work.
+      speed: speed at which workers do it; a Speed, or None for full speed always.
       exchange: time of one exchange of each worker (the paper's kappa_i); shape [workers].
       topology: how exchanges share links, see :func:`exchange_time`.
       carry_over: whether a worker first finishes what it was doing when a round ended; that one is discarded.

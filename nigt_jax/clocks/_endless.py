@@ -38,10 +38,10 @@ def never_ends(clock: Clock, rule: Rule, state: ClockState, number: int) -> Neve
     """Why a round is not decided: workers that never answer again, or more gradients than can be counted.
 
     Args:
-      clock: on which the round that begins with `state` is incomplete.
-      rule: of the round.
+      clock: a clock on which the round that begins with `state` is incomplete.
+      rule: the round's rule.
       state: when it begins.
-      number: of the round, from 1.
+      number: the round's number, from 1.
     """
     round, after = jax.device_get(_play_round(clock, rule, state))
     counts, begun = np.asarray(round.counts, np.int64), np.asarray(after.begun)
@@ -58,9 +58,9 @@ def never_comes(clock: Clock, state: ArrivalState, number: int) -> str:
     """One clause on an update that never comes, where every arrival is an update.
 
     Args:
-      clock: on which it does not.
+      clock: a clock on which it does not.
       state: some time before.
-      number: of the update, from 1.
+      number: the update's number, from 1.
     """
     begun, everyone = np.asarray(state.begun), tuple(range(1, clock.workers + 1))
     if begun.max() > MOST:

@@ -21,7 +21,7 @@ def fixed_round(rule: Rule, times: Float[Array, " workers"], start: Pair) -> End
 
     Args:
       rule: when the round is over.
-      times: of a gradient; inf for a worker that never answers.
+      times: time of a gradient of each worker; inf for one that never answers.
       start: when each worker begins its first gradient, shape [workers].
 
     Returns:

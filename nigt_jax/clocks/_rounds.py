@@ -34,7 +34,7 @@ class Ending(NamedTuple):
 
     Attributes:
       round: as reported.
-      end: of the round, a pair.
+      end: the round's end, a pair.
       busy: when each worker has finished what it is doing at the end, shape [workers]; the end itself where it is idle.
     """
 
@@ -108,7 +108,7 @@ def synchronous_round(durations: Float[Array, "workers k"], batch_size: int | In
 
     Args:
       durations: time of each worker's consecutive gradients, the same unit throughout; inf for one that never answers.
-      batch_size: at least 1; what does not divide evenly is rounded up.
+      batch_size: gradients of all workers, at least 1; what does not divide evenly is rounded up.
 
     Returns:
       The round. ``complete`` is False where a worker needs more than k gradients, or never answers.

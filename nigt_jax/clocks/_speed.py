@@ -36,7 +36,7 @@ class Speed(NamedTuple):
         Args:
           now: what times are relative to, in simulated time.
           since: when each worker begins, shape [workers].
-          work: of each of its next gradients, shape [workers, k].
+          work: work of each worker's next gradients, shape [workers, k].
 
         Returns:
           Times relative to `now`, shape [workers, k], nondecreasing along a row; inf where a worker never gets there.
@@ -53,7 +53,7 @@ class _Segments(NamedTuple):
     """What a worker does from some moment on, for a whole period, or for ever where nothing repeats.
 
     Attributes:
-      begin: of each segment, counted from that moment.
+      begin: begin of each segment, counted from that moment.
       end: likewise; inf of the last one where nothing repeats.
       value: speed.
       before: work that is done until it begins.

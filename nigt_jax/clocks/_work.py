@@ -84,7 +84,7 @@ class RecordedWork(NamedTuple):
     Attributes:
       times: worker 1's in order, then worker 2's, and so on: memory is that of what was recorded.
       first: place of each worker's first time.
-      length: of each worker's recording.
+      length: length of each worker's recording.
     """
 
     times: Float[Array, " rows"]

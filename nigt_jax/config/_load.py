@@ -86,8 +86,8 @@ def check_config(
     Args:
       data: the mappings.
       source: where they come from, for messages.
-      overrides: as of :func:`load_config`.
-      check_files: as of :func:`load_config`.
+      overrides: see :func:`load_config`.
+      check_files: see :func:`load_config`.
 
     Raises:
       UserError: names the first key that is wrong, what was given and what is allowed.

@@ -20,11 +20,11 @@ class Variation(NamedTuple):
     """How an environment differs from the one that it is made of: factors, 1 for no difference. May be traced.
 
     Attributes:
-      gravity: of gravity.
-      mass: of the mass and inertia of every body.
-      friction: of the friction of every geometry.
-      gain: of the force of every actuator.
-      reward: of the environment's own reward weights, by name.
+      gravity: factor of gravity.
+      mass: factor of the mass and inertia of every body.
+      friction: factor of the friction of every geometry.
+      gain: factor of the force of every actuator.
+      reward: factors of the environment's own reward weights, by name.
       flip: 1 where observations change their sign, 0 where they do not; an observation ends with this bit. None where
         it is the same everywhere, and there is no such bit.
     """

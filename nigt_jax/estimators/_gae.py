@@ -42,8 +42,8 @@ class CriticState(NamedTuple):
     """The value baseline.
 
     Attributes:
-      params: of the critic.
-      opt_state: of Adam.
+      params: parameters of the critic.
+      opt_state: state of Adam.
       scale: unit in which the critic counts returns: their root mean square when it first saw some, 0 before.
     """
 
@@ -75,7 +75,7 @@ def gae(policy: Policy, steps: int) -> Estimator:
     expectation of ``return_to_go``. For :math:`\lambda < 1` it is biased by as much as V is wrong.
 
     Args:
-      policy: whose observation statistics the critic shares.
+      policy: the policy, whose observation statistics the critic shares.
       steps: Adam steps on the squared error to the discounted return, for each block of episodes computed together,
         which is a round unless memory, or a larger round than usual, divides it.
 

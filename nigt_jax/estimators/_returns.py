@@ -1,4 +1,4 @@
-"""Estimators that need nothing but the rewards of the batch."""
+"""Estimators that need nothing but the rewards of the batch, and of hyperparameters nothing but a discount."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from nigt_jax.collectives import sum_over
-from nigt_jax.estimators._score import Estimator, EstimatorHyperparameters, of_episodes, return_to_go
+from nigt_jax.estimators._score import Estimator, of_episodes, return_to_go
 from nigt_jax.policies import Normalizer
 from nigt_jax.rollout import Trajectories
 
@@ -15,7 +15,7 @@ def _discounted_from_start(
     state: tuple[()],
     trajectories: Trajectories,
     normalizer: Normalizer,
-    hyperparameters: EstimatorHyperparameters,
+    hyperparameters: Any,
     axis_name: str | None,
 ) -> Float[Array, "time episodes"]:
     r"""Eq. (3) of the paper: :math:`A_t = \sum_{h \ge t} \gamma^h r_h`, discounted from the start, no baseline.
@@ -32,7 +32,7 @@ def _discounted_from_now(
     state: tuple[()],
     trajectories: Trajectories,
     normalizer: Normalizer,
-    hyperparameters: EstimatorHyperparameters,
+    hyperparameters: Any,
     axis_name: str | None,
 ) -> Float[Array, "time episodes"]:
     r""":math:`A_t = \sum_{h \ge t} \gamma^{h-t} r_h`: late steps are not discounted away.
@@ -51,7 +51,7 @@ def _leave_one_out(
     state: tuple[()],
     trajectories: Trajectories,
     normalizer: Normalizer,
-    hyperparameters: EstimatorHyperparameters,
+    hyperparameters: Any,
     axis_name: str | None,
 ) -> Float[Array, "time episodes"]:
     r"""Return to go, less the mean of the *other* episodes' of the block at the same time step.

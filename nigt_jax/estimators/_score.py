@@ -62,7 +62,7 @@ def policy_gradient_sum(
 
     Args:
       policy: what has acted.
-      params: of each group's policy; leaves have a leading axis of groups, here and in the result.
+      params: parameters of each group's policy; leaves have a leading axis of groups, here and in the result.
       normalizer: likewise.
       trajectories: what it did.
       coefficients: the factors A_t.

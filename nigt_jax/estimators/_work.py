@@ -1,5 +1,6 @@
 """What workers have done in a round: their own episodes at the query point, and what can be computed from them."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -44,7 +45,7 @@ class WorkUnits(NamedTuple):
         slots = self.trajectories.lengths.size
         each = slots // self.episodes.size
         params, normalizer = jax.tree.map(lambda x: jnp.repeat(x, each, axis=0), (self.params, self.normalizer))
-        alone = self.trajectories._replace(groups=slots, charge=jnp.repeat(self.trajectories.charge, each))
+        alone = dataclasses.replace(self.trajectories, groups=slots, charge=jnp.repeat(self.trajectories.charge, each))
         single = policy_gradient_sum(self.policy, params, normalizer, alone, self.coefficients)
         there = (jnp.arange(each)[None, :] < self.episodes[:, None]).astype(jnp.float32)
         number = self.episodes.astype(jnp.float32)

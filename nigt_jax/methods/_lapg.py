@@ -18,8 +18,8 @@ the sample variance of one episode's gradient among the worker's own N_m; every 
 one that was silent for ``max_silence`` rounds uploads in the next.
 
 References:
-  Chen, Zhang, Giannakis & Basar, `Communication-Efficient Policy Gradient Methods for Distributed Reinforcement Learning
-  <https://arxiv.org/abs/1812.03239>`_, 2021
+  Chen, Zhang, Giannakis & Basar, `Communication-Efficient Policy Gradient Methods for Distributed Reinforcement
+  Learning <https://arxiv.org/abs/1812.03239>`_, 2021
 """
 
 from typing import Any, NamedTuple, cast

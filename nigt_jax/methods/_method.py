@@ -131,7 +131,7 @@ def step_hyperparameters(section: MethodConfig, max_delay: int = jnp.iinfo(jnp.i
     """The hyperparameters of an update that a section of the configuration has.
 
     Args:
-      section: of the method.
+      section: the method's section.
       max_delay: delay in updates from which on gradients are discarded; by default none is.
     """
     return StepHyperparameters(

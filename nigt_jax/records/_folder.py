@@ -82,7 +82,7 @@ class RunFolder:
         """Copies the recorded times into the folder, if they are not there yet; not for good if an error follows.
 
         Args:
-          config: of the run.
+          config: the run's configuration.
           before: what the run has recorded, if it has begun.
 
         Yields:
@@ -214,7 +214,7 @@ def create_run(output: Path, name: str | None, stem: str, config: Config) -> Run
 
     Args:
       output: folder of runs.
-      name: of this run; None for `stem` with the first free number.
+      name: the run's name; None for `stem` with the first free number.
       stem: what to name it after.
       config: complete.
 

@@ -16,7 +16,7 @@ class MetricsLog:
     """Appends records to ``metrics.jsonl``. A record that was appended survives a crash of the process.
 
     Args:
-      path: of the file.
+      path: the file.
       until: the last iteration to keep of what is there, which has to be there without gaps; what comes later is
         computed again. -1 keeps nothing.
 

@@ -28,8 +28,8 @@ class Resources:
     """Settings of `training` that may be left to us: as they were asked for, or as they were resolved.
 
     Attributes:
-      devices: that share the episodes.
-      lanes: of each device.
+      devices: number of devices that share the episodes.
+      lanes: number of lanes of each device.
       block: episodes that are computed together.
     """
 
@@ -70,7 +70,7 @@ class Versions:
 
     Attributes:
       from_iteration: where they began.
-      packages: from names to versions.
+      packages: versions by name.
     """
 
     from_iteration: int
@@ -82,12 +82,12 @@ class Provenance:
     """The content of ``run.json``.
 
     Attributes:
-      format: of the run's folder.
-      versions: of the packages that wrote it, in the order of iterations.
+      format: format number of the run's folder.
+      versions: versions of the packages that wrote it, in the order of iterations.
       asked: resources as the user asked for them. config.yaml has what they were resolved to.
       resolved: the numbers in config.yaml, as this package wrote them: others are the user's.
-      platform: of the devices.
-      environment: which one it was.
+      platform: the devices' platform, as JAX names it.
+      environment: the environment that it was made in.
       trace: the copy of recorded times; None where there are none.
     """
 

@@ -20,9 +20,9 @@ def show_comparison(console: Console, comparison: Comparison, answer: Answer) ->
     """Prints everything: what each method did, with other batch sizes, and which one to take.
 
     Args:
-      console: to print to; plain aligned text where it is no terminal.
-      comparison: of all methods.
-      answer: to which method and which M.
+      console: where to print; plain aligned text where it is no terminal.
+      comparison: all methods side by side.
+      answer: which method, and which M.
     """
     narrow = console.width < _NARROW
     _say(console, f"\n{_workers(comparison.gradient_times)}")

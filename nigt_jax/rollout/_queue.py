@@ -24,10 +24,10 @@ class Tasks(NamedTuple):
     Attributes:
       keys: one an episode; it decides the episode's start and its actions.
       active: those that are False are not played.
-      params: of the policy of each group; leaves have a leading axis of groups.
+      params: parameters of each group's policy; leaves have a leading axis of groups.
       normalizer: its observation statistics, likewise.
       variation: how each episode's environment differs, leaves [episodes]; None where none does.
-      charge: of each group, what an episode earns for every step that it misses because the physics broke.
+      charge: what an episode of each group earns for every step that it misses because the physics broke.
     """
 
     keys: Key[Array, " episodes"]
@@ -43,7 +43,7 @@ class Outcomes(NamedTuple):
 
     Attributes:
       returns: undiscounted, with what the steps that a broken episode misses are charged.
-      lengths: in steps.
+      lengths: lengths in steps.
       diverged: whether the physics ended it with a number that is not finite.
       row: when it began, in steps of its lane.
       lane: where it was played.
@@ -75,9 +75,9 @@ class _Lanes(NamedTuple):
       episode: which.
       time: steps of it that are done.
       earned: its return so far.
-      key: of its actions.
-      state: of the environment.
-      variation: of the environment; None where none differs.
+      key: key of its actions.
+      state: the environment's state.
+      variation: how its environment differs; None where none does.
       policy: (params, normalizer) of its group; () where there is only one group.
     """
 
@@ -113,9 +113,9 @@ class _Game(NamedTuple):
     Attributes:
       tasks: the episodes.
       pool: the environment's state at the start of each; the last axis is that of episodes.
-      action_keys: of each.
-      order: in which they are taken; those that are not played come last.
-      number: that are played.
+      action_keys: key of each episode's actions.
+      order: the order in which they are taken; those that are not played come last.
+      number: number of episodes that are played.
       horizon: length at which an episode is cut.
       act: (policies of the lanes, observations, keys) to samples before tanh.
       step: (variations, states, actions) to the states after, all with a last axis of lanes.

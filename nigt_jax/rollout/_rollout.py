@@ -1,5 +1,6 @@
 """Trajectories: every one a fresh draw from reset, cut at the horizon, and counting nothing after its end."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -11,7 +12,7 @@ from nigt_jax.environments import Variation
 from nigt_jax.policies import Normalizer, Policy
 from nigt_jax.rollout._queue import Outcomes, Step, Tasks, missed, most_rows, play
 
-_LEAST = 64  # steps in a piece, or a matrix product of them does not pay
+_LEAST = 64  # steps in a chunk, or a matrix product of them does not pay
 _Carry = TypeVar("_Carry")
 
 
@@ -23,7 +24,7 @@ class Steps(NamedTuple):
       pre_tanh: the sample u whose tanh was the action.
       time: number of the step in its episode, from 0.
       episode: which, counted over all groups.
-      valid: False for what is no step, and fills up the last piece of a group.
+      valid: False for what is no step, and fills up the last chunk of a group.
     """
 
     observation: Float[Array, "steps obs"]
@@ -33,32 +34,35 @@ class Steps(NamedTuple):
     valid: Bool[Array, " steps"]
 
 
-class Trajectories(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Trajectories:
     """Episodes as the lanes played them, in groups of equal size, one after the other.
 
     In a lane episodes follow each other without a gap: step t of episode e stands in row ``row[e] + t`` of its lane.
 
     Attributes:
-      horizon: length at which an episode was cut.
+      horizon: length at which an episode was cut; static, as the next two.
       chunk_size: steps that are looked at at once.
-      groups: how many.
-      outcomes: of each episode; the length of one that was not played, or does not count, is 0.
-      charge: of each group, what an episode earns for every step that it misses because the physics broke.
-      computed_steps: that all lanes have made, idle ones included.
-      observation: of each row, as the environment gave it, before the action.
-      pre_tanh: the sample u whose tanh was the action.
-      reward: undiscounted.
+      groups: number of groups.
+      outcomes: how each episode went; the length of one that was not played, or does not count, is 0.
+      charge: what an episode of each group earns for every step that it misses because the physics broke; [groups].
+      computed_steps: steps that all lanes have made, idle ones included.
+      observation: each row's, as the environment gave it, before the action; [rows, lanes, obs].
+      pre_tanh: the sample u whose tanh was the action; [rows, lanes, action].
+      reward: undiscounted; [rows, lanes].
     """
 
-    horizon: int
-    chunk_size: int
-    groups: int
-    outcomes: Outcomes
-    charge: Float[Array, " groups"]
-    computed_steps: Int[Array, ""]
-    observation: Float[Array, "rows lanes obs"]
-    pre_tanh: Float[Array, "rows lanes action"]
-    reward: Float[Array, "rows lanes"]
+    horizon: int = dataclasses.field(metadata={"static": True})
+    chunk_size: int = dataclasses.field(metadata={"static": True})
+    groups: int = dataclasses.field(metadata={"static": True})
+    # Any: JAX also builds trees whose leaves stand for arrays and are none.
+    outcomes: Any
+    charge: Any
+    computed_steps: Any
+    observation: Any
+    pre_tanh: Any
+    reward: Any
 
     @property
     def lengths(self) -> Int[Array, " episodes"]:
@@ -73,7 +77,7 @@ class Trajectories(NamedTuple):
     def only(self, counted: Bool[Array, " episodes"]) -> "Trajectories":
         """The same without some of them: those are as if they had never begun."""
         kept = jax.tree.map(lambda x: jnp.where(counted, x, jnp.zeros_like(x)), self.outcomes)
-        return self._replace(outcomes=kept)
+        return dataclasses.replace(self, outcomes=kept)
 
     def alive(self) -> Bool[Array, "time episodes"]:
         """Whether an episode has such a step; `time` is the horizon."""
@@ -86,7 +90,7 @@ class Trajectories(NamedTuple):
         to know of steps that are not there, and none sees but a part of the charge.
 
         Args:
-          discount: of each group, per step.
+          discount: each group's discount factor, per step.
         """
         steps = jnp.arange(self.horizon, dtype=jnp.float32)
         worth = jnp.cumsum(discount[None, :] ** steps[:, None], axis=0)  # of 1, 2, ... steps at a reward of 1
@@ -109,9 +113,9 @@ class Trajectories(NamedTuple):
         return jnp.minimum(whole.min(axis=0).reshape(self.groups, -1).min(axis=1), 0)
 
     def fold(self, function: Callable[[Int[Array, ""], _Carry, Steps], _Carry], carry: _Carry) -> _Carry:
-        """Goes through all steps that there are, group by group, a piece at a time.
+        """Goes through all steps that there are, group by group, a chunk at a time.
 
-        Nothing else is computed, but for what fills up the last piece of each group; so pieces are an eighth of what a
+        Nothing else is computed, but for what fills up the last chunk of each group; so chunks are an eighth of what a
         group may have, or less.
 
         Args:
@@ -124,16 +128,16 @@ class Trajectories(NamedTuple):
         each = self.lengths.size // self.groups
         size = min(self.chunk_size, max(_LEAST, -(-each * self.horizon // 8)))
         ends = jnp.cumsum(self.lengths.reshape(self.groups, each), axis=1)
-        pieces = jnp.cumsum((ends[:, -1] + size - 1) // size)  # of each group and all before it
+        chunks = jnp.cumsum((ends[:, -1] + size - 1) // size)  # of each group and all before it
 
-        def piece(number: Array, carry: _Carry) -> _Carry:
-            group = jnp.searchsorted(pieces, number, side="right")
-            own = number - jnp.where(group > 0, pieces[group - 1], 0)
+        def chunk(number: Array, carry: _Carry) -> _Carry:
+            group = jnp.searchsorted(chunks, number, side="right")
+            own = number - jnp.where(group > 0, chunks[group - 1], 0)
             steps = self._steps(group, ends[group], own * size + jnp.arange(size))
             new = function(group, jax.tree.map(lambda x: x[group], carry), steps)
             return jax.tree.map(lambda x, n: x.at[group].set(n), carry, new)
 
-        return jax.lax.fori_loop(0, pieces[-1], piece, carry)
+        return jax.lax.fori_loop(0, chunks[-1], chunk, carry)
 
     def _steps(self, group: Int[Array, ""], ends: Int[Array, " each"], number: Int[Array, " steps"]) -> Steps:
         """A group's steps of these numbers, counted from its first episode's first one."""

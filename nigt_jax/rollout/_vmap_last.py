@@ -51,7 +51,7 @@ def vmap_last(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function of all lanes, from that of one.
 
     Args:
-      function: of pytrees of arrays to a pytree of arrays. It is traced, and it may not be differentiated later.
+      function: maps pytrees of arrays to a pytree of arrays. It is traced, and it may not be differentiated later.
 
     Returns:
       The same of arguments whose leaves have a last axis of lanes, to a result whose leaves do. It raises ValueError

@@ -30,8 +30,8 @@ class Begun(NamedTuple):
 
     Attributes:
       runtime: what computes its rounds, with its resolved configuration.
-      checkpoints: of the run.
-      state: of the newest checkpoint, or the initial one.
+      checkpoints: the run's checkpoints.
+      state: the state of the newest checkpoint, or the initial one.
       iteration: rounds done.
       totals: counters at the newest checkpoint; empty where there is none.
     """
@@ -47,8 +47,8 @@ def begin(config: Config, folder: RunFolder, resume: bool, environment: Any) -> 
     """Begins a run, or goes on with one, and records in its folder whatever decides its numbers.
 
     Args:
-      config: of the run.
-      folder: of the run, which exists.
+      config: the run's configuration.
+      folder: the run's folder, which exists.
       resume: whether the run has begun.
       environment: instead of the one that the configuration names; None for that one.
 

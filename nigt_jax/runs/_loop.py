@@ -31,16 +31,16 @@ class Summary:
     Attributes:
       iteration: rounds done since the start.
       interrupted: whether it was told to stop before the last round.
-      first_evaluation: of iteration 0; None where none was made.
+      first_evaluation: evaluation of iteration 0; None where none was made.
       last_evaluation: the newest; None likewise.
       totals: counters.
-      compile_seconds: of this call.
-      training_seconds: of this call, in rounds.
-      evaluation_seconds: of this call.
-      simulated_time: at the end, in the clock's unit.
-      devices: that shared the episodes.
+      compile_seconds: seconds of this call spent compiling.
+      training_seconds: seconds of this call spent in rounds.
+      evaluation_seconds: seconds of this call spent in evaluations.
+      simulated_time: simulated time at the end, in the clock's unit.
+      devices: number of devices that shared the episodes.
       device_name: what they are.
-      lanes: of each of them.
+      lanes: number of lanes of each of them.
     """
 
     iteration: int
@@ -76,7 +76,7 @@ def train(
 
     Args:
       config: complete.
-      folder: of the run; made, with its config.yaml, where it is not there yet.
+      folder: the run's folder; made, with its config.yaml, where it is not there yet.
       resume: go on from the newest checkpoint, or from the start where there is none.
       progress: called after every chunk with a dict of ``iteration``, ``simulated_time``, ``steps_per_second`` (useful
         ones, None before there are any), ``seconds_left`` (None likewise), ``diverged_fraction`` (of the newest

@@ -11,8 +11,8 @@ def first_nonsense(metrics: RoundMetrics, config: Config, iteration: int, time: 
     """The first round that cannot be right, whatever the cause.
 
     Args:
-      metrics: of consecutive rounds of one run, on the host.
-      config: of the run.
+      metrics: metrics of consecutive rounds of one run, on the host.
+      config: the run's configuration.
       iteration: rounds done before them.
       time: simulated, before them.
 

@@ -34,7 +34,7 @@ def claim_resources(config: Config, resume: bool, before: Provenance | None) -> 
     was asked for; but a block on which its numbers depend stays what it was.
 
     Args:
-      config: of the run.
+      config: the run's configuration.
       resume: whether the run has begun.
       before: what it recorded then; None of a run without run.json, where only its configuration has the numbers.
 

@@ -44,8 +44,8 @@ class TrainedPolicy:
         """A draw of the stochastic policy, which is what training evaluates.
 
         Args:
-          observation: of shape [*batch, obs].
-          key: of the draw; the draws of a batch are independent of each other.
+          observation: an array of shape [*batch, obs].
+          key: key of the draw; the draws of a batch are independent of each other.
 
         Returns:
           Actions in [-1, 1].

@@ -49,7 +49,7 @@ def records_of(
       metrics: the chunk's, of one run, on the host.
       iteration: rounds done before it.
       totals: counters before it; not changed.
-      seconds: that the chunk took; a round's share of it is all that is known.
+      seconds: seconds that the chunk took; a round's share of it is all that is known.
       message_bytes: bytes of one message.
 
     Returns:

@@ -17,8 +17,8 @@ def own_writes(folder: Path, checkpoints: Checkpoints | None = None) -> Iterator
     """For what a run itself writes, and nothing else.
 
     Args:
-      folder: of the run.
-      checkpoints: of the run, where there are some already.
+      folder: the run's folder.
+      checkpoints: the run's checkpoints, where there are some already.
 
     Raises:
       CannotWriteError: the operating system refuses; says why, what is kept and how to go on.

@@ -40,8 +40,8 @@ def choose_lanes(config: Config, parts: Parts, devices: list[jax.Device], keep: 
     counts is the speed times k / (k + 3/4).
 
     Args:
-      config: of the run; says whether there may be a cache, and what the environment is called.
-      parts: of the run, with a lane for every episode.
+      config: the run's configuration; says whether there may be a cache, and what the environment is called.
+      parts: the run's parts, with a lane for every episode.
       devices: all alike.
       keep: whether the environment is the one of Brax that the configuration names, so that what is measured can be
         kept: the code of any other may change unseen.

@@ -40,7 +40,7 @@ def make_parts(
       devices: number of devices that share the episodes of a round.
       axis: the axis that they are on; None where every device has runs of its own.
       runs: number of runs that a device has.
-      platform: of the devices.
+      platform: the devices' platform, as JAX names it.
       memory: bytes that the steps of a block may take on a device.
       policy: the policy, instead of the one that the configuration describes; so are `estimator` and `method`.
       estimator: the estimator.
@@ -50,8 +50,8 @@ def make_parts(
       UserError: the environment cannot be played, or does not differ as it should; a block has more steps than an int32
         counts.
     """
-    if policy is None:
-        policy = make_policy(config, observation_size(config, environment), environment.action_size)
+    seen = observation_size(config, environment)
+    policy = make_policy(config, seen, environment.action_size) if policy is None else policy
     method = METHODS[config.method.name] if method is None else method
     bytes_each = 4 * (policy.observation_size + environment.action_size + 1) * config.environment.horizon
     block: Any = config.training.block

@@ -61,6 +61,7 @@ class SimulatedRuntime:
     Attributes:
       config: the same, with the numbers of devices, lanes and episodes in a block that there are.
       parts: what the programs are made of.
+      hyperparameters: the runs' traced hyperparameters, leaves with an axis of runs.
       devices: the devices that share the work.
       compile_seconds: seconds that tracing and compiling took, and finding out how many lanes are best.
 
@@ -90,9 +91,9 @@ class SimulatedRuntime:
         self.parts, self.config = self._resolved(config, environment, apart, given)
         self._spmd = Spmd(config.training.spmd, self.devices, apart=apart)
         parts = self.parts
-        self._hyperparameters = stacked_hyperparameters(self._runs, parts.policy, parts.estimator, parts.method, clock)
-        refuse_too_much(parts, self._hyperparameters, self.devices)
-        self._placed = self._spmd.place(self._hyperparameters)
+        self.hyperparameters = stacked_hyperparameters(self._runs, parts.policy, parts.estimator, parts.method, clock)
+        refuse_too_much(parts, self.hyperparameters, self.devices)
+        self._placed = self._spmd.place(self.hyperparameters)
         self._evaluation_key = self._spmd.replicate(stream(config.evaluation.seed, "evaluation"))
         self._start = jax.jit(functools.partial(initial_state, parts))
 
@@ -143,7 +144,7 @@ class SimulatedRuntime:
     def initial_state(self) -> TrainState:
         """The state before the first round."""
         seeds = jnp.asarray([run.seed for run in self._runs], jnp.uint32)
-        return self.place(self._start(self._hyperparameters, seeds))
+        return self.place(self._start(self.hyperparameters, seeds))
 
     def place(self, state: TrainState) -> TrainState:
         """A state, from wherever it comes, where the programs expect it."""
@@ -174,8 +175,8 @@ class SimulatedRuntime:
         """Another program of a run's state, such as a part of a round; compiled at once.
 
         Args:
-          function: of one device; what it gives has to be the same on all that share a run.
-          options: of XLA, other than those that training is compiled with.
+          function: the function of one device; its result has to be the same on all that share a run.
+          options: XLA's options, other than those that training is compiled with.
         """
         with jax.default_matmul_precision("highest"):
             arguments = (self.initial_state(), self._placed)
@@ -206,7 +207,7 @@ class SimulatedRuntime:
           iteration: rounds done by then.
           ended: rounds that ended after it.
         """
-        first, clock = jax.tree.map(lambda x: x[0], (self._hyperparameters, jax.device_get(state.clock)))
+        first, clock = jax.tree.map(lambda x: x[0], (self.hyperparameters, jax.device_get(state.clock)))
         method = self.parts.method
         return engine_of(method).endless(method, first, clock, iteration, ended)
 

@@ -20,7 +20,7 @@ class Spmd:
 
     Attributes:
       kind: pmap or shard_map.
-      devices: of the axis.
+      devices: the devices of the axis.
       apart: whether devices have runs of their own.
     """
 
@@ -59,11 +59,11 @@ class Spmd:
         """A program of ``function(*of_runs, *shared)``.
 
         Args:
-          function: of one device.
+          function: the function of one device.
           of_runs: arguments with an axis of runs, as `place` gives them; so is the result.
           shared: arguments that every device has.
           donate_first: whether the first argument is used up.
-          options: of XLA, other than those that suit the platform.
+          options: XLA's options, other than those that suit the platform.
         """
         # pmap wants something that is split: each device's number, which nobody reads.
         numbers = jax.device_put(np.arange(len(self.devices)), NamedSharding(self._mesh, PartitionSpec(AXIS)))

@@ -18,9 +18,9 @@ class Choice:
     Attributes:
       method: its name.
       batch_size: the least M that does; None where none does.
-      noise: of its direction with that M, in units of sigma; with what it has where none does.
+      noise: noise of its direction with that M, in units of sigma; with what it has where none does.
       round_time: mean time from one step to the next, with that M.
-      time_per_gradient: of an effective gradient, with that M, or without rounds.
+      time_per_gradient: time of an effective gradient, with that M, or without rounds.
       why_not: where there is no M, or its rounds never end; empty otherwise.
     """
 
@@ -40,7 +40,7 @@ class Answer:
       target_noise: standard deviation of a direction, in units of sigma, that of one gradient.
       gradients: independent gradients whose plain mean is as noisy.
       momentum: weight of the past direction; 0 in plain ascent, whatever is configured.
-      choices: of every method.
+      choices: what every method needs.
       best: the method whose steps follow each other fastest; None where none has such directions.
     """
 
@@ -63,8 +63,8 @@ def answer(config: Config, rounds: int, target_noise: float | None = None, **mor
 
     Args:
       config: whose workers, method and seed.
-      rounds: of each.
-      target_noise: of a direction; None for that of the configuration's.
+      rounds: number of rounds of each.
+      target_noise: noise of a direction; None for that of the configuration's own.
       more: passed on to `compare`.
 
     Returns:

@@ -15,10 +15,10 @@ class Arrivals(NamedTuple):
     """Gradients that reached the server, in order.
 
     Attributes:
-      worker: whose it was, from 0.
+      worker: number of the worker whose it was, from 0.
       ready: when it had computed it.
       sending: when the exchange began; later only where workers wait for a shared link.
-      time: of the arrival.
+      time: time of the arrival.
       counted: whether it made an update; otherwise it was discarded for its delay.
       delay: updates made since its worker was sent its query point.
     """
@@ -36,9 +36,9 @@ def play_arrivals(clock: Clock, max_delay: int, arrivals: int, key: PRNGKeyArray
 
     Args:
       clock: how long things take; its topology is parallel-links or shared-link.
-      max_delay: from which on a gradient is discarded, in updates.
+      max_delay: delay in updates from which on a gradient is discarded.
       arrivals: how many.
-      key: of all gradients' times.
+      key: key of all gradients' times.
 
     Returns:
       So many; fewer where no worker answers any more.

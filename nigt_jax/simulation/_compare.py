@@ -48,8 +48,8 @@ class Comparison:
 
     Attributes:
       configured: the configuration's method.
-      gradient_times: of each worker, the mean time of one gradient at full speed, in time units.
-      figures: of each clock, by its name; methods that keep the same time share one.
+      gradient_times: mean time of one gradient of each worker at full speed, in time units.
+      figures: figures of each clock by its name; methods that keep the same time share one.
       not_available: clocks that could not be played, and why.
       by_batch_size: round-based clocks with other batch sizes, ascending, by name; m-synchronous up to the workers.
     """
@@ -120,9 +120,9 @@ def compare(
     Methods that update at every arrival are played for as many arrivals as gradients are in those rounds, up to 20,000.
 
     Args:
-      config: whose workers, batch size, largest delay and seed.
-      rounds: of each method.
-      parameters: of the policy, where times depend on their number.
+      config: the configuration, with its workers, batch size, largest delay and seed.
+      rounds: number of rounds of each method.
+      parameters: number of policy parameters, where times depend on it.
       batch_sizes: others to try.
       progress: told the name of each clock before it is played.
 

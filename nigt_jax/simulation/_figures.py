@@ -12,23 +12,23 @@ class Figures:
 
     Attributes:
       clock: its name, such as rennala.
-      methods: that keep this time: they differ in what they do with a round's gradients.
+      methods: the methods that keep this time; they differ in what they do with a round's gradients.
       batch_size: M; that of a round's rule.
-      rounds: that ended.
-      time: from the start to the end of the last of them, communication included.
+      rounds: number of rounds that ended.
+      time: time from the start to the end of the last of them, communication included.
       round_time, shortest_round, longest_round: mean and extremes, communication included.
       collecting: mean time of a round until its gradients are there.
       communicating: mean time of a round's exchange.
       counted: gradients of each worker.
-      shares: of each worker in all that was counted; they add up to 1.
+      shares: share of each worker in all that was counted; they add up to 1.
       discarded: gradients of each worker that were begun and not counted.
-      discarded_fraction: of all gradients begun.
+      discarded_fraction: fraction of all gradients begun.
       gradients_per_time: counted in a time unit.
       effective_gradients: independent gradients whose plain mean is as noisy as a round's result.
       exchanges: one a round.
       messages: vectors as large as the policy that workers sent: one from each that contributed to a round; in an
         allreduce one from each.
-      bounds: by theory; None where times vary, or more than theory covers.
+      bounds: bounds by theory; None where times vary, or more than theory covers.
       never_ends: the round that did not, or that cannot be played, after which nothing was; None where all ended.
     """
 

@@ -35,8 +35,8 @@ class Played:
     Attributes:
       collecting: time of each round until its end, shape [rounds].
       communicating: time of its exchange.
-      variance: of its aggregated gradient where each gradient's is 1.
-      messages: that workers sent for it.
+      variance: variance of its aggregated gradient where each gradient's is 1.
+      messages: messages that workers sent for it.
       counted: gradients of each worker in all rounds, shape [workers].
       discarded: those begun and not counted.
       time: when the last exchange was over.
@@ -68,8 +68,8 @@ def play(clock: Clock, rule: Rule, weigh: Weigh, rounds: int, key: PRNGKeyArray)
       clock: how long things take.
       rule: when a round is over.
       weigh: round to the weight of each worker's gradients in the result; only ratios matter.
-      rounds: at least 1.
-      key: of all gradients' times.
+      rounds: number of rounds, at least 1.
+      key: key of all gradients' times.
 
     Raises:
       RunError: what a round gave cannot be right.

@@ -15,9 +15,9 @@ def to_json(comparison: Comparison, answer: Answer, parameters: int | None) -> s
     """The text of ``simulation.json``; its keys are the attributes of the classes, explained there and in the docs.
 
     Args:
-      comparison: of all methods.
-      answer: to which method and which M.
-      parameters: of the policy, as given; None where times do not depend on them.
+      comparison: all methods side by side.
+      answer: which method, and which M.
+      parameters: number of policy parameters, as given; None where times do not depend on it.
     """
     methods = {method: name for name, f in comparison.figures.items() for method in f.methods}
     whole = {

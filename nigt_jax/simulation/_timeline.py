@@ -38,10 +38,10 @@ class Bar(NamedTuple):
     """One thing that a worker does.
 
     Attributes:
-      worker: from 0.
+      worker: its number, from 0.
       activity: one of ACTIVITIES; "counted" and "discarded" are the computing of a gradient that is, "under way" of one
         whose fate lies after the end, and "silent" of one that a round waits for in vain.
-      start, end: in simulated time.
+      start, end: its times, in simulated time.
     """
 
     worker: int
@@ -59,11 +59,11 @@ class Timeline:
       batch_size: its M; 1 where every arrival is an update.
       workers: how many there are.
       shown: those that are drawn, from 0, ascending.
-      bars: of these, in order of time for each.
+      bars: what these do, in order of time for each.
       counted: gradients of each in this time.
-      total: of all workers.
+      total: gradients counted of all workers.
       round_ends: when each round's exchange was over, as far as they ended; empty where there are no rounds.
-      end: of what is drawn.
+      end: end of what is drawn, in simulated time.
       note: what else a person has to know; may be empty.
     """
 
@@ -88,9 +88,9 @@ def make_timeline(config: Config, *, parameters: int = 1, rounds: int = 3) -> Ti
     """The first rounds of the configuration's method; of one without rounds, three gradients a worker on average.
 
     Args:
-      config: whose method, workers and seed.
-      parameters: of the policy, where times depend on their number.
-      rounds: at most so many: it ends with one that never does.
+      config: the configuration, with its method, workers and seed.
+      parameters: number of policy parameters, where times depend on it.
+      rounds: number of rounds at most: it ends with one that never does.
 
     Returns:
       The timeline; None where there are more gradients than can be looked at one by one.

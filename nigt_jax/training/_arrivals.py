@@ -5,6 +5,7 @@ consecutive arrivals from distinct workers all snapshots were sent before the fi
 once, shared by the devices, and absorbed in order, to the numbers of one by one.
 """
 
+import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -31,12 +32,12 @@ class _Block(NamedTuple):
     """Arrivals in order; a leading axis of places, the last of which may be empty.
 
     Attributes:
-      worker: whose gradient.
+      worker: number of the worker whose gradient it is.
       taken: whether there is an arrival in this place.
       absorbed: whether it is not discarded for its delay.
-      number: of the update that it makes, or the next one does if it is discarded.
+      number: number of the update that it makes, or that the next one makes if it is discarded.
       delay: updates made since its worker's query point.
-      time: of the arrival.
+      time: time of the arrival.
     """
 
     worker: Int[Array, " places"]
@@ -51,9 +52,9 @@ class _Delivered(NamedTuple):
     """What workers deliver, in the order of places.
 
     Attributes:
-      gradient: of each, a tree like the parameters.
-      statistics: of each one's observations.
-      outcomes: of its episodes, leaves [places, trajectories per gradient].
+      gradient: each gradient, a tree like the parameters.
+      statistics: statistics of each one's observations.
+      outcomes: how its episodes went, leaves [places, trajectories per gradient].
       lowest: reward of a step in them.
       computed_steps: its share of those that the lanes made for all of them.
     """
@@ -71,11 +72,11 @@ def run_arrivals(
     """Up to `length` updates of each run in one call; only the first `rounds` are made, a traced number.
 
     Args:
-      parts: of the run.
+      parts: the run's parts.
       length: rows of the metrics returned.
-      state: of the runs.
-      hyperparameters: of the runs.
-      rounds: at most `length`.
+      state: the runs' state.
+      hyperparameters: the runs' hyperparameters.
+      rounds: number of rounds, at most `length`.
 
     Returns:
       The state after, and the metrics with a leading axis of `length`; rows from `rounds` on are zero.
@@ -174,7 +175,7 @@ def _gathered_record(axis: str | None, batch: Trajectories) -> Trajectories:
     """The episodes of all devices, lanes side by side; of the outcomes those of this device."""
     record = (batch.observation, batch.pre_tanh, batch.reward)
     observation, pre_tanh, reward = gather_over(axis, record, axis=1)
-    return batch._replace(observation=observation, pre_tanh=pre_tanh, reward=reward)
+    return dataclasses.replace(batch, observation=observation, pre_tanh=pre_tanh, reward=reward)
 
 
 def _absorb(
@@ -195,7 +196,7 @@ def _absorb(
         normalizer = update_statistics(state.normalizer, statistics) if parts.policy.normalize else state.normalizer
         used = jax.tree.map(lambda x: x[worker], state.sent.normalizer)
         charge = hyperparameters.charge(state.sent.lowest[worker])
-        own = episodes._replace(groups=1, outcomes=outcomes, charge=charge[None])
+        own = dataclasses.replace(episodes, groups=1, outcomes=outcomes, charge=charge[None])
         learnt = parts.estimator.learn(
             grouped(state.estimator), own, grouped(used), grouped(hyperparameters.estimator), None
         )

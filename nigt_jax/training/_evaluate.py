@@ -44,7 +44,7 @@ def evaluate(
     """Plays `episodes` episodes of each run's iterate with the stochastic policy, shared by the devices of the axis.
 
     Args:
-      parts: of the run.
+      parts: the run's parts.
       episodes: how many.
       model: the iterates, leaves with a leading axis of runs. Bare parameters or a query point are refused: evaluating
         those is the classic mistake.
@@ -93,11 +93,12 @@ def summarise(
     """Mean, deviation between episodes, mean length and how many broke the physics, as they stand in a record.
 
     Args:
-      returns: of one run's episodes, on the host.
+      returns: returns of one run's episodes, on the host.
       lengths: likewise.
       diverged: likewise.
-      number: of episodes in each environment.
-      workers: that have an environment of their own; with more than one, the record has each one's mean too.
+      number: number of episodes in each environment.
+      workers: number of workers with an environment of their own; with more than one, the record has each one's mean
+        too.
     """
     returns = returns[: number * workers].astype("float64").reshape(workers, number)
     record = {

@@ -14,7 +14,7 @@ class Places(NamedTuple):
 
     Attributes:
       episode: its number in the round, which decides its randomness; counted ones have the same in every layout.
-      worker: whose it is.
+      worker: number of the worker that it belongs to.
       played: whether there is an episode.
       counted: whether it counts.
     """

@@ -17,7 +17,7 @@ class Parts(NamedTuple):
       method: the method: whose gradients are absorbed when, and the update.
       horizon: length at which an episode is cut, in steps.
       layout: a key of LAYOUTS, which episodes are played where.
-      axis: of the devices that share a round's episodes; None where every device has runs of its own.
+      axis: name of the axis of the devices that share a round's episodes; None where every device has runs of its own.
       episodes: number that one device plays in a block, of each run; the steps of so many are in memory at once.
       num_lanes: numbers of lanes that one device runs side by side, see :func:`nigt_jax.rollout.rollout`.
       chunk_size: steps that are looked at at once when something is computed of all of them.

@@ -4,6 +4,7 @@ Every device has some of the workers, whole: their episodes are played on it, an
 server's state and the workers' are the same on all devices between rounds.
 """
 
+import dataclasses
 import functools
 from typing import Any, cast
 
@@ -155,7 +156,7 @@ def _work_units(
         return jax.tree.map(lambda x: jnp.broadcast_to(x, (here, *x.shape)), tree)
 
     charge = of_each(hyperparameters.charge(state.lowest))
-    own = batch._replace(groups=here, outcomes=outcomes, charge=charge)
+    own = dataclasses.replace(batch, groups=here, outcomes=outcomes, charge=charge)
     params, normalizer, estimator = of_each((ask(state.server).params, state.normalizer, state.estimator))
     coefficients = parts.estimator.coefficients(estimator, own, normalizer, of_each(hyperparameters.estimator), None)
     return WorkUnits(parts.policy, params, normalizer, own, coefficients, episodes)

@@ -8,14 +8,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nigt_jax.config._catalog import BACKENDS, ENVIRONMENTS, ESTIMATORS, METHODS
 from probes import linear_policy
 
 from nigt_jax.clocks._build import power_law
-from nigt_jax.config import Config, check_config, describe, dump_config, load_config, to_dict
-from nigt_jax.errors import UserError
+from nigt_jax.config import (
+    BACKENDS,
+    ENVIRONMENTS,
+    ESTIMATORS,
+    METHODS,
+    SUITES,
+    Config,
+    check_config,
+    converted,
+    describe,
+    dotted,
+    dump_config,
+    load_config,
+    to_dict,
+    traced_settings,
+)
+from nigt_jax.errors import RunWarning, UserError
 
-CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))
 
 
 def load(tmp_path, text="", **overrides):
@@ -199,24 +213,113 @@ def test_files_that_cannot_be_read(tmp_path):
         load_config(tmp_path / "binary")
 
 
-def test_every_setting_is_explained():
-    leaves = []
-
-    def walk(value, prefix=""):
-        for name, child in value.items():
-            if isinstance(child, dict):
-                walk(child, f"{prefix}{name}.")
-            else:
-                leaves.append(prefix + name)
-
-    walk(to_dict(Config()))
-    assert [s.key for s in describe()] == leaves
+def test_every_setting_is_explained_once():
+    keys = [s.key for s in describe()]
+    assert len(keys) == len(set(keys))
+    kinds = [*METHODS.values(), *ESTIMATORS.values(), *SUITES.values()]
+    sections = ["method"] * len(METHODS) + ["estimator"] * len(ESTIMATORS) + ["environment"] * len(SUITES)
+    leaves = {f"{section}.{key}" for section, kind in zip(sections, kinds, strict=True) for key in to_dict(kind())}
+    assert set(keys) == leaves | dotted(to_dict(Config())).keys()
     assert all(s.meaning and s.allowed for s in describe())
 
 
-def test_the_catalogue_is_what_there_is():
-    from nigt_jax.rollout._brax import envs
+def test_it_is_said_whose_a_setting_is():
+    owners = {s.key: s.owners for s in describe()}
+    assert owners["estimator.gae_lambda"] == ("gae",)
+    assert owners["method.max_delay"] == ("ringmaster_nigt",)
+    assert owners["method.learning_rate"] == ()
+    assert "afedpg" in owners["method.momentum"]
+    assert not {"rennala_pg", "asynchronous_pg"} & {*owners["method.momentum"]}
 
+
+def test_a_setting_of_another_method_is_refused_where_it_was_given_beside_the_file(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("method: {name: rennala_nigt, batch_size: 7, momentum: 0.5}\n")
+    says = "method.batch_size: not a setting of afedpg, allowed with: rennala_nigt, malenia_nigt, "
+    with pytest.raises(UserError, match=says):
+        load_config(path, {"method.name": "afedpg", "method.batch_size": 3, "estimator.name": "return_to_go"})
+    with pytest.raises(UserError, match=r"environment\.backend: not a setting of a:B, allowed with: brax"):
+        load_config(path, {"environment": {"name": "a:B", "backend": "mjx"}})
+
+
+def test_another_method_over_a_file_keeps_what_both_have(tmp_path):
+    """A sweep changes nothing but the name; the file's M means nothing to a method without rounds."""
+    path = tmp_path / "c.yaml"
+    path.write_text("method: {name: rennala_nigt, batch_size: 7, momentum: 0.5}\n")
+    method = load_config(path, {"method.name": "afedpg", "estimator.name": "return_to_go"}).method
+    assert (method.name, method.momentum, hasattr(method, "batch_size")) == ("afedpg", 0.5, False)
+
+
+def test_a_file_of_before_names_had_settings_of_their_own_loads(tmp_path):
+    """It had every setting of every method; what it set for nothing is said, what is at its default is not."""
+    path = tmp_path / "old.yaml"
+    path.write_text(
+        "environment: {name: 'a:B', backend: spring}\nestimator: {name: return_to_go, gae_lambda: 0.95}\n"
+        "method: {name: afedpg, momentum: 0.5, max_delay: 10, batch_size: 50}\n"
+    )
+    with pytest.warns(RunWarning, match="method.batch_size: not a setting of afedpg, so it is left out") as told:
+        config = load_config(path)
+    assert len(told) == 1
+    assert config.method.momentum == 0.5
+    (tmp_path / "run.json").write_text("{}")
+    assert load_config(path) == config  # a run's own file; a warning would be an error here
+
+
+def test_a_file_may_change_another(tmp_path):
+    (tmp_path / "below").mkdir()
+    (tmp_path / "all.yaml").write_text("seed: 3\nmethod: {name: malenia_nigt, momentum: 0.5, batch_size: 9}\n")
+    (tmp_path / "below" / "one.yaml").write_text("base: ../all.yaml\nmethod: {batch_size: 4}\n")
+    (tmp_path / "two.yaml").write_text("base: below/one.yaml\nmethod: {name: afedpg}\nestimator: {name: gae}\n")
+    one, two = load_config(tmp_path / "below" / "one.yaml"), load_config(tmp_path / "two.yaml")
+    assert (one.seed, one.method.name, one.method.momentum, one.method.batch_size) == (3, "malenia_nigt", 0.5, 4)
+    assert (two.seed, two.method.name, two.method.momentum) == (3, "afedpg", 0.5)
+    assert "base" not in dump_config(two)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("base: c.yaml\n", "is its own base"),
+        ("base: 3\n", "base: got 3, allowed: the path of a YAML file, relative to this one"),
+        ("base: none.yaml\n", "none.yaml: cannot be read: No such file"),
+    ],
+)
+def test_bases_that_are_none(tmp_path, text, says):
+    with pytest.raises(UserError, match=says):
+        load(tmp_path, text)
+
+
+def test_the_short_configuration_is_the_main_job_cut_short():
+    default, quick = (load_config(CONFIGS[0].parent / f"{name}.yaml") for name in ("default", "quick"))
+    different = {k for k, v in dotted(to_dict(default)).items() if dotted(to_dict(quick))[k] != v}
+    assert different == {"training.iterations", "checkpoint.every"}
+
+
+def test_a_section_becomes_that_of_another_method():
+    rennala = check_config({"method": {"momentum": 0.25, "batch_size": 7}}).method
+    assert converted(rennala, "ringmaster_nigt") == METHODS["ringmaster_nigt"](momentum=0.25)
+    assert converted(rennala, "lapg").batch_size == 7
+    assert converted(converted(rennala, "afedpg"), "rennala_nigt").batch_size == 20
+    with pytest.raises(KeyError):
+        converted(rennala, "gae")
+
+
+def test_which_settings_runs_of_one_program_may_differ_in():
+    of = lambda name: {key for key in traced_settings(check_config({"method": {"name": name}})) if "method" in key}
+    rate = {"method.learning_rate", "method.learning_rate_half_life"}
+    assert of("rennala_pg") == rate | {"method.batch_size", "method.initial_batch_size"}
+    assert of("lapg") == rate | {"method.trigger_weight", "method.noise_weight", "method.max_silence"}
+
+
+def test_what_weighs_the_newest_gradient():
+    averaging = [kind for kind in METHODS.values() if hasattr(kind(), "momentum")]
+    assert {kind(momentum=0.75).newest_weight for kind in averaging} == {0.25}
+    plain = {name for name, kind in METHODS.items() if kind().newest_weight == 1}
+    assert plain == {"rennala_pg", "synchronous_pg", "asynchronous_pg", "lapg"}
+
+
+def test_the_catalogue_is_what_there_is():
+    from nigt_jax.environments._brax import envs
     from nigt_jax.estimators import make_estimator
     from nigt_jax.methods import METHODS as MADE
 

@@ -7,7 +7,7 @@ import pytest
 from probes import Costly, EndsWhenGood, Quadratic, alone, grouped, linear_policy, play
 
 from nigt_jax.estimators import (
-    EstimatorHyperparameters,
+    GaeHyperparameters,
     gae,
     leave_one_out,
     policy_gradient,
@@ -22,7 +22,7 @@ NORMALIZER = POLICY.init_normalizer()
 
 
 def settings(discount, gae_lambda=1.0):
-    return EstimatorHyperparameters(*(jnp.asarray([x], jnp.float32) for x in (discount, gae_lambda, 1e-3)))
+    return GaeHyperparameters(*(jnp.asarray([x], jnp.float32) for x in (discount, gae_lambda, 1e-3)))
 
 
 def true_gradient(environment, discount, from_start):

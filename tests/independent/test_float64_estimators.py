@@ -12,18 +12,23 @@ from float64_policy import Network, Policy, Statistics
 from probes import alone, dense, grouped, play
 from walk import HORIZON, SIZE, Walk, replayed, tree_of, vector_of
 
-from nigt_jax import rollout
-from nigt_jax.config import Estimator
-from nigt_jax.estimators import EstimatorHyperparameters, make_estimator, policy_gradient_sum
+from nigt_jax import policies
+from nigt_jax.config import ESTIMATORS
+from nigt_jax.estimators import GaeHyperparameters, make_estimator, policy_gradient_sum
 
 EPISODES, UNPLAYED, DISCOUNT, DECAY, STEPS, RATE = 20, 3, 0.9, 0.7, 5, 0.01
 HIDDEN = (6, 5)
-PACKAGES = rollout.Policy(rollout.GaussianMLP(SIZE, HIDDEN), SIZE, normalize=True)
+PACKAGES = policies.Policy(policies.GaussianMLP(SIZE, HIDDEN), SIZE, normalize=True)
 OWN = Policy(Network(SIZE, HIDDEN, (SIZE, SIZE)))
 MEAN, STD = np.array([0.1, -0.2], np.float32), np.array([0.3, 0.7], np.float32)
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 NAMES = ["policy_gradient", "return_to_go", "leave_one_out", "gae"]
 LEARNT = "gae that has learnt"
+
+
+def section(name):
+    """An estimator's part of the configuration."""
+    return ESTIMATORS[name](**({"critic_steps": STEPS} if name == "gae" else {}))
 
 
 def some_parameters(like, seed):
@@ -36,8 +41,8 @@ def by_the_package(params, normalizer, critic, keys):
     """Episodes, each estimator's gradient, and the critic after it has learnt."""
     active = jnp.arange(EPISODES + UNPLAYED) < EPISODES
     batch = play(Walk(), PACKAGES, params, normalizer, keys, active, HORIZON, (7, 2))
-    settings = EstimatorHyperparameters(*(jnp.full(1, x, jnp.float32) for x in (DISCOUNT, DECAY, RATE)))
-    all_of = {name: make_estimator(Estimator(name=name, critic_steps=STEPS), PACKAGES) for name in NAMES}
+    settings = GaeHyperparameters(*(jnp.full(1, x, jnp.float32) for x in (DISCOUNT, DECAY, RATE)))
+    all_of = {name: make_estimator(section(name), PACKAGES) for name in NAMES}
 
     def factors(name, state):
         return all_of[name].coefficients(state, batch, grouped(normalizer), settings, None)
@@ -52,8 +57,8 @@ def by_the_package(params, normalizer, critic, keys):
 def both():
     """What the package finds, and what NumPy does."""
     params = some_parameters(jax.eval_shape(PACKAGES.init, jax.random.key(0)), 1)
-    normalizer = PACKAGES.init_normalizer().replace(mean=jnp.asarray(MEAN), std=jnp.asarray(STD))
-    fresh = make_estimator(Estimator(name="gae", critic_steps=STEPS), PACKAGES).init
+    normalizer = PACKAGES.init_normalizer()._replace(mean=jnp.asarray(MEAN), std=jnp.asarray(STD))
+    fresh = make_estimator(section("gae"), PACKAGES).init
     critic = jax.tree.map(jnp.zeros_like, jax.eval_shape(lambda key: fresh(key, SIZE), jax.random.key(3)))
     critic = critic._replace(params=some_parameters(critic.params, 4), scale=jnp.float32(1.5))
     arguments = (params, normalizer, critic, jax.random.split(jax.random.key(2), EPISODES + UNPLAYED))

@@ -1,4 +1,4 @@
-"""Whole runs of the trainer against NumPy float64 and exact rationals."""
+"""Whole runs of the runtime against NumPy float64 and exact rationals."""
 
 import functools
 
@@ -15,13 +15,13 @@ from probes import alone
 from walk import HORIZON, SIZE, Walk, package_play, replayed, tree_of, vector_of
 from whole_runs import Nigt, Plain, Run, by_arrivals, by_rounds
 
-from nigt_jax import rollout
+from nigt_jax import policies
 from nigt_jax.config import check_config
 from nigt_jax.methods import ask, iterate
 from nigt_jax.runtimes import SimulatedRuntime
 
 HIDDEN, MOST, DISCOUNT = (4,), 32, 0.9  # MOST: episodes of one round or update
-PACKAGES = rollout.Policy(rollout.GaussianMLP(SIZE, HIDDEN), SIZE, normalize=True)
+PACKAGES = policies.Policy(policies.GaussianMLP(SIZE, HIDDEN), SIZE, normalize=True)
 OWN = Policy(Network(SIZE, HIDDEN, (SIZE, SIZE)))
 TIMES, EXCHANGE = [1.0, 1.5, 2.0, 4.0, 5.0], [0.25, 0.5, 0.25, 1.0, 0.5]
 ARRIVALS, PLAIN = ["afedpg", "ringmaster_nigt", "asynchronous_pg"], ["rennala_pg", "synchronous_pg", "asynchronous_pg"]
@@ -64,7 +64,8 @@ def config_of(name):
             "environment": {"name": "fast", "horizon": HORIZON},
             "policy": {"hidden_sizes": list(HIDDEN), "normalize_observations": False} | given["policy"],
             "estimator": {"discount": DISCOUNT} | given["estimator"],
-            "method": {"name": name, "momentum": 0.75, "learning_rate": 0.02 if name in PLAIN else 0.1}
+            "method": {"name": name, "learning_rate": 0.02 if name in PLAIN else 0.1}
+            | ({} if name in PLAIN else {"momentum": 0.75})
             | given["method"],
             "workers": {"count": len(TIMES)} | times | given["workers"],
             "training": {"chunk": 1, "devices": 1, "platform": "cpu", "lanes": 3, "compilation_cache": False},
@@ -74,13 +75,13 @@ def config_of(name):
 
 def by_the_package(config, updates):
     """The state before the first round; of each round its metrics, the iterate after it and the query point."""
-    trainer, rows = SimulatedRuntime(config, Walk()), []
-    start = alone(jax.device_get(trainer.initial_state()))
-    state = trainer.initial_state()
+    runtime, rows = SimulatedRuntime(config, Walk()), []
+    start = alone(jax.device_get(runtime.initial_state()))
+    state = runtime.initial_state()
     for _ in range(updates):
-        state, metrics = trainer.run(state, 1)
+        state, metrics = runtime.run(state, 1)
         server = alone(jax.device_get(state.server))
-        model, query = iterate(trainer.parts.method, server).params, ask(server).params
+        model, query = iterate(runtime.parts.method, server).params, ask(server).params
         rows.append((jax.tree.map(lambda x: x[0, 0], metrics), vector_of(model), vector_of(query)))
     return start, rows
 
@@ -109,7 +110,7 @@ def run_of(config, start):
     method, estimator = config.method, config.estimator
     half_life = method.learning_rate_half_life or np.inf
     server = (Plain if method.name in PLAIN else Nigt)(
-        vector_of(start.server.sent), 1 - method.momentum, lambda t: method.learning_rate / (1 + t / half_life)
+        vector_of(start.server.sent), method.newest_weight, lambda t: method.learning_rate / (1 + t / half_life)
     )
     run = Run(
         policy=OWN,
@@ -147,7 +148,7 @@ def by_the_oracle(config, start, updates):
 def test_equals_the_algorithm_as_it_is_told(name):
     """Counters and staleness exactly; times, iterates and query points to rounding."""
     config, updates = config_of(name), 14 if name in ARRIVALS else 5
-    with jax.default_matmul_precision("highest"):  # as the trainer has it: it then compiles its first state once
+    with jax.default_matmul_precision("highest"):  # as the runtime has it: it then compiles its first state once
         start, rows = by_the_package(config, updates)
     wanted, origin = by_the_oracle(config, start, updates), vector_of(start.server.sent)
     assert len(rows) == len(wanted)

@@ -44,7 +44,7 @@ def replayed(start, u):
 
 def package_play(policy, params, mean, std, keys):
     """What the package plays from these keys, with these statistics: episodes side by side."""
-    normalizer = policy.init_normalizer().replace(mean=mean, std=std)
+    normalizer = policy.init_normalizer()._replace(mean=mean, std=std)
     return dense(play(Walk(), policy, params, normalizer, keys, jnp.ones(keys.shape[0], bool), HORIZON))
 
 

@@ -1,15 +1,16 @@
 """The queue: whatever the lanes, the same episodes; no more work than there is; and what is folded over their steps."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nigt_jax.rollout._brax import running_statistics
-from probes import EndsWhenGood, Quadratic, State, alone, dense, linear_policy, play
+from probes import EndsWhenGood, Quadratic, State, alone, brax_environment, dense, linear_policy, play
 
-from nigt_jax.environments import Variation, make_environment
+from nigt_jax.environments import Variation
 from nigt_jax.policies import update_statistics
 from nigt_jax.rollout import Tasks, observation_statistics, one_policy, play_only, rollout
 from nigt_jax.rollout._queue import most_rows
@@ -127,11 +128,7 @@ def test_groups_have_policies_of_their_own_and_share_the_lanes():
     stack = lambda *trees: jax.tree.map(lambda *x: jnp.stack(x), *trees)
     statistics = NORMALIZER
     tasks = Tasks(keys, jnp.arange(15) != 7, stack(*policies), stack(*[statistics] * 3), None, jnp.zeros(3))
-    together = dense(
-        jax.jit(lambda t: rollout(EndsWhenGood(), POLICY, t, HORIZON, (4, 2), lanes_last=True))(tasks)._replace(
-            horizon=HORIZON
-        )
-    )
+    together = dense(jax.jit(lambda t: rollout(EndsWhenGood(), POLICY, t, HORIZON, (4, 2), lanes_last=True))(tasks))
     for k, params in enumerate(policies):
         mine = slice(5 * k, 5 * k + 5)
         wanted_of = dense(play(EndsWhenGood(), POLICY, params, statistics, keys[mine], tasks.active[mine], HORIZON))
@@ -150,6 +147,7 @@ def test_a_fold_sees_every_step_once():
         HORIZON,
         (5, 2),
         7,
+        lanes_last=True,
     )
     batch = batch.only(jnp.arange(12) != 3)
     flat = dense(batch)
@@ -192,7 +190,7 @@ def test_statistics_are_those_of_the_counted_steps():
 def test_large_observations_do_not_swallow_small_deviations():
     keys = jax.random.split(jax.random.key(0), 50)
     batch = play(Quadratic(), POLICY, PARAMS, NORMALIZER, keys, jnp.ones(50, bool), HORIZON)
-    far = batch._replace(observation=batch.observation * 0.1 + 1000)
+    far = dataclasses.replace(batch, observation=batch.observation * 0.1 + 1000)
     got = update_statistics(NORMALIZER, alone(observation_statistics(far, None)))
     np.testing.assert_allclose(got.std, [np.asarray(dense(far).observation, np.float64).std()], rtol=1e-3)
 
@@ -200,30 +198,38 @@ def test_large_observations_do_not_swallow_small_deviations():
 def test_an_observation_that_explodes_leaves_no_nan():
     keys = jax.random.split(jax.random.key(0), 50)
     batch = play(Quadratic(), POLICY, PARAMS, NORMALIZER, keys, jnp.ones(50, bool), HORIZON)
-    bursting = batch._replace(observation=batch.observation.at[0, 0, 0].set(1e30))
+    bursting = dataclasses.replace(batch, observation=batch.observation.at[0, 0, 0].set(1e30))
     got = update_statistics(NORMALIZER, alone(observation_statistics(bursting, None)))
     assert np.isfinite(got.mean).all()
     np.testing.assert_array_equal(got.std, [1e6])
 
 
 def test_statistics_are_those_of_brax():
-    """The same state and the same numbers as Brax's own update makes of an array."""
+    """The same numbers as Brax's own update makes of an array, and the same standardised observations."""
+    from brax.training.acme import running_statistics  # not before nigt_jax.environments has imported Brax quietly
+
     keys = jax.random.split(jax.random.key(0), 30)
     batch = play(Quadratic(), POLICY, PARAMS, NORMALIZER, keys, jnp.ones(30, bool), HORIZON)
-    got, wanted = NORMALIZER, NORMALIZER
+    got, wanted = NORMALIZER, running_statistics.init_state(jnp.zeros(1))
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        for part in (batch, batch._replace(observation=3 * batch.observation)):
+        for part in (batch, dataclasses.replace(batch, observation=3 * batch.observation)):
             got = update_statistics(got, alone(observation_statistics(part, None)))
             wanted = running_statistics.update(wanted, dense(part).observation)
-    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4)
+        seen = POLICY._replace(normalize=True).standardise(got, 50 * dense(batch).observation)
+        np.testing.assert_allclose(
+            seen, running_statistics.normalize(50 * dense(batch).observation, got, max_abs_value=10.0), rtol=1e-6
+        )
+    for name in ("mean", "std", "summed_variance"):
+        np.testing.assert_allclose(getattr(got, name), getattr(wanted, name), rtol=1e-4)
+    assert int(got.count.lo) == int(wanted.count) > 0
+    assert int(got.count.hi) == 0
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Accessing:DeprecationWarning")  # Brax's own habits
 def test_a_brax_environment_through_few_lanes():
     """Bit for bit what it is with all side by side, but for the rounding of matrix products of other widths."""
-    environment = make_environment("inverted_pendulum", "spring")
+    environment = brax_environment("inverted_pendulum", "spring")
     policy = linear_policy()._replace(observation_size=4)
     params, normalizer = policy.init(jax.random.key(0)), policy.init_normalizer()
     tasks = one_policy(params, normalizer, jax.random.split(jax.random.key(5), 24), jnp.ones(24, bool))

@@ -1,13 +1,13 @@
 """Trajectories are fresh draws, end where they end, and do not depend on their neighbours."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import probes
 import pytest
-from probes import Breaks, EndsWhenGood, Quadratic, dense, linear_policy
-
-from nigt_jax.environments import make_environment
+from probes import Breaks, EndsWhenGood, Quadratic, brax_environment, dense, linear_policy
 
 POLICY = linear_policy()
 PARAMS = POLICY.init(jax.random.key(0))
@@ -98,12 +98,12 @@ def test_missed_steps_are_charged(discount):
     np.testing.assert_array_equal(batch.lowest(), [0.0])
     whole = int(jnp.argmin(batch.outcomes.diverged))  # an episode that did not break, and its first step
     at = batch.outcomes.row[whole], batch.outcomes.lane[whole]
-    assert float(batch._replace(reward=batch.reward.at[at].set(-3.0)).lowest()[0]) == -3.0
+    assert float(dataclasses.replace(batch, reward=batch.reward.at[at].set(-3.0)).lowest()[0]) == -3.0
 
 
 def test_normalisation_is_what_the_network_sees_and_raw_is_what_is_stored():
     policy = linear_policy(normalize=True)
-    shifted = NORMALIZER.replace(mean=jnp.array([0.5]), std=jnp.array([0.1]))
+    shifted = NORMALIZER._replace(mean=jnp.array([0.5]), std=jnp.array([0.1]))
     batch = play(Quadratic(), policy=policy, normalizer=shifted, lanes=500)
     assert abs(batch.observation[0].mean() - 0.5) < 0.03
     mean, _ = policy.distribution(PARAMS, shifted, jnp.array([0.6]))
@@ -121,13 +121,13 @@ def test_density_is_that_of_the_stored_sample():
 
 def test_loading_an_environment_is_silent(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)  # where MuJoCo would leave a log file
-    make_environment("halfcheetah", "spring")
+    brax_environment("halfcheetah", "spring")
     assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_brax_environment_with_strict_promotion_around_it():
-    environment = make_environment("fast", "spring")
+    environment = brax_environment("fast", "spring")
     keys = jax.random.split(jax.random.key(0), 3)
     policy = linear_policy()._replace(observation_size=2)
     params, normalizer = policy.init(keys[0]), policy.init_normalizer()

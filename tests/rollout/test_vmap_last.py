@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from probes import brax_environment
 
-from nigt_jax.environments import make_environment
 from nigt_jax.rollout import _vmap_last, side_by_side
 from nigt_jax.rollout._vmap_last import vmap_last
 
@@ -176,7 +176,7 @@ def played(reset, step, keys, actions):
 )
 def test_environments(name, backend):
     """A few steps of physics, before chaos makes much of rounding."""
-    environment = make_environment(name, backend)
+    environment = brax_environment(name, backend)
     keys = jax.random.split(jax.random.key(0), LANES)
     actions = jax.random.uniform(jax.random.key(1), (3, LANES, environment.action_size), minval=-1.0)
     reset, step = side_by_side(environment, lanes_last=True)
@@ -195,7 +195,7 @@ def test_physics_on_spring_keeps_its_axis(monkeypatch):
     def refuse(operation, _):
         raise AssertionError(f"no rule for {operation}")
 
-    environment = make_environment("hopper", "spring")
+    environment = brax_environment("hopper", "spring")
     reset, step = side_by_side(environment, lanes_last=True)
     start = jax.eval_shape(lambda k: reset(None, k), jax.random.split(jax.random.key(0), LANES))
     monkeypatch.setattr(_vmap_last, "_by_vmap", refuse)

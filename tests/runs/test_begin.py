@@ -19,7 +19,7 @@ from nigt_jax.environments import difference, probe
 from nigt_jax.errors import RunWarning, UserError
 from nigt_jax.records import Checkpoints, create_run, open_run, read_metrics
 from nigt_jax.runs import load_policy, train
-from nigt_jax.training import _spmd
+from nigt_jax.runtimes import _devices
 
 
 class Scaled:
@@ -164,7 +164,7 @@ def test_the_physics_of_a_named_environment_may_change_with_a_version(tmp_path, 
     assert {"nigt_jax", "jax", "jaxlib", "brax", "mujoco"} <= versions["packages"].keys()
     assert go_on(tmp_path).interrupted
     change(tmp_path, versions=[versions | {"packages": versions["packages"] | {"brax": "0.1.2"}}])
-    monkeypatch.setattr("nigt_jax.training._trainer.make_environment", lambda name, backend: Scaled())
+    monkeypatch.setattr("nigt_jax.runtimes._simulated.make_environment", lambda section: Scaled())
     message = refused(tmp_path)
     assert "fast is not the environment that the run was made in" in message
     assert f"written with brax 0.1.2 (here {versions['packages']['brax']})" in message
@@ -533,27 +533,27 @@ def test_a_block_stays_what_it_was_where_episodes_are_compared(tmp_path):
 def one_device(monkeypatch):
     """As in a notebook where JAX was used before, on a machine with two cores."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
-    monkeypatch.setattr(_spmd, "_devices", lambda kind: jax.devices("cpu")[:1])
+    monkeypatch.setattr(_devices, "_devices", lambda kind: jax.devices("cpu")[:1])
 
 
 def test_fewer_devices_than_a_run_had(tmp_path, request):
     begun(config(training={"iterations": 6}), tmp_path / "auto", environment=EndsWhenGood())
     begun(config(), tmp_path / "two", environment=EndsWhenGood())
     request.getfixturevalue("one_device")
-    says = "the run had 4 devices and goes on with 1, .*; JAX was in use already.*nigt_jax.train before.*_devices', 4"
+    says = "the run had 4 devices and goes on with 1, .*; a CPU is one device unless .*_devices', 4"
     with pytest.warns(RunWarning, match=says):
         go_on(tmp_path / "auto")
     assert resources(tmp_path / "auto")[0]["devices"] == "auto"
     assert resources(tmp_path / "auto")[1] == {"devices": 1, "lanes": 4, "block": 4}
     message = refused(tmp_path / "two")
-    assert "training.devices: got 2, but there are 1 cpu devices; JAX was in use already" in message
+    assert "training.devices: got 2, but there are 1 cpu devices; a CPU is one device unless" in message
     go_on(tmp_path / "two", with_devices(tmp_path / "two", 1))
     assert resources(tmp_path / "two")[0]["devices"] == 1
 
 
 @pytest.mark.usefixtures("one_device")
 def test_fewer_devices_than_cores(tmp_path, monkeypatch):
-    with pytest.warns(RunWarning, match="the run has 1 of 2 possible devices; JAX was in use already"):
+    with pytest.warns(RunWarning, match="the run has 1 of 2 possible devices; a CPU is one device unless"):
         begun(config(training={"iterations": 6}), tmp_path / "a", environment=EndsWhenGood())
     begun(config(training={"iterations": 6, "devices": 1}), tmp_path / "b", environment=EndsWhenGood())
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=1")
@@ -583,4 +583,4 @@ def test_in_a_notebook_where_jax_was_used_before(tmp_path):
     arguments = [sys.executable, "-c", NOTEBOOK, str(tmp_path / "run"), str(tmp_path / "new")]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     assert "RunWarning: the run had 4 devices and goes on with 1, " in done.stderr
-    assert "RunWarning: the run has 1 of 2 possible devices; JAX was in use already" in done.stderr
+    assert "RunWarning: the run has 1 of 2 possible devices; a CPU is one device unless" in done.stderr

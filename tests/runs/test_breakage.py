@@ -70,17 +70,17 @@ def course(request):
     """One compilation for all that is asked of a method."""
     method, rounds = request.param
     cfg = config(method)
-    trainer = SimulatedRuntime(cfg, Costly(), [cfg, config(method, penalty=0.0)])
-    state = trainer.acquainted(trainer.initial_state())
-    untrained = trainer.evaluate(state)
-    state, metrics = trainer.run(state, 10)
+    runtime = SimulatedRuntime(cfg, Costly(), [cfg, config(method, penalty=0.0)])
+    state = runtime.acquainted(runtime.initial_state())
+    untrained = runtime.evaluate(state)
+    state, metrics = runtime.run(state, 10)
     early = jax.tree.map(lambda x: x[0], jax.device_get((state.server, state.lowest))), metrics  # of the only device
     diverged = [metrics.diverged]
     for _ in range(rounds // 10 - 1):
-        state, metrics = trainer.run(state, 10)
+        state, metrics = runtime.run(state, 10)
         diverged.append(metrics.diverged)
     broken = np.concatenate(diverged) / cfg.episodes_per_round
-    return Course(method, broken, early, untrained, trainer.evaluate(state))
+    return Course(method, broken, early, untrained, runtime.evaluate(state))
 
 
 def test_a_policy_learns_not_to_break_the_physics(course):
@@ -104,8 +104,8 @@ def test_devices_lanes_blocks_and_layouts_do_not_matter(course):
     others = {"devices": 4, "lanes": 2, "spmd": "shard_map", "layout": "masked"}
     if course.method == "rennala_nigt":
         others["block"] = 8
-    trainer = SimulatedRuntime(config(course.method, **others), Costly())
-    state, other = trainer.run(trainer.acquainted(trainer.initial_state()), 10)
+    runtime = SimulatedRuntime(config(course.method, **others), Costly())
+    state, other = runtime.run(runtime.acquainted(runtime.initial_state()), 10)
     np.testing.assert_array_equal(lowest[:1], state.lowest)
     np.testing.assert_array_equal(metrics.diverged[:, :1], other.diverged)
     np.testing.assert_allclose(metrics.query_return_mean[:, :1], other.query_return_mean, rtol=1e-5)

@@ -308,9 +308,9 @@ def test_stops_at_a_round_that_cannot_be_right(tmp_path, monkeypatch, name, valu
     """Whatever has counted wrongly, the round is neither recorded nor kept."""
     run = SimulatedRuntime.run
 
-    def wrong(trainer, state, rounds):
+    def wrong(runtime, state, rounds):
         done = int(state.iteration[0])
-        state, metrics = run(trainer, state, rounds)
+        state, metrics = run(runtime, state, rounds)
         right = getattr(metrics, name).astype(np.int64)
         first_wrong = np.arange(done + 1, done + 1 + rounds)[:, None] >= 7
         return state, metrics._replace(**{name: np.where(first_wrong, value, right)})

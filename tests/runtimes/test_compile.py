@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from nigt_jax import compilation
 from nigt_jax.compilation import compile_options
 from nigt_jax.rollout._vmap_last import vmap_last
 from nigt_jax.runtimes import Spmd
-from nigt_jax.training import _compile
 
 OURS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
@@ -16,7 +16,7 @@ OURS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 @pytest.fixture(autouse=True)
 def as_users_have_it(monkeypatch):
     monkeypatch.delenv("XLA_FLAGS", raising=False)
-    monkeypatch.setattr(_compile, "_ON_CPU", OURS)  # without what other tests have for speed
+    monkeypatch.setattr(compilation, "_ON_CPU", OURS)  # without what other tests have for speed
 
 
 def compiled(options=None):
@@ -49,7 +49,7 @@ def test_other_platforms_have_none():
 
 
 def test_what_this_version_of_xla_does_not_know_is_left_out(monkeypatch):
-    monkeypatch.setattr(_compile, "_ON_CPU", {"xla_cpu_no_such_option": True} | OURS)
+    monkeypatch.setattr(compilation, "_ON_CPU", {"xla_cpu_no_such_option": True} | OURS)
     assert compile_options("cpu") == OURS
 
 

@@ -8,12 +8,12 @@ import pytest
 from probes import Quadratic
 
 from nigt_jax.config import check_config
-from nigt_jax.runtimes import SimulatedRuntime
-from nigt_jax.training import _lanes, _parts, _trainer
+from nigt_jax.runtimes import SimulatedRuntime, _lanes, _parts, _simulated
 
 
-def trainer(batch_size, name="rennala_nigt", trajectories_per_gradient=1, workers=None, **training):
-    method = {"name": name, "batch_size": batch_size, "trajectories_per_gradient": trajectories_per_gradient}
+def runtime(batch_size, name="rennala_nigt", trajectories_per_gradient=1, workers=None, **training):
+    method = {"name": name, "trajectories_per_gradient": trajectories_per_gradient}
+    method |= {} if name == "afedpg" else {"batch_size": batch_size}
     return SimulatedRuntime(
         check_config(
             {
@@ -44,32 +44,32 @@ def measured(monkeypatch):
 
 
 def test_few_are_side_by_side_and_nothing_is_measured(measured):
-    assert trainer(64).config.training.lanes == 64
+    assert runtime(64).config.training.lanes == 64
     assert measured[1] == []
 
 
 def test_what_was_asked_for_is_what_there_is(measured):
-    made = trainer(1000, lanes=7)
-    assert made.parts.widths == (7, 1)
-    made = trainer(1000, lanes=5000)
-    assert made.parts.widths == (1000, 250)
+    made = runtime(1000, lanes=7)
+    assert made.parts.num_lanes == (7, 1)
+    made = runtime(1000, lanes=5000)
+    assert made.parts.num_lanes == (1000, 250)
     assert made.config.training.lanes == 1000
     assert measured[1] == []
 
 
 def test_a_block_is_what_was_asked_for_or_what_memory_holds(monkeypatch):
-    assert trainer(1000, lanes=7).config.training.block == 1000
-    made = trainer(1000, lanes=7, block=300)  # four equal parts
+    assert runtime(1000, lanes=7).config.training.block == 1000
+    made = runtime(1000, lanes=7, block=300)  # four equal parts
     assert (made.parts.episodes, made.config.training.block) == (250, 250)
-    assert trainer(1000, lanes=7, block=300, devices=2).config.training.block == 250
+    assert runtime(1000, lanes=7, block=300, devices=2).config.training.block == 250
     bytes_each = 4 * 3 * 3
     monkeypatch.setattr(_parts, "_MEMORY", 2 * 130 * bytes_each)
-    assert trainer(1000, lanes=7).parts.episodes == 250
-    assert trainer(1000, lanes=7, devices=2).parts.episodes == 125  # both share it
+    assert runtime(1000, lanes=7).parts.episodes == 250
+    assert runtime(1000, lanes=7, devices=2).parts.episodes == 125  # both share it
 
 
 def test_where_gradients_arrive_a_block_holds_whole_ones():
-    arriving = functools.partial(trainer, 1, name="afedpg", trajectories_per_gradient=20, lanes=7)
+    arriving = functools.partial(runtime, 1, name="afedpg", trajectories_per_gradient=20, lanes=7)
     assert arriving().parts.episodes == 10 * 20
     assert arriving(block=75).parts.episodes == 3 * 20
     assert arriving(block=5).parts.episodes == 20
@@ -77,7 +77,7 @@ def test_where_gradients_arrive_a_block_holds_whole_ones():
 
 def test_observations_that_end_with_a_bit_are_measured_with_it():
     flips = {"count": 2, "environments": [{"workers": [2], "flip_observation": True}]}
-    assert trainer(70, workers=flips).parts.widths[0] > 1
+    assert runtime(70, workers=flips).parts.num_lanes[0] > 1
 
 
 @pytest.mark.parametrize(
@@ -90,20 +90,20 @@ def test_observations_that_end_with_a_bit_are_measured_with_it():
 )
 def test_speed_counts_and_so_do_lanes_that_fall_idle(measured, rates, lanes):
     measured[0].update(rates)
-    assert trainer(1000).config.training.lanes == lanes
+    assert runtime(1000).config.training.lanes == lanes
 
 
 @pytest.mark.usefixtures("measured")
 def test_episodes_of_the_same_length_leave_no_lane_idle():
     for episodes in (65, 100, 150, 700):
-        lanes = trainer(episodes).config.training.lanes
+        lanes = runtime(episodes).config.training.lanes
         assert episodes > lanes * (-(-episodes // lanes) - 1)
         assert -(-episodes // lanes) * lanes - episodes < -(-episodes // lanes)
 
 
 def test_it_is_measured_once_for_an_environment_with_a_name(measured, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    parts, config = (made := trainer(1000)).parts._replace(widths=(1000,)), made.config
+    parts, config = (made := runtime(1000)).parts._replace(num_lanes=(1000,)), made.config
     asked = measured[1]
     asked.clear()
     devices = jax.devices()[:1]
@@ -121,7 +121,7 @@ def test_it_is_measured_once_for_an_environment_with_a_name(measured, monkeypatc
 @pytest.mark.parametrize("spoiled", ["null", "true", "[1.0]", '"fast"', "NaN", "-1.0", "1e999", "7" * 400])
 def test_an_entry_that_is_no_rate_is_as_if_absent(measured, monkeypatch, tmp_path, spoiled):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    parts, config = (made := trainer(1000)).parts._replace(widths=(1000,)), made.config
+    parts, config = (made := runtime(1000)).parts._replace(num_lanes=(1000,)), made.config
     devices, kept = jax.devices()[:1], tmp_path / "nigt_jax" / "lanes.json"
     first = _lanes.choose_lanes(config, parts, devices)
     spoilt = dict(json.loads(kept.read_text()), a=None)
@@ -139,7 +139,7 @@ def test_an_entry_that_is_no_rate_is_as_if_absent(measured, monkeypatch, tmp_pat
 
 def test_it_is_measured_again_where_something_else_would_come_out(measured, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    parts, config = (made := trainer(1000)).parts._replace(widths=(1000,)), made.config
+    parts, config = (made := runtime(1000)).parts._replace(num_lanes=(1000,)), made.config
     asked, devices = measured[1], jax.devices()[:1]
     asked.clear()
     choose = lambda parts: _lanes.choose_lanes(config, parts, devices)
@@ -162,14 +162,14 @@ def test_it_is_measured_again_where_something_else_would_come_out(measured, monk
 @pytest.mark.parametrize(("name", "kept"), [("fast", True), ("probes:Quadratic", False)])
 def test_code_of_the_user_may_change_unseen(monkeypatch, name, kept):
     asked = []
-    monkeypatch.setattr(_trainer, "choose_lanes", lambda *of, keep: asked.append(keep) or 7)
+    monkeypatch.setattr(_simulated, "choose_lanes", lambda *of, keep: asked.append(keep) or 7)
     training = {"devices": 1, "platform": "cpu"}
-    _trainer.Trainer(
+    SimulatedRuntime(
         check_config({"environment": {"name": name}, "method": {"batch_size": 1000}, "training": training})
     )
     assert asked == [kept]
 
 
 def test_a_real_measurement():
-    parts = trainer(70, lanes=70).parts
+    parts = runtime(70, lanes=70).parts
     assert _lanes._steps_per_second(parts, 16, jax.devices()[:2]) > 0

@@ -1,6 +1,7 @@
 """Many runs in one program are the same runs one after the other."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from probes import EndsWhenGood
 
-from nigt_jax.config import Noise, PowerLaw, check_config
+from nigt_jax.config import Noise, PowerLaw, check_config, converted
 from nigt_jax.errors import UserError
 from nigt_jax.runtimes import SimulatedRuntime, make_parts
 from nigt_jax.training import stacked_hyperparameters
@@ -26,8 +27,8 @@ def config(name="rennala_nigt", estimator="leave_one_out", devices=1, spmd="pmap
                 "momentum": 0.75,
                 "learning_rate": 0.1,
                 "trajectories_per_gradient": 2,
-                "max_delay": 3,
-            },
+            }
+            | ({"max_delay": 3} if name == "ringmaster_nigt" else {}),
             "workers": {"count": 4, "noise": {"family": "exponential"}, **workers},
             "training": {
                 "iterations": 8, "chunk": 4, "devices": devices, "spmd": spmd, "lanes": 5, "platform": "cpu",
@@ -37,27 +38,34 @@ def config(name="rennala_nigt", estimator="leave_one_out", devices=1, spmd="pmap
     )  # fmt: skip
 
 
+def in_rounds(method, **changes):
+    """The method with changes; batch sizes only where it has rounds."""
+    there = {name: value for name, value in changes.items() if "batch_size" not in name or method.schedule == "rounds"}
+    return dataclasses.replace(method, **there)
+
+
 def variants(cfg):
     """Four runs: seeds, step sizes, momenta, batch sizes and discounts."""
-    method = lambda **changes: dataclasses.replace(cfg.method, **changes)
+    method = functools.partial(in_rounds, cfg.method)
     # Rounds of Malenia are larger than their M; how they are split up shows in what a critic learns.
     batch_size = 8 if cfg.method.name == "malenia_nigt" else 4
     estimator = dataclasses.replace(cfg.estimator, discount=0.5)
+    delay = {"max_delay": 2} if cfg.method.name == "ringmaster_nigt" else {}
     return [
         cfg,
         dataclasses.replace(cfg, seed=1),
         dataclasses.replace(cfg, method=method(learning_rate=0.4, momentum=0.5, batch_size=batch_size)),
-        dataclasses.replace(cfg, seed=2, estimator=estimator, method=method(learning_rate_half_life=3.0, max_delay=2)),
+        dataclasses.replace(cfg, seed=2, estimator=estimator, method=method(learning_rate_half_life=3.0, **delay)),
     ]
 
 
-def run(trainer):
-    trainer.compile()
-    state = trainer.initial_state()
-    state, first = trainer.run(state, 2)
-    state, second = trainer.run(state, 1)
+def run(runtime):
+    runtime.compile()
+    state = runtime.initial_state()
+    state, first = runtime.run(state, 2)
+    state, second = runtime.run(state, 1)
     metrics = jax.tree.map(lambda *m: np.concatenate(m), first, second)
-    return metrics._replace(computed_steps=metrics.env_steps), trainer.evaluate(state)
+    return metrics._replace(computed_steps=metrics.env_steps), runtime.evaluate(state)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +81,7 @@ def test_together_and_alone(name, estimator, devices, spmd):
     cfg = config(name, estimator, devices, spmd, environments=environments)
     cfg = dataclasses.replace(cfg, training=dataclasses.replace(cfg.training, devices="auto")) if devices == 1 else cfg
     runs = variants(cfg)
-    metrics, evaluations = run(SimulatedRuntime(cfg, EndsWhenGood(), runs))
+    metrics, evaluations = run(SimulatedRuntime(cfg, EndsWhenGood(), runs=runs))
     for k, own in list(enumerate(runs))[1:]:
         alone = dataclasses.replace(own, training=dataclasses.replace(own.training, devices=1))
         wanted, (evaluation,) = run(SimulatedRuntime(alone, EndsWhenGood()))
@@ -90,16 +98,14 @@ def test_together_and_alone(name, estimator, devices, spmd):
 def test_a_run_that_breaks_breaks_alone(name):
     """As one with too long a step would, whose parameters are no numbers any more."""
     cfg = config(name)
-    runs = [
-        dataclasses.replace(cfg, seed=k, method=dataclasses.replace(cfg.method, initial_batch_size=5)) for k in (0, 1)
-    ]
-    trainer = SimulatedRuntime(
-        dataclasses.replace(cfg, training=dataclasses.replace(cfg.training, devices=1)), EndsWhenGood(), runs
+    runs = [dataclasses.replace(cfg, seed=k, method=in_rounds(cfg.method, initial_batch_size=5)) for k in (0, 1)]
+    runtime = SimulatedRuntime(
+        dataclasses.replace(cfg, training=dataclasses.replace(cfg.training, devices=1)), EndsWhenGood(), runs=runs
     )
-    trainer.compile()
+    runtime.compile()
     norms = []
     for broken in (False, True):
-        state = jax.device_get(trainer.initial_state())
+        state = jax.device_get(runtime.initial_state())
         state = jax.tree.map(lambda x: x.reshape(2, *x.shape[2:]), state)
         if broken:
             ruined = jax.tree.map(lambda x: x.at[0].set(jnp.nan), jax.tree.map(jnp.asarray, state.server.sent))
@@ -107,7 +113,7 @@ def test_a_run_that_breaks_breaks_alone(name):
             if state.sent:
                 everywhere = jax.tree.map(lambda x: jnp.asarray(x).at[0].set(jnp.nan), state.sent.params)
                 state = state._replace(sent=state.sent._replace(params=everywhere))
-        norms.append(trainer.run(trainer.place(state), 2)[1].gradient_norm)
+        norms.append(runtime.run(runtime.place(state), 2)[1].gradient_norm)
     healthy, beside_a_broken_one = norms
     assert np.isnan(beside_a_broken_one[:, 0]).any()
     np.testing.assert_array_equal(beside_a_broken_one[:, 1], healthy[:, 1])
@@ -115,27 +121,29 @@ def test_a_run_that_breaks_breaks_alone(name):
 
 def test_runs_on_several_devices_tell_each_other_nothing():
     cfg = config(devices=4)
-    trainer = SimulatedRuntime(cfg, EndsWhenGood(), variants(cfg))
-    text = trainer.chunk.text()
+    runtime = SimulatedRuntime(cfg, EndsWhenGood(), runs=variants(cfg))
+    text = runtime.chunk.text()
     assert not any(name in text for name in ("all-reduce", "all-gather", "collective-permute", "all-to-all"))
 
 
 def test_runs_that_devices_cannot_share():
     cfg = config(devices=4)
     with pytest.raises(UserError, match=r"training.devices: got 4, allowed: a number that divides the 3 runs"):
-        SimulatedRuntime(cfg, EndsWhenGood(), variants(cfg)[:3])
+        SimulatedRuntime(cfg, EndsWhenGood(), runs=variants(cfg)[:3])
 
 
 def test_another_grid_of_the_same_size_is_the_same_program():
     """Seeds, step sizes and discounts are arguments, and no constant of the program gives them away."""
     cfg = config(devices=1)
     grids = variants(cfg)[:2], [dataclasses.replace(run, seed=9) for run in variants(cfg)[2:]]
-    one, other = (SimulatedRuntime(cfg, EndsWhenGood(), runs).chunk.text() for runs in grids)
+    one, other = (SimulatedRuntime(cfg, EndsWhenGood(), runs=runs).chunk.text() for runs in grids)
     assert one == other
 
 
 def changed(cfg, section, **changes):
-    return dataclasses.replace(cfg, **{section: dataclasses.replace(getattr(cfg, section), **changes)})
+    old, name = getattr(cfg, section), changes.get("name")
+    new = dataclasses.replace(old, **changes) if name is None else converted(old, name)
+    return dataclasses.replace(cfg, **{section: new})
 
 
 @pytest.mark.parametrize(
@@ -154,14 +162,16 @@ def changed(cfg, section, **changes):
 def test_runs_that_are_another_program(section, changes, line):
     cfg = config()
     with pytest.raises(UserError, match=line):
-        SimulatedRuntime(cfg, EndsWhenGood(), [cfg, changed(cfg, section, **changes)])
+        SimulatedRuntime(cfg, EndsWhenGood(), runs=[cfg, changed(cfg, section, **changes)])
 
 
 def test_workers_may_differ_in_their_times():
     cfg = config()
-    trainer = SimulatedRuntime(cfg, EndsWhenGood(), [cfg, changed(cfg, "workers", compute_time=PowerLaw(scale=2.0))])
-    trainer.compile()
-    _, metrics = trainer.run(trainer.initial_state(), 1)
+    runtime = SimulatedRuntime(
+        cfg, EndsWhenGood(), runs=[cfg, changed(cfg, "workers", compute_time=PowerLaw(scale=2.0))]
+    )
+    runtime.compile()
+    _, metrics = runtime.run(runtime.initial_state(), 1)
     assert metrics.time.high[0, 1] > 1.3 * metrics.time.high[0, 0]  # exchanges take as long as before
 
 
@@ -172,11 +182,14 @@ def test_recordings_of_as_many_rows_share_a_program(tmp_path):
         lines = [f"{i},{k + 1}" for k, i in enumerate(workers)]
         (tmp_path / name).write_text("\n".join(["worker,duration", *lines]))
     runs = [config(noise={"family": "none"}, trace=str(tmp_path / name)) for name in rows]
-    policy = make_parts(runs[0], EndsWhenGood(), 1).policy
-    work = stacked_hyperparameters(runs[:2], policy).clock.work
+    parts = make_parts(runs[0], EndsWhenGood(), 1)
+    stacked = functools.partial(
+        stacked_hyperparameters, policy=parts.policy, estimator=parts.estimator, method=parts.method
+    )
+    work = stacked(runs[:2]).clock.work
     number = jnp.broadcast_to(jnp.arange(3), (2, 4, 3))
     got = jax.vmap(lambda work, number: work.amounts(jax.random.key(0), number))(work, number)
     assert got[0].tolist() == [[1, 1, 1], [2, 2, 2], [3, 3, 3], [4, 5, 4]]
     assert got[1].tolist() == [[4, 5, 4], [3, 3, 3], [2, 2, 2], [1, 1, 1]]
     with pytest.raises(UserError, match=r"runs\[1\].workers: differ from .*, or recordings of as many rows$"):
-        stacked_hyperparameters([runs[0], runs[2]], policy)
+        stacked([runs[0], runs[2]])

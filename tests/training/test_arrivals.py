@@ -38,13 +38,13 @@ def config(name="afedpg", devices=2, estimator="return_to_go", chunk=7, times=TI
 
 
 def run(cfg, environment, updates=UPDATES):
-    trainer = SimulatedRuntime(cfg, environment)
-    trainer.compile()
-    state, rows = trainer.initial_state(), []
+    runtime = SimulatedRuntime(cfg, environment)
+    runtime.compile()
+    state, rows = runtime.initial_state(), []
     while int(state.iteration[0]) < updates:
-        state, metrics = trainer.run(state, min(cfg.training.chunk, updates - int(state.iteration[0])))
+        state, metrics = runtime.run(state, min(cfg.training.chunk, updates - int(state.iteration[0])))
         rows.append(jax.tree.map(lambda m: m[:, 0], metrics))
-    return trainer, state, jax.tree.map(lambda *m: np.concatenate(m), *rows)
+    return runtime, state, jax.tree.map(lambda *m: np.concatenate(m), *rows)
 
 
 def leaves(tree):
@@ -68,11 +68,11 @@ class Server:
         self.sent = self.theta + (1 - eta) / eta * (self.theta - before)
 
 
-def tell_it_as_it_is_told(trainer, environment, name, each):
+def tell_it_as_it_is_told(runtime, environment, name, each):
     """A priority queue of who delivers when; a delivery is computed at what its agent was sent, there and then."""
-    parts, start = trainer.parts, alone(trainer.initial_state())
+    parts, start = runtime.parts, alone(runtime.initial_state())
     flat, unflatten = jax.flatten_util.ravel_pytree(jax.device_get(start.server.sent))
-    method, settings = make_estimator(trainer.config.estimator, parts.policy), trainer._settings.estimator
+    method, tuned = make_estimator(runtime.config.estimator, parts.policy), runtime.hyperparameters.estimator
     server, update, rows = Server(flat, name), 0, []
     normalizer, critic = jax.tree.map(jnp.asarray, jax.device_get((start.normalizer, start.estimator)))
     copies = [(server.sent, normalizer, critic, 0)] * len(TIMES)
@@ -85,9 +85,9 @@ def tell_it_as_it_is_told(trainer, environment, name, each):
         params = unflatten(vector)
         keys = jax.random.split(jax.random.fold_in(start.key, update), each)
         batch = play(environment, parts.policy, params, normalizer, keys, jnp.ones(each, bool), 4)
-        factors = method.coefficients(grouped(critic), batch, grouped(normalizer), settings, None)
+        factors = method.coefficients(grouped(critic), batch, grouped(normalizer), tuned, None)
         total = alone(policy_gradient_sum(parts.policy, grouped(params), grouped(normalizer), batch, factors))
-        return jax.flatten_util.ravel_pytree(total)[0] / each, batch._replace(horizon=0, piece=0, groups=0)
+        return jax.flatten_util.ravel_pytree(total)[0] / each, batch
 
     while update < UPDATES:
         now, i = heapq.heappop(queue)
@@ -97,11 +97,10 @@ def tell_it_as_it_is_told(trainer, environment, name, each):
             discarded += 1
         else:
             g, batch = compute(jnp.asarray(vector, jnp.float32), used, used_critic, jnp.int32(update))
-            batch = batch._replace(horizon=4, piece=64, groups=1)
             server.absorb(np.asarray(g, np.float64))
             rows.append((now, delay, float(batch.returns.mean()), discarded))
             update, discarded = update + 1, 0
-            critic = alone(method.learn(grouped(critic), batch, grouped(used), settings, None))
+            critic = alone(method.learn(grouped(critic), batch, grouped(used), tuned, None))
             normalizer = update_statistics(normalizer, alone(observation_statistics(batch, None)))
         copies[i] = (server.sent, normalizer, critic, update)
         heapq.heappush(queue, (now + TIMES[i] + EXCHANGE[i], i))
@@ -122,9 +121,9 @@ def test_equals_the_algorithm_one_event_at_a_time(name, estimator, each):
     environment = Quadratic()
     step = {"learning_rate": PLAIN} if name == "asynchronous_pg" else {}
     cfg = config(name, estimator=estimator, trajectories_per_gradient=each, **step)
-    trainer, state, metrics = run(cfg, environment)
-    theta, rows = tell_it_as_it_is_told(trainer, environment, name, each)
-    got = jax.flatten_util.ravel_pytree(jax.device_get(iterate(trainer.parts.method, alone(state.server)).params))[0]
+    runtime, state, metrics = run(cfg, environment)
+    theta, rows = tell_it_as_it_is_told(runtime, environment, name, each)
+    got = jax.flatten_util.ravel_pytree(jax.device_get(iterate(runtime.parts.method, alone(state.server)).params))[0]
     np.testing.assert_allclose(got, theta, atol=3e-3)
     time, delay, returns, discarded = map(np.array, zip(*rows, strict=True))
     np.testing.assert_allclose(metrics.time.high, time, rtol=1e-6)
@@ -148,9 +147,9 @@ def test_blocks_devices_and_chunks_do_not_matter():
 
 
 def test_nobody_will_ever_deliver():
-    trainer = SimulatedRuntime(config(), Quadratic())
-    state = trainer.initial_state()
+    runtime = SimulatedRuntime(config(), Quadratic())
+    state = runtime.initial_state()
     never = jax.tree.map(lambda x: jnp.full_like(x, jnp.inf), state.clock.due)
-    trainer.compile()
-    _, metrics = trainer.run(trainer.place(state._replace(clock=state.clock._replace(due=never))), 3)
+    runtime.compile()
+    _, metrics = runtime.run(runtime.place(state._replace(clock=state.clock._replace(due=never))), 3)
     assert not metrics.complete.any()

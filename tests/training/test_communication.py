@@ -28,15 +28,15 @@ def volume(estimator, devices, lanes=3, batch_size=16, normalize=True, blocks=1)
         {
             "environment": {"name": "fast", "horizon": HORIZON},
             "policy": {"hidden_sizes": [8], "normalize_observations": normalize},
-            "estimator": {"name": estimator, "critic_steps": CRITIC_STEPS},
+            "estimator": {"name": estimator} | ({"critic_steps": CRITIC_STEPS} if estimator == "gae" else {}),
             "method": {"batch_size": batch_size},
             "training": training,
             "evaluation": {"episodes": 1},
         }
     )
-    trainer = SimulatedRuntime(config, Quadratic())
-    parameters = sum(x.size for x in jax.tree.leaves(trainer.initial_state().server.sent))
-    return communication.volume(trainer, blocks), parameters
+    runtime = SimulatedRuntime(config, Quadratic())
+    parameters = sum(x.size for x in jax.tree.leaves(runtime.initial_state().server.sent))
+    return communication.volume(runtime, blocks), parameters
 
 
 @pytest.mark.parametrize(("devices", "lanes", "batch_size"), [(2, 3, 8), (8, "auto", 64)])

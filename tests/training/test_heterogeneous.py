@@ -1,22 +1,20 @@
 """Workers whose environments differ: Rennala leans toward the fast ones, Malenia does not."""
 
 import dataclasses
-import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from probes import Quadratic, linear_policy
+from probes import Quadratic, brax_environment, linear_policy
 
 from nigt_jax.config import EnvironmentChange, WorkersConfig, check_config
-from nigt_jax.environments import Variation, Varied, check_variation, make_environment, make_variation
+from nigt_jax.environments import Variation, Varied, check_variation, make_variation
 from nigt_jax.environments._attributes import attributes
 from nigt_jax.errors import UserError
 from nigt_jax.methods import METHODS
 from nigt_jax.runtimes import SimulatedRuntime
-from nigt_jax.training import initial_state
 
 HORIZON = 3
 
@@ -61,16 +59,13 @@ def config(method, batch_size, workers=WORKERS, **training):
 
 def first_gradient(method, batch_size):
     """The aggregated gradient of the first round: what plain ascent with a step of 1 moves by."""
-    trainer = SimulatedRuntime(config(method, batch_size), Weighed())
     plain = METHODS["rennala_pg"]
-    trainer.parts = trainer.parts._replace(
-        policy=linear_policy(), method=METHODS[method]._replace(update=plain.update, model=plain.model)
-    )
-    trainer._start = functools.partial(initial_state, trainer.parts)
-    trainer.compile()
-    start = trainer.initial_state()
+    ascent = METHODS[method]._replace(update=plain.update, model=plain.model)
+    runtime = SimulatedRuntime(config(method, batch_size), Weighed(), policy=linear_policy(), method=ascent)
+    runtime.compile()
+    start = runtime.initial_state()
     before = jax.device_get(start.server.sent)
-    after, metrics = trainer.run(start, 1)
+    after, metrics = runtime.run(start, 1)
     return jax.tree.map(lambda b, a: float(a[0] - b[0]), before, jax.device_get(after.server.sent)), metrics
 
 
@@ -99,9 +94,9 @@ def test_the_disagreement_is_large_enough_to_be_seen():
 
 
 def test_every_workers_return_is_reported():
-    trainer = SimulatedRuntime(config("malenia_nigt", 6), Weighed())
-    trainer.compile()
-    (record,) = trainer.evaluate(trainer.initial_state())
+    runtime = SimulatedRuntime(config("malenia_nigt", 6), Weighed())
+    runtime.compile()
+    (record,) = runtime.evaluate(runtime.initial_state())
     by_worker = np.array(record["return_by_worker"])
     np.testing.assert_allclose(by_worker, by_worker[0] * WEIGHTS, rtol=1e-5)  # the same keys in every environment
     assert record["return_mean"] == pytest.approx(by_worker.mean())
@@ -303,7 +298,7 @@ def test_a_difference_that_makes_one():
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Brax's own habits
 def test_differences_in_physics_that_make_none():
-    pendulum = make_environment("inverted_pendulum", "generalized")
+    pendulum = brax_environment("inverted_pendulum", "generalized")
     check_variation(pendulum, vary(gravity=2.0, actuator_gain=2.0, mass=2.0))
     with pytest.raises(UserError, match="got friction, which makes no difference: in InvertedPendulum neither"):
         check_variation(pendulum, vary(friction=2.0))  # nothing touches anything
@@ -317,7 +312,7 @@ def test_differences_in_physics_that_make_none():
 
 @pytest.mark.filterwarnings("ignore:Accessing:DeprecationWarning")  # Brax's own habits
 def test_each_part_of_the_physics_makes_a_difference():
-    environment = make_environment("hopper", "spring")
+    environment = brax_environment("hopper", "spring")
     # Worker 0 is as it is; each of the others differs in one thing.
     factors = jnp.where(jnp.arange(6)[None, :] == jnp.arange(1, 6)[:, None], 0.3, 1.0)
     varied = Variation(*factors[:4], {"healthy_reward": factors[4]}, None)
@@ -338,7 +333,7 @@ def test_each_part_of_the_physics_makes_a_difference():
 
 @pytest.mark.filterwarnings("ignore:Accessing:DeprecationWarning")  # Brax's own habits
 def test_masses_are_those_of_the_model_too():
-    environment = make_environment("hopper", "generalized")
+    environment = brax_environment("hopper", "generalized")
     heavy = Variation(*(jnp.float32(x) for x in (1, 2, 1, 1)), {}, None)
     check_variation(environment, heavy)
     before, after = environment.sys, Varied(environment, heavy)._environment.sys

@@ -1,7 +1,5 @@
 """Whether a trajectory is counted never depends on how it went."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +9,6 @@ from probes import EndsWhenGood, linear_policy, play
 import nigt_jax
 from nigt_jax.config import check_config
 from nigt_jax.runtimes import SimulatedRuntime
-from nigt_jax.training import initial_state
 
 HORIZON, WORKERS, EACH = 6, 1000, 2
 POLICY = linear_policy()
@@ -34,11 +31,9 @@ def test_the_counted_are_as_good_as_any():
             "training": {"iterations": 1, "chunk": 1, "devices": 2, "platform": "cpu", "lanes": 500},
         }
     )
-    trainer = SimulatedRuntime(cfg, EndsWhenGood())
-    trainer.parts = trainer.parts._replace(policy=POLICY)
-    trainer._start = functools.partial(initial_state, trainer.parts)
-    trainer.compile()
-    _, metrics = trainer.run(trainer.initial_state(), 1)
+    runtime = SimulatedRuntime(cfg, EndsWhenGood(), policy=POLICY)
+    runtime.compile()
+    _, metrics = runtime.run(runtime.initial_state(), 1)
     error = 0.7 / np.sqrt(batch_size)  # the deviation of a return is below 0.7
     assert float(metrics.query_return_mean[0, 0]) == pytest.approx(expected_return(), abs=4 * error)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from probes import EndsWhenGood, Quadratic, alone, dense, grouped, play
 
-from nigt_jax.clocks import FixedWork, play_round
+from nigt_jax.clocks import FixedWork, make_clock, play_round
 from nigt_jax.config import Noise, WorkersConfig, check_config
 from nigt_jax.estimators import policy_gradient, policy_gradient_sum
 from nigt_jax.methods import METHODS, QueryPoint, iterate
@@ -38,13 +38,13 @@ def config(devices=1, spmd="pmap", estimator="leave_one_out", iterations=6, lane
 
 
 def run(cfg, environment, rounds=6):
-    trainer = SimulatedRuntime(cfg, environment)
-    trainer.compile()
-    state, rows = trainer.initial_state(), []
+    runtime = SimulatedRuntime(cfg, environment)
+    runtime.compile()
+    state, rows = runtime.initial_state(), []
     for n in [cfg.training.chunk] * (rounds // cfg.training.chunk) + [rounds % cfg.training.chunk]:
-        state, metrics = trainer.run(state, n)
+        state, metrics = runtime.run(state, n)
         rows.append(of_the_run(metrics))
-    return trainer, state, jax.tree.map(lambda *m: np.concatenate(m), *rows)
+    return runtime, state, jax.tree.map(lambda *m: np.concatenate(m), *rows)
 
 
 def of_the_run(metrics):
@@ -65,7 +65,7 @@ def test_one_device_and_eight_agree(estimator):
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
     for a, b in zip(*(jax.tree.leaves(m._replace(computed_steps=0)) for _, _, m in runs), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
-    evaluations = [trainer.evaluate(state)[0] for trainer, state, _ in runs]
+    evaluations = [runtime.evaluate(state)[0] for runtime, state, _ in runs]
     assert evaluations[0] == pytest.approx(evaluations[1], rel=1e-4)
 
 
@@ -85,9 +85,9 @@ def test_rounds_equal_a_plain_loop(initial, per_gradient):
         trajectories_per_gradient=per_gradient,
     )
     environment, eta, alpha = Quadratic(), 0.25, 0.1
-    trainer, state, metrics = run(cfg, environment)
-    parts, settings = trainer.parts, trainer._settings
-    at = alone(trainer.initial_state())
+    runtime, state, metrics = run(cfg, environment)
+    parts, settings = runtime.parts, runtime.hyperparameters
+    at = alone(runtime.initial_state())
     params, restore = jax.flatten_util.ravel_pytree(at.server.sent)
     theta = previous = np.asarray(params, np.float64)
     direction, normalizer, steps, seen = None, at.normalizer, 0, np.zeros(0)
@@ -103,7 +103,7 @@ def test_rounds_equal_a_plain_loop(initial, per_gradient):
         previous, theta = theta, theta + alpha * direction / np.linalg.norm(direction)
         seen = np.append(seen, np.asarray(dense(batch).observation, np.float64))
         mean, std = (jnp.asarray([x], jnp.float32) for x in (seen.mean(), seen.std()))
-        normalizer = normalizer.replace(mean=mean, std=std)
+        normalizer = normalizer._replace(mean=mean, std=std)
         steps += batch.lengths.sum()
         np.testing.assert_allclose(metrics.gradient_norm[t], np.linalg.norm(gradient), rtol=1e-3)
         np.testing.assert_allclose(metrics.query_return_mean[t], batch.returns.mean(), rtol=1e-3)
@@ -115,11 +115,11 @@ def test_rounds_equal_a_plain_loop(initial, per_gradient):
 
 def test_the_statistics_of_a_round_are_frozen():
     """What a round sees teaches the next one: its own episodes are played with the old statistics."""
-    trainer, state, _ = run(config(), Quadratic(), rounds=1)
-    fresh, state = alone(trainer.initial_state()), alone(state)
+    runtime, state, _ = run(config(), Quadratic(), rounds=1)
+    fresh, state = alone(runtime.initial_state()), alone(state)
     assert float(state.normalizer.std[0]) != 1.0
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(fresh.key, 0), jnp.arange(8))
-    batch = play(Quadratic(), trainer.parts.policy, fresh.server.sent, fresh.normalizer, keys, jnp.ones(8, bool), 4)
+    batch = play(Quadratic(), runtime.parts.policy, fresh.server.sent, fresh.normalizer, keys, jnp.ones(8, bool), 4)
     np.testing.assert_allclose(state.normalizer.mean[0], dense(batch).observation.mean(), rtol=1e-4)
 
 
@@ -134,23 +134,23 @@ def test_simulated_time_and_counts():
 
 
 def test_nothing_compiles_after_the_first_chunk(caplog):
-    trainer = SimulatedRuntime(config(), Quadratic())
-    trainer.compile()
-    state = trainer.initial_state()
-    state, _ = trainer.run(state, 3)
-    trainer.evaluate(state)
+    runtime = SimulatedRuntime(config(), Quadratic())
+    runtime.compile()
+    state = runtime.initial_state()
+    state, _ = runtime.run(state, 3)
+    runtime.evaluate(state)
     with jax.log_compiles():
         for rounds in (3, 1, 2):
-            state, _ = trainer.run(state, rounds)
-            trainer.evaluate(state)
+            state, _ = runtime.run(state, rounds)
+            runtime.evaluate(state)
     assert not [r.getMessage() for r in caplog.records if "XLA compilation" in r.getMessage()]
 
 
 def test_the_state_is_donated():
-    trainer = SimulatedRuntime(config(devices=2), Quadratic())
-    trainer.compile()
-    state = trainer.initial_state()
-    trainer.run(state, 1)
+    runtime = SimulatedRuntime(config(devices=2), Quadratic())
+    runtime.compile()
+    state = runtime.initial_state()
+    runtime.run(state, 1)
     assert all(x.is_deleted() for x in jax.tree.leaves(state.server.sent))
 
 
@@ -163,15 +163,15 @@ def test_only_an_iterate_is_evaluated():
 
 
 def test_evaluation_plays_the_iterate_from_the_same_keys():
-    trainer, state, _ = run(config(devices=2, momentum=0.99), Quadratic())
+    runtime, state, _ = run(config(devices=2, momentum=0.99), Quadratic())
     own = alone(state)
-    parts, model = trainer.parts, iterate(METHODS["rennala_nigt"], own.server)
+    parts, model = runtime.parts, iterate(METHODS["rennala_nigt"], own.server)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(stream(1, "evaluation"), jnp.arange(5))
     of = lambda params: play(Quadratic(), parts.policy, params, own.normalizer, keys, jnp.ones(5, bool), 4).returns
-    (got,) = trainer.evaluate(state)
+    (got,) = runtime.evaluate(state)
     assert got["return_mean"] == pytest.approx(float(of(model.params).mean()), rel=1e-4)
     assert got["return_mean"] != pytest.approx(float(of(own.server.sent).mean()), rel=1e-2)
-    assert trainer.evaluate(state) == [got]
+    assert runtime.evaluate(state) == [got]
 
 
 def test_equal_seeds_of_training_and_evaluation_share_no_key():
@@ -186,30 +186,32 @@ def test_equal_seeds_of_training_and_evaluation_share_no_key():
 
 def test_weights_are_the_workers():
     """A method that weighs worker 0 alone uses worker 0's episodes alone, wherever they were packed."""
-    only_first = METHODS["rennala_nigt"]._replace(weigh=lambda counted: jnp.zeros(counted.counts.shape).at[0].set(2.0))
-    trainer = SimulatedRuntime(config(devices=4, estimator="policy_gradient"), Quadratic())
-    parts = trainer.parts = trainer.parts._replace(method=only_first)
-    trainer.compile()
-    start = trainer.initial_state()
+    rennala = METHODS["rennala_nigt"]
+    schedule = rennala.schedule._replace(weigh=lambda counted: jnp.zeros(counted.counts.shape).at[0].set(2.0))
+    method, cfg = rennala._replace(schedule=schedule), config(devices=4, estimator="policy_gradient")
+    runtime = SimulatedRuntime(cfg, Quadratic(), method=method)
+    parts = runtime.parts
+    runtime.compile()
+    start = runtime.initial_state()
     params, key = jax.device_get(alone(start.server.sent)), jax.random.fold_in(start.key[0], 0)
-    _, metrics = trainer.run(start, 1)
-    clock = alone(trainer._settings.clock)
-    mine = int(play_round(clock, only_first.rule(8, 10), clock.begin(jax.random.key(0)))[0].counts[0])
+    _, metrics = runtime.run(start, 1)
+    clock = alone(runtime.hyperparameters.clock)
+    mine = int(play_round(clock, schedule.rule(8, 10), clock.begin(jax.random.key(0)))[0].counts[0])
     assert 1 < mine < 8
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(mine))
     fresh = parts.policy.init_normalizer()
     batch = play(Quadratic(), parts.policy, params, fresh, keys, jnp.ones(mine, bool), 4)
-    factors = policy_gradient.coefficients((), batch, grouped(fresh), trainer._settings.estimator, None)
+    factors = policy_gradient.coefficients((), batch, grouped(fresh), runtime.hyperparameters.estimator, None)
     total = alone(policy_gradient_sum(parts.policy, grouped(params), grouped(fresh), batch, factors))
     np.testing.assert_allclose(metrics.gradient_norm[0, 0], tree_norm(total) / mine, rtol=1e-4)
 
 
 def test_a_round_that_the_clock_cannot_decide_is_reported():
-    trainer = SimulatedRuntime(config(), Quadratic())
-    never = dataclasses.replace(trainer._settings.clock, work=FixedWork(jnp.full((1, 10), jnp.inf)))
-    trainer._placed = trainer._spmd.place(trainer._settings._replace(clock=never))
-    trainer.compile()
-    _, metrics = trainer.run(trainer.initial_state(), 1)
+    workers = config().workers
+    never = dataclasses.replace(make_clock(workers, 1, 8), work=FixedWork(jnp.full(10, jnp.inf)))
+    runtime = SimulatedRuntime(config(), Quadratic(), clock=never)
+    runtime.compile()
+    _, metrics = runtime.run(runtime.initial_state(), 1)
     assert not metrics.complete[0, 0]
 
 

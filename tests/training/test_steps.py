@@ -11,12 +11,20 @@ from probes import Quadratic, linear_policy
 from nigt_jax.clocks import Round, SimulatedTime
 from nigt_jax.config import COUNTABLE, check_config
 from nigt_jax.errors import UserError
-from nigt_jax.policies import ObservationStatistics
+from nigt_jax.policies import ObservationStatistics, update_statistics
 from nigt_jax.rollout import Outcomes, Trajectories
 from nigt_jax.runs._nonsense import first_nonsense
 from nigt_jax.runtimes import make_parts
-from nigt_jax.training import RoundMetrics, add_steps, count_steps, initial_state, stacked_hyperparameters, whole_steps
-from nigt_jax.training import _round as rounds
+from nigt_jax.training import (
+    RoundMetrics,
+    _block,
+    add_steps,
+    count_steps,
+    initial_state,
+    run_round,
+    stacked_hyperparameters,
+    whole_steps,
+)
 from nigt_jax.training._layout import can_be_numbered
 
 
@@ -53,22 +61,22 @@ def config(name="rennala_nigt", **sections):
 def test_a_round_of_many_steps_is_counted_and_one_of_too_many_episodes_is_not_played(monkeypatch, name, steps):
     """Episodes that say they had 400,000 steps each. Malenia's fast worker has 600,000 gradients of 1000 of them."""
 
-    def long_episodes(environment, policy, tasks, horizon, widths, piece):
-        del environment, policy, widths
+    def long_episodes(environment, policy, tasks, horizon, num_lanes, chunk_size, *, lanes_last):
+        del environment, policy, num_lanes, lanes_last
         size = tasks.keys.size
         lengths = jnp.where(tasks.active, 400_000, 0)
         outcomes = Outcomes(jnp.zeros(size), lengths, jnp.zeros(size, bool), *jnp.zeros((2, size), jnp.int32))
         nothing = jnp.zeros((2, 2, 1))
         steps = lengths.sum(dtype=jnp.int32)
-        return Trajectories(horizon, piece, 1, outcomes, tasks.charge, steps, nothing, nothing, nothing[:, :, 0])
+        return Trajectories(horizon, chunk_size, 1, outcomes, tasks.charge, steps, nothing, nothing, nothing[:, :, 0])
 
-    monkeypatch.setattr(rounds, "rollout", long_episodes)
-    monkeypatch.setattr(rounds, "policy_gradient_sum", lambda policy, params, *_: jax.tree.map(jnp.zeros_like, params))
+    monkeypatch.setattr(_block, "rollout", long_episodes)
+    monkeypatch.setattr(_block, "policy_gradient_sum", lambda policy, params, *_: jax.tree.map(jnp.zeros_like, params))
     cfg = config(name)
     parts = make_parts(cfg, Quadratic(), 1, axis=None)
-    settings = stacked_hyperparameters([cfg], parts.policy)
-    state = initial_state(parts, settings, jnp.zeros(1, jnp.uint32))
-    _, metrics = jax.jit(lambda s: rounds.run_round(parts, s, settings))(state)
+    hyperparameters = stacked_hyperparameters([cfg], parts.policy, parts.estimator, parts.method)
+    state = initial_state(parts, hyperparameters, jnp.zeros(1, jnp.uint32))
+    _, metrics = jax.jit(lambda s: run_round(parts, s, hyperparameters))(state)
     assert whole_steps(metrics.env_steps).tolist() == whole_steps(metrics.computed_steps).tolist() == [steps]
     assert metrics.too_large.tolist() == [name == "malenia_nigt"]
     assert steps == 0 or steps > 2**31
@@ -88,6 +96,8 @@ def metrics_of(**changed):
         "gradients": 8,
         "discarded": 1,
         "communications": 1,
+        "uploads": 2,
+        "downloads": 2,
         "delay": 0,
         "env_steps": 12_000,
         "computed_steps": 13_000,
@@ -150,10 +160,10 @@ def test_observations_are_counted_beyond_int32():
     seen = ObservationStatistics(jnp.float32(3e9), jnp.ones(1), jnp.ones(1))
     normalizer = linear_policy().init_normalizer()
     for _ in range(3):
-        normalizer = jax.jit(observe)(normalizer, seen)
-    assert int(normalizer.count) == 9_000_000_000
+        normalizer = jax.jit(update_statistics)(normalizer, seen)
+    assert int(normalizer.count.hi) * 2**32 + int(normalizer.count.lo) == 9_000_000_000
 
 
 def test_a_share_of_all_is_all():
-    assert rounds.shares(jnp.int32(2**24 + 1), jnp.array([7])).tolist() == [2**24 + 1]
-    assert rounds.shares(jnp.int32(12), jnp.array([1, 0, 3])).tolist() == [3, 0, 9]
+    assert _block.shares(jnp.int32(2**24 + 1), jnp.array([7])).tolist() == [2**24 + 1]
+    assert _block.shares(jnp.int32(12), jnp.array([1, 0, 3])).tolist() == [3, 0, 9]

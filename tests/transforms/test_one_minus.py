@@ -8,11 +8,9 @@ import numpy as np
 import optax
 import pytest
 from nigt_oracle import as_tree, as_vector, nigt_loop, noisy_quadratic
-from probes import linear_policy
 
-from nigt_jax.config import Config, Method
+from nigt_jax.config import RennalaNigt
 from nigt_jax.methods import METHODS
-from nigt_jax.training import make_hyperparameters
 from nigt_jax.transforms import (
     OneMinus,
     ema_from_first,
@@ -53,8 +51,7 @@ def test_a_tiny_weight_keeps_its_digits(given):
 
 def test_the_trainer_takes_it_from_what_the_user_wrote():
     """0.999999 is 0.99999899 in float32, and a weight of 1.013e-6."""
-    config = Config(method=Method(momentum=0.999999))
-    step = make_hyperparameters(config, linear_policy(), 20).step
+    step = METHODS["rennala_nigt"].hyperparameters(RennalaNigt(momentum=0.999999))
     np.testing.assert_allclose(step.newest_weight, ETA, rtol=1e-7)
     for name in ("rennala_nigt", "afedpg"):
         update = lambda step, name=name: METHODS[name].update(step)
