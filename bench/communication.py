@@ -27,10 +27,10 @@ _COLLECTIVES = (
 # Who asked for the exchange, by a function of this project on the stack when it was traced; the innermost decides.
 _PURPOSES = {
     "tell": "gradient",
-    "see": "statistics",
+    "observation_statistics": "statistics",
     "_leave_one_out": "baseline",
     "_Baseline.learn": "critic",
-    "sum_over": "metrics",
+    "run_chunk": "metrics",
 }
 _BYTES = {"pred": 1} | {f"{kind}{bits}": bits // 8 for kind in ("s", "u", "f", "bf") for bits in (8, 16, 32, 64)}
 

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt
@@ -124,6 +125,7 @@ def exchange(clock: Clock, collected: Collected, uploads: Bool[Array, "*exchange
     Returns:
       The clock's state when the next round begins.
     """
+    chex.assert_shape(uploads, (..., clock.workers))
     state, workers = collected.state, collected.begun.shape
     times = jax.vmap(functools.partial(exchange_time, clock))(uploads.reshape(-1, *workers))
     spent = pairs.add(collected.end, widen(jnp.sum(times)))

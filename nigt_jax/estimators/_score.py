@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -67,6 +68,8 @@ def policy_gradient_sum(
       trajectories: what it did.
       coefficients: the factors A_t.
     """
+    chex.assert_shape(coefficients, (trajectories.horizon, trajectories.lengths.size))
+    chex.assert_tree_shape_prefix((params, normalizer), (trajectories.groups,))
 
     def add(group: Array, total: Any, steps: Steps) -> Any:
         own, statistics = jax.tree.map(lambda x: x[group], (params, normalizer))
@@ -96,6 +99,8 @@ def fisher_vector_sum(
       trajectories: the episodes that it played.
       vectors: v of each group, like `params`.
     """
+    chex.assert_trees_all_equal_shapes(params, vectors)
+    chex.assert_tree_shape_prefix((params, normalizer), (trajectories.groups,))
 
     def add(group: Array, total: Any, steps: Steps) -> Any:
         own, statistics, vector = jax.tree.map(lambda x: x[group], (params, normalizer, vectors))

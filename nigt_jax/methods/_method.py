@@ -120,9 +120,14 @@ class Method(NamedTuple):
     direction: Callable[[optax.OptState, Any], Any] = aggregated
 
     @property
+    def rounds(self) -> Rounds | None:
+        """The schedule of a method that collects gradients in rounds; None of one that absorbs arrivals."""
+        return self.schedule if isinstance(self.schedule, Rounds) else None
+
+    @property
     def kind(self) -> Literal["summed", "workers", "arrivals"]:
         """How the method's rounds are computed: by sums, worker by worker, or arrival by arrival."""
-        if isinstance(self.schedule, Arrivals):
+        if self.rounds is None:
             return "arrivals"
         return "summed" if self.worker is None else "workers"
 

@@ -5,6 +5,7 @@ The two are apart because the same method runs under a simulated clock, in locks
 
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import optax
 from jaxtyping import Array, Float
@@ -69,6 +70,7 @@ def tell(
     Returns:
       The server after, and the norm of the direction that it has absorbed.
     """
+    chex.assert_trees_all_equal_shapes(total, state.sent)
     aggregate, update = rennala_mean(axis_name), method.update(hyperparameters)
     mean, _ = aggregate.update(total, aggregate.init(state.sent), count=weight)
     descent = jax.tree.map(lambda g: -g, mean)  # optax steps downhill on a loss, a policy climbs

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt
@@ -64,6 +65,7 @@ def update_statistics(normalizer: Normalizer, more: ObservationStatistics) -> No
 
     The means and variances of both together follow from the formula of Chan, Golub and LeVeque (1979).
     """
+    chex.assert_equal_shape((normalizer.mean, more.mean, more.variance))
     before = normalizer.count.hi.astype(jnp.float32) * 2.0**32 + normalizer.count.lo.astype(jnp.float32)
     share = more.count / jnp.maximum(before + more.count, 1)
     difference = more.mean - normalizer.mean

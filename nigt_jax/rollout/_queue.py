@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
@@ -170,6 +171,9 @@ def play(
     Returns:
       How the episodes went; the steps that all lanes have made, idle ones included; and the record.
     """
+    chex.assert_equal_shape((tasks.keys, tasks.active))
+    chex.assert_tree_shape_prefix((tasks.params, tasks.normalizer), tasks.charge.shape)
+    chex.assert_is_divisible(tasks.keys.shape[0], tasks.charge.shape[0])
     game = _make_game(environment, policy, tasks, horizon, write, lanes_last)
     first, *narrower = num_lanes
     lanes = _begin(game, jnp.arange(first), jnp.arange(first))

@@ -78,7 +78,7 @@ class Kind:
     @property
     def rounds(self) -> Rounds | None:
         """The schedule of methods that count in rounds; None where every arrival is an update."""
-        return self.entry.schedule if isinstance(self.entry.schedule, Rounds) else None
+        return self.entry.rounds
 
     def batch_size(self, wanted: int, workers: int) -> int:
         """The nearest batch size to the wanted one that it can have."""

@@ -78,8 +78,8 @@ def test_the_variance_is_without_bias():
         gradients = jax.vmap(lambda g: jax.flatten_util.ravel_pytree(g)[0])(work.gradients())
         return gradients, work.variances()
 
-    gradients, variances = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(5), 4000))
-    true = np.asarray(gradients, np.float64).reshape(8000, -1).var(0).sum()
+    gradients, variances = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(5), 40_000))
+    true = np.asarray(gradients, np.float64).reshape(80_000, -1).var(0).sum()
     reported = np.asarray(variances, np.float64).ravel()
     error = reported.std() / np.sqrt(reported.size)
     assert abs(reported.mean() - true) < 5 * error + 0.02 * true
@@ -105,6 +105,6 @@ def test_a_group_is_as_if_it_were_alone(units):
     mine = np.arange(WORKERS * SLOTS) < SLOTS
     first = dataclasses.replace(work.trajectories.only(jnp.asarray(mine)), groups=1, charge=jnp.zeros(1))
     total = policy_gradient_sum(POLICY, grouped(PARAMS), grouped(NORMALIZER), first, coefficients)
-    whole = jax.tree.map(lambda x: x[0] * EPISODES[0], work.gradients())
+    whole = jax.tree.map(lambda x: x[0] * np.float32(EPISODES[0]), work.gradients())
     for a, b in zip(jax.tree.leaves(total), jax.tree.leaves(whole), strict=True):
         np.testing.assert_allclose(a[0], b, rtol=1e-4, atol=1e-5)

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -223,6 +224,17 @@ def test_statistics_are_those_of_brax():
         np.testing.assert_allclose(getattr(got, name), getattr(wanted, name), rtol=1e-4)
     assert int(got.count.lo) == int(wanted.count) > 0
     assert int(got.count.hi) == 0
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_lanes_in_front_give_the_same_episodes(groups):
+    """As on devices other than a CPU, where `jax.vmap` places the lanes."""
+    keys = jax.random.split(jax.random.key(4), 12)
+    params, normalizer = (jax.tree.map(lambda x: jnp.stack([x] * groups), t) for t in (PARAMS, NORMALIZER))
+    tasks = Tasks(keys, jnp.arange(12) != 5, params, normalizer, None, jnp.zeros(groups))
+    play = lambda tasks, last: rollout(EndsWhenGood(), POLICY, tasks, HORIZON, (4, 2), 7, lanes_last=last)
+    both = [jax.jit(play, static_argnums=1)(tasks, last) for last in (True, False)]
+    chex.assert_trees_all_close(*both, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.slow

@@ -1,0 +1,52 @@
+"""What a run keeps is counted before anything is computed, and what cannot fit is refused with the figure."""
+
+import math
+
+import jax
+import pytest
+from probes import Quadratic
+
+from nigt_jax.config import check_config
+from nigt_jax.errors import UserError
+from nigt_jax.runtimes import SimulatedRuntime
+from nigt_jax.runtimes._memory import bytes_needed
+
+
+def config(name, workers, **method):
+    return check_config(
+        {
+            "environment": {"name": "fast", "horizon": 5},
+            "policy": {"hidden_sizes": [64, 64]},
+            "estimator": {"name": "return_to_go"},
+            "method": {"name": name} | method,
+            "workers": {"count": workers},
+            "training": {"devices": 1, "lanes": 2, "platform": "cpu", "compilation_cache": False},
+        }
+    )
+
+
+def nbytes(tree):
+    """Of arrays that there are; a key is two 32-bit numbers."""
+    leaves = [jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x for x in tree]
+    return sum(math.prod(x.shape) * x.dtype.itemsize for x in leaves)
+
+
+@pytest.mark.parametrize(("name", "method"), [("afedpg", {}), ("lapg", {"batch_size": 30}), ("rennala_nigt", {})])
+def test_the_count_is_that_of_the_arrays(name, method):
+    runtime = SimulatedRuntime(config(name, 30, **method), Quadratic())
+    state = runtime.initial_state()
+    needed = bytes_needed(runtime.parts, runtime.hyperparameters)
+    assert needed["what workers were sent and keep"] == 2 * nbytes(jax.tree.leaves((state.sent, state.workers)))
+    rest = state._replace(sent=(), workers=())
+    assert needed["the rest of the state"] == 2 * nbytes(jax.tree.leaves(rest))
+    first = jax.vmap(Quadratic().reset)(jax.random.split(jax.random.key(0), runtime.parts.episodes))
+    assert needed["the first states of a block's episodes"] == nbytes(jax.tree.leaves(first))
+    assert needed["the steps of a block's episodes"] == 4 * 3 * 5 * runtime.parts.episodes
+    assert (needed["what workers were sent and keep"] > 0) == (name != "rennala_nigt")
+
+
+@pytest.mark.parametrize(("name", "method"), [("afedpg", {}), ("lapg", {"batch_size": 1_000_000})])
+def test_copies_of_a_million_workers_are_refused(name, method):
+    """4,482 numbers each, twice: tens of GiB, of which not one is allocated."""
+    with pytest.raises(UserError, match=r"what workers were sent and keep take \d+(\.\d+)? GiB on each device, of "):
+        SimulatedRuntime(config(name, 1_000_000, **method), Quadratic())
