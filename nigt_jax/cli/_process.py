@@ -6,7 +6,6 @@ import jax
 
 from nigt_jax.cache import cache_folder
 from nigt_jax.config import Config
-from nigt_jax.runtimes import cpu_cores, split_cpu
 
 
 def prepare(config: Config, resume: bool = False) -> None:
@@ -19,6 +18,8 @@ def prepare(config: Config, resume: bool = False) -> None:
       config: the run's configuration.
       resume: whether the run has begun; its configuration then has the number of devices that it had.
     """
+    from nigt_jax.runtimes import cpu_cores, split_cpu  # with the physics, which clocks do without
+
     asked = config.training.devices
     split_cpu(cpu_cores() if asked == "auto" else max(asked, cpu_cores()) if resume else asked)
     quiet()

@@ -30,7 +30,6 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from nigt_jax.config import Lapg, MethodConfig
-from nigt_jax.estimators import WorkUnits
 from nigt_jax.methods._method import (
     Contributions,
     Method,
@@ -105,9 +104,16 @@ def lazily_aggregated(hyperparameters: LapgHyperparameters) -> optax.GradientTra
 
 
 def contribute(
-    workers: LapgWorker, work: WorkUnits, server: ServerState, hyperparameters: LapgHyperparameters
+    workers: LapgWorker, work: Any, server: ServerState, hyperparameters: LapgHyperparameters
 ) -> tuple[Contributions, LapgWorker]:
-    """Each worker's innovation, and whether it is worth an upload."""
+    """Each worker's innovation, and whether it is worth an upload.
+
+    Args:
+      workers: what workers keep.
+      work: what they have computed, a :class:`nigt_jax.estimators.WorkUnits`, whose room imports physics.
+      server: the server's state.
+      hyperparameters: the method's hyperparameters.
+    """
     known = cast(LapgServer, server.opt_state)
     gradients = work.gradients()
     innovation = jax.tree.map(jnp.subtract, gradients, workers.uploaded)

@@ -1,7 +1,5 @@
-"""Tables and pictures: what people see of numbers that other rooms have found."""
+"""Tables and pictures: what people see of numbers that other rooms have found. Names are imported on first use."""
 
-from nigt_jax.report._benchmark import show_benchmark
-from nigt_jax.report._simulation import show_comparison
-from nigt_jax.report._timeline import draw_timeline
+import lazy_loader
 
-__all__ = ["draw_timeline", "show_benchmark", "show_comparison"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

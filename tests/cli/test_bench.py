@@ -24,8 +24,8 @@ TINY = (
         (("--method.nmae", "afedpg"), "did you mean --method.name?"),
         (("--json", "nowhere/figures.json"), "--json: got nowhere/figures.json, but there is no folder nowhere"),
         (
-            (*TINY, "--method.name", "afedpg", "--estimator.name", "return_to_go"),
-            "method.name: got afedpg, which has no",
+            ("--method.name", "afedpg", "--estimator.name", "return_to_go"),
+            "method.name: got afedpg, whose rounds have other stages, allowed: rennala_nigt, malenia_nigt, ",
         ),
     ],
 )

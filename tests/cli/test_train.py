@@ -93,7 +93,8 @@ def test_dry_run_prints_the_whole_configuration_and_writes_nothing(tiny, tmp_pat
     done = nigt("train", tiny, "--dry-run", "--seed", "7", cwd=tmp_path)
     assert done.returncode == 0
     assert "seed: 7" in done.stdout
-    assert "gae_lambda" in done.stdout
+    assert "learning_rate_half_life" in done.stdout
+    assert "gae_lambda" not in done.stdout  # a setting of another estimator
     assert [p.name for p in tmp_path.iterdir()] == ["tiny.yaml"]
     again = tmp_path / "again.yaml"
     again.write_text(done.stdout)

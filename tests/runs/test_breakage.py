@@ -70,7 +70,7 @@ def course(request):
     """One compilation for all that is asked of a method."""
     method, rounds = request.param
     cfg = config(method)
-    runtime = SimulatedRuntime(cfg, Costly(), [cfg, config(method, penalty=0.0)])
+    runtime = SimulatedRuntime(cfg, Costly(), runs=[cfg, config(method, penalty=0.0)])
     state = runtime.acquainted(runtime.initial_state())
     untrained = runtime.evaluate(state)
     state, metrics = runtime.run(state, 10)

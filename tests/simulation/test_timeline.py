@@ -51,7 +51,7 @@ def test_of_rounds(method, topology, carry_over):
     assert_tiled(timeline)
     kind = next(kind for kind in kinds() if method in kind.methods)
     clock = make_clock(config.workers, 1, 4)
-    played = play(clock, kind.entry.rule(jnp.int32(4), 4), kind.entry.weigh, 3, clock_key(0))
+    played = play(clock, kind.rounds.rule(jnp.int32(4), 4), kind.rounds.weigh, 3, clock_key(0))
     assert timeline.end == timeline.round_ends[-1] == pytest.approx(played.time)
     assert timeline.counted.tolist() == played.counted.tolist()
     for worker, count in enumerate(timeline.counted):
