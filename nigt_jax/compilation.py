@@ -9,7 +9,7 @@ import jax
 # YNNPACK is called for every product and sum. Physics is hundreds of small ones a step, and takes up to four times as
 # long (bench/compile_options.py). And that of jaxlib 0.10.2 makes mistakes in some sums of products
 # (https://github.com/jax-ml/jax/issues/39103): MJX ended every episode at its first step.
-_ON_CPU = {"xla_cpu_experimental_ynn_fusion_type": ""}
+CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 
 def compile_options(platform: str) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def compile_options(platform: str) -> dict[str, Any]:
     What the environment variable XLA_FLAGS names is left to it.
     """
     asked = os.environ.get("XLA_FLAGS", "")
-    wanted = _ON_CPU if platform == "cpu" else {}
+    wanted = CPU_OPTIONS if platform == "cpu" else {}
     return known_options({name: value for name, value in wanted.items() if name not in asked})
 
 

@@ -64,4 +64,4 @@ install_import_hook([f"nigt_jax.{name}" for name in _checked], "beartype.beartyp
 from nigt_jax import compilation  # noqa: E402  (after the hook)
 
 # XLA's older emitters make slower programs, and make them in less time, which is what tests need.
-compilation._ON_CPU["xla_cpu_use_fusion_emitters"] = False
+compilation.CPU_OPTIONS["xla_cpu_use_fusion_emitters"] = False

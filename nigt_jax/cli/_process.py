@@ -1,6 +1,8 @@
 """What the command line sets for its whole process before JAX is used. The library leaves all of this alone."""
 
 import logging
+import os
+import sys
 
 import jax
 
@@ -12,7 +14,8 @@ def prepare(config: Config, resume: bool = False) -> None:
     """Sets up the process for a run.
 
     A CPU becomes as many devices as the run asks for, or as it has cores. JAX keeps compiled programs in the user's
-    cache folder where ``training.compilation_cache`` says so. Orbax's reports of what went as planned are not shown.
+    cache folder where ``training.compilation_cache`` says so. A class that ``environment.name`` names is looked for in
+    the current folder, too. What libraries report of what went as planned is not shown.
 
     Args:
       config: the run's configuration.
@@ -20,11 +23,19 @@ def prepare(config: Config, resume: bool = False) -> None:
     """
     from nigt_jax.runtimes import cpu_cores, split_cpu  # with the physics, which clocks do without
 
+    look_here()
     asked = config.training.devices
     split_cpu(cpu_cores() if asked == "auto" else max(asked, cpu_cores()) if resume else asked)
     quiet()
     if config.training.compilation_cache:
         keep_compiled_programs()
+
+
+def look_here() -> None:
+    """Modules are found in the current folder, as `python -m` has it; the command has its own folder there."""
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.insert(0, here)
 
 
 def quiet() -> None:

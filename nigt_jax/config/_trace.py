@@ -16,7 +16,7 @@ from nigt_jax.errors import UserError
 _COLUMNS = ("worker", "duration")
 SHORTEST_TIME, LONGEST_TIME = 1e-30, 1e30
 """Times of a gradient or an exchange: a float32 holds their sums and products to the last bit."""
-_MOST_ROWS = 10**9  # places in a recording are int32
+MOST_ROWS = 10**9  # places in a recording are int32
 
 
 class RecordedTimes(NamedTuple):
@@ -63,8 +63,8 @@ def read_trace(path: str, workers: int) -> RecordedTimes:
     worker, duration, place = _read(path, where)
     if not worker.size:
         raise UserError(f"{where}: has no rows, allowed: at least one for each of {workers} workers")
-    if worker.size > _MOST_ROWS:
-        raise UserError(f"{where}: got {worker.size:,} rows, allowed: up to {_MOST_ROWS:,}")
+    if worker.size > MOST_ROWS:
+        raise UserError(f"{where}: got {worker.size:,} rows, allowed: up to {MOST_ROWS:,}")
     known = (worker >= 1) & (worker <= workers) & (worker == np.floor(worker))
     good = known & (duration >= SHORTEST_TIME) & (duration <= LONGEST_TIME)  # NaN is neither
     if not good.all():

@@ -3,7 +3,6 @@
 import functools
 import importlib
 import os
-import sys
 from typing import Any, cast
 
 from nigt_jax.config import BraxEnvironment, EnvironmentConfig
@@ -15,8 +14,8 @@ def make_environment(section: EnvironmentConfig) -> Any:
     """The environment that a section of the configuration names, without wrappers.
 
     Args:
-      section: the section. ``module:Class`` is a class, or a function, that is imported, also from the current folder,
-        and called without arguments.
+      section: the section. ``module:Class`` is a class, or a function, that is imported as Python finds it (the command
+        line looks in the current folder, too) and called without arguments.
 
     Raises:
       UserError: there is no such class, or it cannot be called like that.
@@ -32,8 +31,6 @@ def class_name(environment: Any) -> str:
 def _import_and_call(name: str) -> Any:
     module, _, path = name.partition(":")
     here = os.getcwd()
-    if here not in sys.path:
-        sys.path.insert(0, here)  # as `python -m` does; the command `nigt` has its own folder there
     try:
         found = importlib.import_module(module)
     except Exception as error:  # whatever the user's own code raises

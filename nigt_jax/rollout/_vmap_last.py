@@ -103,7 +103,7 @@ def _apply(operation: Any, values: list[Any], lanes: int) -> list[Any]:
         return [_Lanes(x) for x in (results if operation.primitive.multiple_results else [results])]
     rule = _RULES.get(name)
     result = rule(params, values, lanes) if rule else None
-    return _by_vmap(operation, values) if result is None else [_Lanes(result)]
+    return by_vmap(operation, values) if result is None else [_Lanes(result)]
 
 
 def _as_it_is(operation: Any, *values: Any) -> list[Any]:
@@ -112,7 +112,7 @@ def _as_it_is(operation: Any, *values: Any) -> list[Any]:
     return results if primitive.multiple_results else [results]
 
 
-def _by_vmap(operation: Any, values: list[Any]) -> list[Any]:
+def by_vmap(operation: Any, values: list[Any]) -> list[Any]:
     axes = [-1 if isinstance(v, _Lanes) else None for v in values]
     arrays = [v.array if isinstance(v, _Lanes) else v for v in values]
     results = jax.vmap(functools.partial(_as_it_is, operation), in_axes=axes, out_axes=-1)(*arrays)

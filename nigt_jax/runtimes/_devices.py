@@ -40,7 +40,7 @@ def claim_devices(training: TrainingConfig, splits: Callable[[int], bool], had: 
     """
     wanted = training.devices
     parts = max(cpu_cores(), had or 0) if wanted == "auto" else wanted
-    found = _devices(training.platform)
+    found = devices_of(training.platform)
     few = _why_few(found[0].platform, len(found), parts)
     if wanted == "auto":
         return found[: _automatic(len(found), parts, splits, had, few)]
@@ -83,7 +83,7 @@ def _why_few(platform: str, there: int, parts: int) -> str:
     )
 
 
-def _devices(kind: str) -> list[jax.Device]:
+def devices_of(kind: str) -> list[jax.Device]:
     """All devices of a platform, or of JAX's first choice where it is "auto"."""
     try:
         here = ", ".join(sorted({d.platform for d in jax.devices()}))

@@ -54,12 +54,12 @@ def choose_lanes(config: Config, parts: Parts, devices: list[jax.Device], keep: 
         each = max(1, round(episodes / size))
         lanes = -(-episodes // each)  # so that episodes of the same length leave no lane idle
         if lanes <= 2 * size and lanes not in found:
-            rate = known.rate(size, functools.partial(_steps_per_second, parts, size, devices))
+            rate = known.rate(size, functools.partial(steps_per_second, parts, size, devices))
             found[lanes] = rate * each / (each + 0.75)
     return max(found, key=found.__getitem__) if found else episodes
 
 
-def _steps_per_second(parts: Parts, lanes: int, devices: list[jax.Device]) -> float:
+def steps_per_second(parts: Parts, lanes: int, devices: list[jax.Device]) -> float:
     """Steps that so many lanes of every device make in a second, idle ones included."""
     groups = lanes if _many_policies(parts) else 1
 

@@ -198,5 +198,5 @@ def test_physics_on_spring_keeps_its_axis(monkeypatch):
     environment = brax_environment("hopper", "spring")
     reset, step = side_by_side(environment, lanes_last=True)
     start = jax.eval_shape(lambda k: reset(None, k), jax.random.split(jax.random.key(0), LANES))
-    monkeypatch.setattr(_vmap_last, "_by_vmap", refuse)
+    monkeypatch.setattr(_vmap_last, "by_vmap", refuse)
     jax.eval_shape(lambda s, a: step(None, s, a), start, jnp.zeros((environment.action_size, LANES)))

@@ -533,7 +533,7 @@ def test_a_block_stays_what_it_was_where_episodes_are_compared(tmp_path):
 def one_device(monkeypatch):
     """As in a notebook where JAX was used before, on a machine with two cores."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
-    monkeypatch.setattr(_devices, "_devices", lambda kind: jax.devices("cpu")[:1])
+    monkeypatch.setattr(_devices, "devices_of", lambda kind: jax.devices("cpu")[:1])
 
 
 def test_fewer_devices_than_a_run_had(tmp_path, request):

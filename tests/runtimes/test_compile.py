@@ -16,7 +16,7 @@ OURS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 @pytest.fixture(autouse=True)
 def as_users_have_it(monkeypatch):
     monkeypatch.delenv("XLA_FLAGS", raising=False)
-    monkeypatch.setattr(compilation, "_ON_CPU", OURS)  # without what other tests have for speed
+    monkeypatch.setattr(compilation, "CPU_OPTIONS", OURS)  # without what other tests have for speed
 
 
 def compiled(options=None):
@@ -49,7 +49,7 @@ def test_other_platforms_have_none():
 
 
 def test_what_this_version_of_xla_does_not_know_is_left_out(monkeypatch):
-    monkeypatch.setattr(compilation, "_ON_CPU", {"xla_cpu_no_such_option": True} | OURS)
+    monkeypatch.setattr(compilation, "CPU_OPTIONS", {"xla_cpu_no_such_option": True} | OURS)
     assert compile_options("cpu") == OURS
 
 

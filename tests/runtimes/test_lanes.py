@@ -1,5 +1,6 @@
 """The number of lanes: measured where it matters, once, and kept."""
 
+import dataclasses
 import functools
 import json
 
@@ -8,7 +9,7 @@ import pytest
 from probes import Quadratic
 
 from nigt_jax.config import check_config
-from nigt_jax.runtimes import SimulatedRuntime, _lanes, _parts, _simulated
+from nigt_jax.runtimes import SimulatedRuntime, _lanes, _simulated, make_parts
 
 
 def runtime(batch_size, name="rennala_nigt", trajectories_per_gradient=1, workers=None, **training):
@@ -39,7 +40,7 @@ def measured(monkeypatch):
         asked.append(lanes)
         return rates[lanes]
 
-    monkeypatch.setattr(_lanes, "_steps_per_second", rate)
+    monkeypatch.setattr(_lanes, "steps_per_second", rate)
     return rates, asked
 
 
@@ -57,15 +58,16 @@ def test_what_was_asked_for_is_what_there_is(measured):
     assert measured[1] == []
 
 
-def test_a_block_is_what_was_asked_for_or_what_memory_holds(monkeypatch):
+def test_a_block_is_what_was_asked_for_or_what_memory_holds():
     assert runtime(1000, lanes=7).config.training.block == 1000
     made = runtime(1000, lanes=7, block=300)  # four equal parts
     assert (made.parts.episodes, made.config.training.block) == (250, 250)
     assert runtime(1000, lanes=7, block=300, devices=2).config.training.block == 250
     bytes_each = 4 * 3 * 3
-    monkeypatch.setattr(_parts, "_MEMORY", 2 * 130 * bytes_each)
-    assert runtime(1000, lanes=7).parts.episodes == 250
-    assert runtime(1000, lanes=7, devices=2).parts.episodes == 125  # both share it
+    auto = dataclasses.replace(made.config, training=dataclasses.replace(made.config.training, block="auto"))
+    of = lambda devices, each: make_parts(auto, Quadratic(), devices, memory=each * bytes_each).episodes
+    assert of(1, 2 * 130) == 250
+    assert of(2, 130) == 125  # both share it
 
 
 def test_where_gradients_arrive_a_block_holds_whole_ones():
@@ -172,4 +174,4 @@ def test_code_of_the_user_may_change_unseen(monkeypatch, name, kept):
 
 def test_a_real_measurement():
     parts = runtime(70, lanes=70).parts
-    assert _lanes._steps_per_second(parts, 16, jax.devices()[:2]) > 0
+    assert _lanes.steps_per_second(parts, 16, jax.devices()[:2]) > 0
