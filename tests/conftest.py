@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import chex
 import hypothesis
 import jax
 import pytest
@@ -43,6 +44,12 @@ _checked = [
     "runtimes",
     "runs",
 ]
+
+
+@pytest.fixture(autouse=True)
+def _traces_are_counted_anew():
+    """A limit on traces is for one test: the counter tells functions apart by their source alone."""
+    chex.clear_trace_counter()
 
 
 @pytest.fixture(autouse=True, scope="module")

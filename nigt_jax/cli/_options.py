@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from nigt_jax.config import describe, sections
+from nigt_jax.config import SettingInfo, describe, sections, tags
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -12,13 +12,19 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     groups |= {name: parser.add_argument_group(name, about) for name, about in sections().items()}
     for setting in describe():
         unit = f" [{setting.unit}]" if setting.unit else ""
-        owners = f" ({', '.join(setting.owners)})" if setting.owners else ""
+        owners = f" ({_whose(setting)})" if setting.owners else ""
         groups[setting.section].add_argument(
             f"--{setting.key}",
             dest=f"settings:{setting.key}",
             metavar="VALUE",
             help=f"{setting.meaning}{unit}{owners}; {setting.allowed} (default: {setting.default})".replace("%", "%%"),
         )
+
+
+def _whose(setting: SettingInfo) -> str:
+    """The names of the section that have a setting, or those that do not where they are fewer."""
+    others = [name for name in tags(setting.section) if name not in setting.owners]
+    return ", ".join(setting.owners) if len(setting.owners) <= len(others) else f"all but {', '.join(others)}"
 
 
 def add_folder(parser: argparse.ArgumentParser, named_after: str) -> None:

@@ -124,7 +124,8 @@ def _print_summary(console: Console, summary: Any, folder: RunFolder, seconds: f
         start = f"{first['return_mean']:.1f} ± {first['return_std']:.1f} -> " if first and first is not last else ""
         say("return", f"{start}{last['return_mean']:.1f} ± {last['return_std']:.1f} (iteration {last['iteration']})")
     totals = summary.totals
-    say("counted", f"{totals.gradients:,} gradients, {totals.env_steps:,} steps, {totals.communications:,} exchanges")
+    say("counted", f"{totals.gradients:,} gradients, {totals.env_steps:,} steps")
+    say("exchanged", f"{totals.communications:,} times, {totals.uploads:,} uploads, {totals.downloads:,} downloads")
     say("simulated", f"{summary.simulated_time:,.1f} time units")
     say("devices", f"{summary.devices} ({summary.device_name}), {summary.lanes} lanes each")
     spent = {"compiling": summary.compile_seconds, "training": summary.training_seconds}

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from nigt_jax.clocks import _pairs as pairs
 from nigt_jax.clocks._pairs import Pair, widen
@@ -29,18 +29,24 @@ def fixed_round(rule: Rule, times: Float[Array, " workers"], start: Pair) -> End
     """
     nothing = jnp.zeros(times.shape, jnp.int32)
     stuck = ~jnp.isfinite(times) | ~jnp.isfinite(start.high)
-    over = lambda time: rule.enough(rule.limit(_finished(time, times, start)))
+
+    def is_over(time: Pair) -> Bool[Array, ""]:
+        return rule.enough(rule.limit(_finished(time, times, start)))
+
     latest = jnp.where(rule.never(nothing, stuck), 0, _bits(jnp.float32(_LATEST)))
 
-    bits = first_that_holds(lambda b: over(widen(_float(b))), jnp.zeros([], jnp.int32), latest)
+    bits = first_that_holds(lambda b: is_over(widen(_float(b))), jnp.zeros([], jnp.int32), latest)
     high = _float(bits)
     gap = high - _float(jnp.maximum(bits - 1, 0))
-    between = lambda step: pairs.add(widen(high), widen(gap * (step.astype(jnp.float32) * 2.0**-24)))
-    step = first_that_holds(lambda j: over(between(j)), jnp.asarray(-(2**24), jnp.int32), jnp.zeros([], jnp.int32))
+
+    def time_of(step: Int[Array, ""]) -> Pair:
+        return pairs.add(widen(high), widen(gap * (step.astype(jnp.float32) * 2.0**-24)))
+
+    step = first_that_holds(lambda j: is_over(time_of(j)), jnp.asarray(-(2**24), jnp.int32), jnp.zeros([], jnp.int32))
 
     # What arrives in the last step arrives at once, and the rule takes as much of it as it needs.
-    before = rule.limit(_finished(between(step - 1), times, start))
-    arriving = rule.limit(_finished(between(step), times, start)) > before
+    before = rule.limit(_finished(time_of(step - 1), times, start))
+    arriving = rule.limit(_finished(time_of(step), times, start)) > before
     return end_together(rule, before, arriving, _arrival(before, times, start), _arrival(before + 1, times, start))
 
 

@@ -146,11 +146,13 @@ def decide(rule: Rule, counts: Int[Array, " workers"], since: Pair, finish: Pair
     high, low, place = jax.lax.sort(flat, num_keys=2, is_stable=True)
     new, last, enough = _take(rule, counts, place // k, jnp.isfinite(high))
     end = Pair(high[last], low[last])
-    at = lambda column: jax.tree.map(
-        lambda x: jnp.take_along_axis(x, jnp.clip(column, 0, k - 1)[:, None], axis=1)[:, 0], finish
-    )
-    latest = pairs.where(new > 0, at(new - 1), since)
-    return _ending(rule, counts + new, latest, at(new), end, enough & pairs.less_equal(end, known))
+
+    def finish_of(column: Int[Array, " workers"]) -> Pair:
+        index = jnp.clip(column, 0, k - 1)[:, None]
+        return jax.tree.map(lambda x: jnp.take_along_axis(x, index, axis=1)[:, 0], finish)
+
+    latest = pairs.where(new > 0, finish_of(new - 1), since)
+    return _ending(rule, counts + new, latest, finish_of(new), end, enough & pairs.less_equal(end, known))
 
 
 def end_together(
@@ -202,8 +204,8 @@ def _take(
     def up_to(last: Int[Array, ""]) -> Int[Array, " workers"]:
         return jnp.zeros_like(counts).at[worker].add((valid & (order <= last)).astype(jnp.int32))
 
-    at = lambda index: jnp.asarray(index, jnp.int32)
-    last = first_that_holds(lambda j: rule.enough(counts + up_to(j)), at(-1), at(valid.size - 1))
+    none, every = jnp.asarray(-1, jnp.int32), jnp.asarray(valid.size - 1, jnp.int32)
+    last = first_that_holds(lambda j: rule.enough(counts + up_to(j)), none, every)
     new = up_to(last)
     return new, last, rule.enough(counts + new)
 

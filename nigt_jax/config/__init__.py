@@ -23,7 +23,7 @@ from nigt_jax.config._estimators import ESTIMATORS, EstimatorConfig, Gae
 from nigt_jax.config._fields import COUNTABLE, LARGEST_BATCH, MOST_DEVICES
 from nigt_jax.config._load import RUN_FILE, check_config, dump_config, load_config, nearest_key
 from nigt_jax.config._methods import METHODS, Lapg, MethodConfig, RennalaNigt, RingmasterNigt
-from nigt_jax.config._tagged import converted
+from nigt_jax.config._tagged import converted, tags
 from nigt_jax.config._trace import LONGEST_TIME, SHORTEST_TIME, read_trace
 from nigt_jax.config._workers import EnvironmentChange, Noise, PowerLaw, SpeedChange, SpeedChanges, WorkersConfig
 
@@ -70,6 +70,7 @@ __all__ = [
     "nearest_key",
     "read_trace",
     "sections",
+    "tags",
     "to_dict",
     "traced_settings",
 ]

@@ -18,6 +18,7 @@ class MethodConfig:
 
     schedule: ClassVar[Literal["rounds", "arrivals"]]
     clock: ClassVar[str]  # methods of the same clock keep the same time
+    compares: ClassVar[Literal["round", "gradient", "worker"]]  # whose episodes an estimator may compare
 
     name: str = _name("")
     learning_rate: Number = setting(
@@ -57,8 +58,8 @@ class MethodConfig:
         """Episodes of every update but the first."""
         return self.gradients_per_update * self.trajectories_per_gradient
 
-    def compared_episodes(self, workers: int) -> tuple[int, str, str]:
-        """Episodes that an estimator may compare, what they are together, and the setting that makes them more."""
+    def compared_episodes(self, workers: int) -> tuple[int, str]:
+        """Number of episodes that an estimator may compare, and the setting that makes them more."""
         raise NotImplementedError
 
     def counted(self, horizon: int) -> dict[str, int]:
@@ -78,6 +79,7 @@ class _InRounds(MethodConfig):
     """A method that collects gradients of one query point in rounds."""
 
     schedule: ClassVar[Literal["rounds", "arrivals"]] = "rounds"
+    compares: ClassVar[Literal["round", "gradient", "worker"]] = "round"
 
     batch_size: int = setting(
         20, "gradients counted a round (the paper's M)", "gradients", ge=1, le=LARGEST_BATCH, traced=True
@@ -99,9 +101,9 @@ class _InRounds(MethodConfig):
     def gradients_in_first_update(self) -> int:
         return self.initial_batch_size or self.batch_size
 
-    def compared_episodes(self, workers: int) -> tuple[int, str, str]:
+    def compared_episodes(self, workers: int) -> tuple[int, str]:
         del workers
-        return self.episodes_per_update, "round", "batch_size"
+        return self.episodes_per_update, "batch_size"
 
     def counted(self, horizon: int) -> dict[str, int]:
         del horizon
@@ -117,10 +119,11 @@ class _ByArrival(MethodConfig):
     """A method that absorbs gradients one at a time, as they arrive; each in an update of its own."""
 
     schedule: ClassVar[Literal["rounds", "arrivals"]] = "arrivals"
+    compares: ClassVar[Literal["round", "gradient", "worker"]] = "gradient"
 
-    def compared_episodes(self, workers: int) -> tuple[int, str, str]:
+    def compared_episodes(self, workers: int) -> tuple[int, str]:
         del workers
-        return self.trajectories_per_gradient, "gradient", "trajectories_per_gradient"
+        return self.trajectories_per_gradient, "trajectories_per_gradient"
 
     def counted(self, horizon: int) -> dict[str, int]:
         steps = self.trajectories_per_gradient * horizon
@@ -248,6 +251,7 @@ class Lapg(_InRounds):
     """Every worker computes in every round, and uploads only what has changed enough; plain ascent."""
 
     clock: ClassVar[str] = "synchronous"
+    compares: ClassVar[Literal["round", "gradient", "worker"]] = "worker"
 
     name: Literal["lapg"] = _name("lapg")
     batch_size: int = setting(
@@ -272,9 +276,9 @@ class Lapg(_InRounds):
         traced=True,
     )
 
-    def compared_episodes(self, workers: int) -> tuple[int, str, str]:
-        """Of each worker by itself, for no other knows them."""
-        return -(-self.batch_size // workers) * self.trajectories_per_gradient, "worker", "trajectories_per_gradient"
+    def compared_episodes(self, workers: int) -> tuple[int, str]:
+        """Those of each worker by itself, for no other knows them."""
+        return -(-self.batch_size // workers) * self.trajectories_per_gradient, "trajectories_per_gradient"
 
 
 METHODS: dict[str, type[MethodConfig]] = {

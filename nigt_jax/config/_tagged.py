@@ -92,6 +92,11 @@ def with_names(data: dict[str, Any], given: frozenset[str]) -> tuple[dict[str, A
     return named, foreign
 
 
+def tags(section: str) -> tuple[str, ...]:
+    """The kinds of a tagged section: names of methods or estimators, suites of environments."""
+    return tuple(TAGGED[section].kinds)
+
+
 def default_of(key: str) -> Any:
     """The default of a setting of some kind of a tagged section, by dotted key."""
     section, _, name = key.partition(".")

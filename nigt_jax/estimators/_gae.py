@@ -123,9 +123,12 @@ class _Baseline:
     ) -> CriticState:
         discount = of_episodes(trajectories, hyperparameters.discount)
         target = return_to_go(trajectories.rewards(hyperparameters.discount), discount)
-        of_groups = lambda x: x.reshape(trajectories.groups, -1).sum(1)
-        squares = of_groups(jnp.where(trajectories.alive(), jnp.square(target), 0).sum(0))
-        squares, seen = sum_over(axis_name, (squares, of_groups(trajectories.lengths.astype(jnp.float32))))
+
+        def group_sums(x: Array) -> Array:
+            return x.reshape(trajectories.groups, -1).sum(1)
+
+        squares = group_sums(jnp.where(trajectories.alive(), jnp.square(target), 0).sum(0))
+        squares, seen = sum_over(axis_name, (squares, group_sums(trajectories.lengths.astype(jnp.float32))))
         count = jnp.maximum(seen, 1)
         unit = jnp.where(state.scale > 0, state.scale, jnp.sqrt(squares / count))
         scaled = target / of_episodes(trajectories, jnp.where(unit > 0, unit, 1))[None, :]

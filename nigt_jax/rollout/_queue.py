@@ -225,7 +225,7 @@ def _make_game(environment: Any, policy: Policy, tasks: Tasks, horizon: int, wri
 def _begin(game: _Game, column: Array, place: Int[Array, " lanes"]) -> _Lanes:
     """Lanes at the start of the episodes in these places of the order."""
     episode = game.order[jnp.minimum(place, game.order.size - 1)]
-    at = lambda tree: jax.tree.map(lambda x: x[..., episode], tree)
+    state, variation = jax.tree.map(lambda x: x[..., episode], (game.pool, game.tasks.variation))
     return _Lanes(
         column=column,
         busy=place < game.number,
@@ -233,8 +233,8 @@ def _begin(game: _Game, column: Array, place: Int[Array, " lanes"]) -> _Lanes:
         time=jnp.zeros_like(episode),
         earned=jnp.zeros(episode.shape),
         key=game.action_keys[episode],
-        state=at(game.pool),
-        variation=at(game.tasks.variation),
+        state=state,
+        variation=variation,
         policy=(),
     )
 
@@ -253,8 +253,11 @@ def _advance(game: _Game, now: _Play, columns: Int[Array, " lanes"] | None) -> t
     made = Step(observation, jnp.where(lanes.busy[:, None], pre_tanh, 0), reward)
     record = game.write(now.record, now.row, columns, made)
     lanes = lanes._replace(state=state, time=time, earned=lanes.earned + reward)
-    over = lambda outcomes: _note(outcomes, lanes, ended, ended & ~finite, now.row)
-    outcomes = jax.lax.cond(jnp.any(ended), over, lambda outcomes: outcomes, now.outcomes)
+
+    def with_those_that_ended(outcomes: Outcomes) -> Outcomes:
+        return _note(outcomes, lanes, ended, ended & ~finite, now.row)
+
+    outcomes = jax.lax.cond(jnp.any(ended), with_those_that_ended, lambda outcomes: outcomes, now.outcomes)
     return _Play(now.row + 1, now.computed + lanes.busy.size, now.taken, lanes, outcomes, record), ended
 
 

@@ -147,8 +147,8 @@ class Trajectories:
         episode = group * ends.size + own
         at = self.outcomes.row[episode] + time, self.outcomes.lane[episode]
         # Zeros for what is no step: what stands there may be another group's, and not finite.
-        here = lambda x: jnp.where(valid[:, None], x[at], 0)
-        return Steps(here(self.observation), here(self.pre_tanh), time, episode, valid)
+        observation, pre_tanh = (jnp.where(valid[:, None], x[at], 0) for x in (self.observation, self.pre_tanh))
+        return Steps(observation, pre_tanh, time, episode, valid)
 
 
 def rollout(

@@ -24,7 +24,7 @@ def resources(config: Config) -> Resources:
 
 def block_matters(config: Config) -> bool:
     """Whether the numbers of a run depend on which episodes are computed together: if these are compared."""
-    return config.estimator.compares_episodes and config.method.schedule == "rounds"
+    return config.estimator.compares_episodes and config.method.compares == "round"
 
 
 def claim_resources(config: Config, resume: bool, before: Provenance | None) -> tuple[Config, Resources]:
@@ -39,7 +39,7 @@ def claim_resources(config: Config, resume: bool, before: Provenance | None) -> 
       before: what it recorded then; None of a run without run.json, where only its configuration has the numbers.
 
     Returns:
-      The configuration for these devices, with "auto" for what a :class:`Trainer` has to find out; and what was asked
+      The configuration for these devices, with "auto" for what the runtime has to find out; and what was asked
       for.
 
     Raises:

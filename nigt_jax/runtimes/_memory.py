@@ -17,8 +17,8 @@ _COPIES = 2  # of the state: the one that a chunk begins with is kept on the hos
 def refuse_too_much(parts: Parts, hyperparameters: Hyperparameters, devices: list[jax.Device]) -> None:
     """Refuses a run whose state and episodes cannot fit into the memory of its devices.
 
-    The count is a lower bound: the state of all workers, the first state of every episode of a block, and a block's
-    steps. What the programs need beside that is XLA's affair.
+    The count is a lower bound: the state of all workers, the first state of every episode of a block, a block's steps,
+    and, where workers look at their own episodes, a gradient of each. What programs need beside that is XLA's affair.
 
     Args:
       parts: the run's parts.
@@ -51,6 +51,9 @@ def bytes_needed(parts: Parts, hyperparameters: Hyperparameters) -> dict[str, in
         "the rest of the state": _COPIES * _bytes(state._replace(sent=(), workers=())),
         "the first states of a block's episodes": episodes * _bytes(first),
         "the steps of a block's episodes": 4 * numbers * parts.horizon * episodes,
+        "gradients of single episodes": 0
+        if parts.method.worker is None
+        else episodes * _bytes(state.server.sent) // runs,
     }
 
 

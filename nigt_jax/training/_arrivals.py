@@ -145,13 +145,16 @@ def _deliver(
     mine = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, me * places, places, axis=1), block)
     sent: Sent = flat(jax.vmap(lambda sent, worker: jax.tree.map(lambda x: x[worker], sent))(state.sent, mine.worker))
     keys = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)))(state.key, mine.number).reshape(-1)
-    of_each = lambda x: jnp.repeat(x, each, axis=1)
+
+    def for_each_episode(x: Array) -> Array:
+        return jnp.repeat(x, each, axis=1)
+
     tasks = Tasks(
         keys=jax.vmap(lambda key: jax.random.split(key, each))(keys).reshape(-1),
-        active=of_each(mine.absorbed).reshape(-1),
+        active=for_each_episode(mine.absorbed).reshape(-1),
         params=sent.params,
         normalizer=sent.normalizer,
-        variation=flat(jax.vmap(of_workers)(hyperparameters.variation, of_each(mine.worker))),
+        variation=flat(jax.vmap(of_workers)(hyperparameters.variation, for_each_episode(mine.worker))),
         charge=flat(
             jax.vmap(Hyperparameters.charge)(hyperparameters, state.sent.lowest[jnp.arange(runs)[:, None], mine.worker])
         ),
@@ -167,8 +170,8 @@ def _deliver(
         lowest=batch.lowest(),
         computed_steps=shares(batch.computed_steps, batch.lengths.reshape(-1, each).sum(1)),
     )
-    of_runs = lambda x: x.reshape(runs, places, *x.shape[1:])
-    return gather_over(parts.axis, jax.tree.map(of_runs, delivered), axis=1), _gathered_record(parts.axis, batch)
+    by_run = jax.tree.map(lambda x: x.reshape(runs, places, *x.shape[1:]), delivered)
+    return gather_over(parts.axis, by_run, axis=1), _gathered_record(parts.axis, batch)
 
 
 def _gathered_record(axis: str | None, batch: Trajectories) -> Trajectories:
@@ -187,7 +190,9 @@ def _absorb(
     delivered: _Delivered,
 ) -> tuple[TrainState, Float[Array, " places"]]:
     """One run's state after the block, and the norms of its gradients."""
-    grouped = lambda tree: jax.tree.map(lambda x: x[None], tree)
+
+    def grouped(tree: Any) -> Any:
+        return jax.tree.map(lambda x: x[None], tree)
 
     def one(state: TrainState, arrival: tuple[_Block, _Delivered]) -> tuple[TrainState, Array]:
         (worker, taken, absorbed, *_), (gradient, statistics, outcomes, lowest, _) = arrival

@@ -68,19 +68,19 @@ def evaluate(
     mine = -(-episodes * workers // devices)
     place = me * mine + jnp.arange(mine)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, place % episodes)
-    of_place = lambda v: of_workers(v, jnp.minimum(place // episodes, workers - 1))
+    worker = jnp.minimum(place // episodes, workers - 1)
     tasks = Tasks(
         keys=jnp.tile(keys, runs),
         active=jnp.tile(place < episodes * workers, runs),
         params=model.params,
         normalizer=normalizer,
-        variation=flat(jax.vmap(of_place)(variation)) if variation is not None else None,
+        variation=flat(jax.vmap(of_workers, (0, None))(variation, worker)) if variation is not None else None,
         charge=jnp.zeros(runs) if charge is None else charge,
     )
     lanes = min(max(parts.num_lanes[0], _LANES), runs * mine)
     played, _ = play_only(parts.environment, parts.policy, tasks, parts.horizon, (lanes,), lanes_last=parts.lanes_last)
-    of_runs = [x.reshape(runs, mine) for x in (played.returns, played.lengths, played.diverged)]
-    return Episodes(*gather_over(parts.axis, of_runs, axis=1))
+    by_run = [x.reshape(runs, mine) for x in (played.returns, played.lengths, played.diverged)]
+    return Episodes(*gather_over(parts.axis, by_run, axis=1))
 
 
 def summarise(

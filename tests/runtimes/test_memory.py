@@ -41,6 +41,8 @@ def test_the_count_is_that_of_the_arrays(name, method):
     assert needed["the rest of the state"] == 2 * nbytes(jax.tree.leaves(rest))
     first = jax.vmap(Quadratic().reset)(jax.random.split(jax.random.key(0), runtime.parts.episodes))
     assert needed["the first states of a block's episodes"] == nbytes(jax.tree.leaves(first))
+    singles = runtime.parts.episodes * nbytes(jax.tree.leaves(state.server.sent)) if name == "lapg" else 0
+    assert needed["gradients of single episodes"] == singles
     assert needed["the steps of a block's episodes"] == 4 * 3 * 5 * runtime.parts.episodes
     assert (needed["what workers were sent and keep"] > 0) == (name != "rennala_nigt")
 
