@@ -142,10 +142,11 @@ class Config:
     @model_validator(mode="after")
     def _enough_to_compare(self) -> "Config":
         compared, more = self.method.compared_episodes(self.workers.count)
-        if compared < self.estimator.least_episodes:
+        least, whole = self.estimator.least_episodes, self.method.compares
+        if compared < least:
             raise ValueError(
-                f"estimator.name: got {self.estimator.name} with {compared} episode a {self.method.compares}, which leaves "
-                f"nothing; allowed: method.{more} of at least {self.estimator.least_episodes}, or another estimator"
+                f"estimator.name: got {self.estimator.name} with {compared} episode a {whole}, which leaves nothing; "
+                f"allowed: method.{more} of at least {least}, or another estimator"
             )
         return self
 

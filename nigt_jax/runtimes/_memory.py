@@ -29,7 +29,7 @@ def refuse_too_much(parts: Parts, hyperparameters: Hyperparameters, devices: lis
       UserError: names the largest part, its bytes and the bytes that there are.
     """
     there = _memory_of(devices)
-    needed = bytes_needed(parts, hyperparameters)
+    needed = bytes_needed(parts, hyperparameters, len(devices))
     if sum(needed.values()) > there:
         what = max(needed, key=needed.__getitem__)
         all_of_it = sum(needed.values())
@@ -39,11 +39,18 @@ def refuse_too_much(parts: Parts, hyperparameters: Hyperparameters, devices: lis
         )
 
 
-def bytes_needed(parts: Parts, hyperparameters: Hyperparameters) -> dict[str, int]:
-    """Bytes on one device, by what they are for; from abstract shapes, nothing is computed."""
-    runs = hyperparameters.batch_size.shape[0]
-    state = jax.eval_shape(functools.partial(initial_state, parts), hyperparameters, jnp.zeros(runs, jnp.uint32))
-    episodes = parts.num_lanes[0] if parts.axis is None else runs * parts.episodes
+def bytes_needed(parts: Parts, hyperparameters: Hyperparameters, devices: int = 1) -> dict[str, int]:
+    """Bytes on one device, by what they are for; from abstract shapes, nothing is computed.
+
+    Args:
+      parts: the run's parts.
+      hyperparameters: the runs' hyperparameters.
+      devices: number of devices; they share one run's episodes, or have an equal number of runs each.
+    """
+    runs = hyperparameters.batch_size.shape[0] // (devices if parts.axis is None else 1)
+    here = jax.tree.map(lambda x: jax.ShapeDtypeStruct((runs, *x.shape[1:]), x.dtype), hyperparameters)
+    state = jax.eval_shape(functools.partial(initial_state, parts), here, jax.ShapeDtypeStruct((runs,), jnp.uint32))
+    episodes = runs * parts.episodes
     first = jax.eval_shape(parts.environment.reset, jax.random.key(0))
     numbers = parts.policy.observation_size + parts.environment.action_size + 1
     return {

@@ -1,5 +1,6 @@
 """What a run keeps is counted before anything is computed, and what cannot fit is refused with the figure."""
 
+import dataclasses
 import math
 
 import jax
@@ -45,6 +46,15 @@ def test_the_count_is_that_of_the_arrays(name, method):
     assert needed["gradients of single episodes"] == singles
     assert needed["the steps of a block's episodes"] == 4 * 3 * 5 * runtime.parts.episodes
     assert (needed["what workers were sent and keep"] > 0) == (name != "rennala_nigt")
+
+
+def test_devices_that_have_runs_of_their_own_count_those_alone():
+    cfg = config("rennala_nigt", 5)
+    cfg = dataclasses.replace(cfg, training=dataclasses.replace(cfg.training, devices=4))
+    together = SimulatedRuntime(cfg, Quadratic(), runs=[dataclasses.replace(cfg, seed=k) for k in range(8)])
+    two = SimulatedRuntime(cfg, Quadratic(), devices=jax.devices()[:1], runs=[cfg, cfg])
+    whole = bytes_needed(together.parts, together.hyperparameters, devices=4)
+    assert whole == bytes_needed(two.parts, two.hyperparameters)
 
 
 @pytest.mark.parametrize(("name", "method"), [("afedpg", {}), ("lapg", {"batch_size": 1_000_000})])
