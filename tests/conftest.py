@@ -19,10 +19,6 @@ from jaxtyping import install_import_hook
 hypothesis.settings.register_profile("default", max_examples=20, deadline=None)
 hypothesis.settings.register_profile("thorough", max_examples=300, deadline=None)
 hypothesis.settings.load_profile("default")
-# Tests need programs that are made in little time, whatever time they take; those that tests start inherit it.
-_QUICKLY = "--xla_backend_optimization_level=0"
-if _QUICKLY not in os.environ.get("XLA_FLAGS", ""):
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_QUICKLY}".strip()
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -74,5 +70,5 @@ install_import_hook([f"nigt_jax.{name}" for name in _checked], "beartype.beartyp
 
 from nigt_jax import compilation  # noqa: E402  (after the hook)
 
-# XLA's older emitters take less time, too; only some versions of XLA know them.
+# XLA's older emitters make slower programs, and make them in less time, which is what tests need.
 compilation.CPU_OPTIONS["xla_cpu_use_fusion_emitters"] = False

@@ -113,6 +113,15 @@ def _as_it_is(operation: Any, *values: Any) -> list[Any]:
 
 
 def by_vmap(operation: Any, values: list[Any]) -> list[Any]:
+    """An operation without a rule of its own, as `jax.vmap` does it: right, but with lanes moved about.
+
+    Args:
+      operation: an equation of a jaxpr.
+      values: its operands, those that differ from lane to lane as _Lanes.
+
+    Returns:
+      Its results, all of them _Lanes.
+    """
     axes = [-1 if isinstance(v, _Lanes) else None for v in values]
     arrays = [v.array if isinstance(v, _Lanes) else v for v in values]
     results = jax.vmap(functools.partial(_as_it_is, operation), in_axes=axes, out_axes=-1)(*arrays)

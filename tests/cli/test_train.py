@@ -176,7 +176,6 @@ def test_a_run_from_start_to_end(tiny, tmp_path):
     assert nigt("train", tiny, "--output", tmp_path / "runs", "--name", "tiny-001").returncode == 2
 
 
-@pytest.mark.slow
 def test_the_quick_configuration_learns(tmp_path):
     """The whole thing as a user starts it: an untrained hopper falls, a trained one hops."""
     done = nigt("train", "configs/quick.yaml", "--output", tmp_path, "--name", "quick")
@@ -222,8 +221,7 @@ def test_a_killed_run_is_resumed_without_gaps(tiny, tmp_path):
     assert [r["iteration"] for r in records] == list(range(2001))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.slow
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_interrupt_and_resume(tiny, tmp_path, number):
     process = subprocess.Popen(
         [NIGT, "train", str(tiny), "--output", str(tmp_path), "--name", "r"],

@@ -70,6 +70,16 @@ def test_a_number_that_is_a_product_is_its_rounded_value(compiled, numbers):
     assert all(e <= most / 2**46 for e, most in zip(error, largest, strict=True))
 
 
+@pytest.mark.parametrize(("operation", "wanted"), [(pairs.add, Fraction.__add__), (pairs.subtract, Fraction.__sub__)])
+def test_a_product_that_nobody_else_reads_is_its_rounded_value(compiled, numbers, operation, wanted):
+    """Then a compiler has no reason to round it, and contracts it if it can."""
+    a, b, c, d = numbers
+    got = exact(compiled(lambda a, b, c, d: operation(pairs.widen(a * b), pairs.widen(c * d)), a, b, c, d))
+    one, other = (fractions(np.asarray(x) * np.asarray(y)) for x, y in ((a, b), (c, d)))
+    for g, x, y in zip(got, one, other, strict=True):
+        assert abs(g - wanted(x, y)) <= max(abs(x), abs(y)) / 2**46
+
+
 def test_products_inside_a_larger_program_are_exact(compiled, numbers):
     """What surrounds a product shares its kernel: here its factors are products, and its result is compared at once."""
     a, b, c, d = numbers

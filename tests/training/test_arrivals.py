@@ -110,9 +110,9 @@ def tell_it_as_it_is_told(runtime, environment, name, each):
 @pytest.mark.parametrize(
     ("name", "estimator", "each"),
     [
-        ("afedpg", "return_to_go", 1),
+        pytest.param("afedpg", "return_to_go", 1, marks=pytest.mark.slow),
         pytest.param("afedpg", "leave_one_out", 3, marks=pytest.mark.slow),
-        pytest.param("afedpg", "gae", 1, marks=pytest.mark.slow),
+        ("afedpg", "gae", 1),
         pytest.param("ringmaster_nigt", "return_to_go", 2, marks=pytest.mark.slow),
         pytest.param("asynchronous_pg", "policy_gradient", 1, marks=pytest.mark.slow),
     ],
