@@ -28,7 +28,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 _made_here = "NIGT_TEST_CACHE" not in os.environ
 _cache = os.environ.setdefault("NIGT_TEST_CACHE", tempfile.mkdtemp(prefix="nigt-test-cache-") if _made_here else "")
 jax.config.update("jax_compilation_cache_dir", _cache)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1"
 
 sys.path.insert(0, str(Path(__file__).parent))  # for probes.py

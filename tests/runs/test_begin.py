@@ -1,10 +1,7 @@
 """A run's folder has whatever decides its numbers, and a run goes on only where that is what it was."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import threading
 
 import jax
@@ -12,14 +9,25 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from probes import EndsWhenGood, Quadratic, State
+from resuming import (
+    TIMES,
+    begun,
+    change,
+    command_line,
+    config,
+    go_on,
+    recorded,
+    refused,
+    refused_by_command_line,
+    resources,
+)
 
 from nigt_jax.cli import main
-from nigt_jax.config import check_config, load_config, to_dict
+from nigt_jax.config import load_config
 from nigt_jax.environments import difference, probe
 from nigt_jax.errors import RunWarning, UserError
-from nigt_jax.records import Checkpoints, create_run, open_run, read_metrics
+from nigt_jax.records import create_run, open_run, read_metrics
 from nigt_jax.runs import load_policy, train
-from nigt_jax.runtimes import _devices
 
 
 class Scaled:
@@ -37,62 +45,6 @@ class Scaled:
     def step(self, state, action):
         """One move."""
         return State(state.obs + action, self._unit * action[0], state.done)
-
-
-def config(iterations=6, method=None, **sections):
-    return check_config(
-        {
-            "environment": {"name": "fast", "horizon": 4},
-            "policy": {"hidden_sizes": [8]},
-            "estimator": {"name": "return_to_go"},
-            "method": {"batch_size": 4, "learning_rate": 0.1, **(method or {})},
-            "training": {"iterations": iterations, "chunk": 3, "devices": 2},
-            "evaluation": {"every": 3, "episodes": 4},
-            "checkpoint": {"every": 3, "keep": 2},
-        }
-        | sections
-    )
-
-
-def begun(cfg, folder, **options):
-    """A run that is told to stop before its first round: a folder with everything in it, and nothing was compiled."""
-    stop = threading.Event()
-    stop.set()
-    return train(cfg, folder, interrupted=stop, **options)
-
-
-def go_on(folder, cfg=None, **options):
-    """Up to where the first round would be."""
-    return begun(load_config(folder / "config.yaml") if cfg is None else cfg, folder, resume=True, **options)
-
-
-def changed(folder, **overrides):
-    """The run's configuration with other settings."""
-    return check_config(to_dict(load_config(folder / "config.yaml")), overrides=overrides)
-
-
-def refused(folder, cfg=None, **options):
-    """The one line that a resume is refused with; it touches nothing."""
-    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-    with pytest.raises(UserError) as caught:
-        go_on(folder, cfg, **options)
-    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def recorded(folder):
-    return json.loads((folder / "run.json").read_text())
-
-
-def change(folder, **changes):
-    (folder / "run.json").write_text(json.dumps(recorded(folder) | changes))
-
-
-def command_line(folder, capsys):
-    """Exit status and messages of `nigt train RUN --resume`."""
-    status = main(["train", str(folder), "--resume"])
-    return status, capsys.readouterr().err
 
 
 # The environment.
@@ -197,8 +149,6 @@ def test_a_probe_of_what_breaks():
 
 # Recorded times.
 
-TIMES = "worker,duration\n1,1.0\n2,2.5\n1,0.5\n"
-
 
 @pytest.fixture
 def traced(tmp_path, monkeypatch):
@@ -243,145 +193,6 @@ def test_a_copy_that_was_changed(traced, capsys):
     (run / "trace.csv").unlink()
     assert "trace.csv: cannot be read" in refused_by_command_line(run, capsys)
     assert load_policy(run).iteration == 0
-
-
-def refused_by_command_line(folder, capsys):
-    status, message = command_line(folder, capsys)
-    assert (status, message.count("\n")) == (2, 1)
-    return message
-
-
-# Upgrades.
-
-
-def forget(path, **what):
-    """Removes settings, as if they were not known when the file was written."""
-    data = json.loads(path.read_text())
-    for section, name in what.items():
-        del data["config"][section][name]
-    path.write_text(json.dumps(data))
-    (path.parents[1] / "sha256").unlink()
-
-
-def test_a_setting_that_was_not_known_has_its_default(tmp_path):
-    cfg = config(policy={"hidden_sizes": [8], "min_std": 0.5})
-    begun(cfg, tmp_path, environment=EndsWhenGood())
-    text = (tmp_path / "config.yaml").read_text()
-    assert "  carry_over: false\n" in text
-    (tmp_path / "config.yaml").write_text(text.replace("  carry_over: false\n", ""))
-    assert go_on(tmp_path).interrupted
-    assert (tmp_path / "config.yaml").read_text() == text
-    forget(tmp_path / "checkpoints" / "0" / "notes" / "metadata", workers="carry_over")
-    assert go_on(tmp_path).interrupted
-    (tmp_path / "config.yaml").write_text(text.replace("carry_over: false", "carry_over: true"))
-    assert "workers.carry_over is True, but the run was made with False" in refused(tmp_path)
-    (tmp_path / "config.yaml").write_text(text.replace("  min_std: 0.5\n", ""))
-    assert "policy.min_std is 0.001, but the run was made with 0.5" in refused(tmp_path)
-
-
-def test_what_cannot_be_read_says_who_wrote_it(tmp_path, capsys):
-    begun(config(), tmp_path, environment=EndsWhenGood())
-    (versions,) = recorded(tmp_path)["versions"]
-    change(tmp_path, versions=[versions | {"packages": versions["packages"] | {"nigt_jax": "0.0.7"}}])
-    writer = f"the run was written with nigt_jax 0.0.7 (here {versions['packages']['nigt_jax']})"
-    text = (tmp_path / "config.yaml").read_text()
-    (tmp_path / "config.yaml").write_text(text + "more: {of: this}\n")
-    assert "unknown key more" in (message := refused_by_command_line(tmp_path, capsys))
-    assert writer in message
-    (tmp_path / "config.yaml").write_text(text)
-    shutil.rmtree(tmp_path / "checkpoints")
-    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=1)
-    checkpoints.save(1, {"server": jnp.ones(2)}, {"config": {"more": 1}, "totals": {}})
-    assert (message := refused(tmp_path)).startswith(f"{tmp_path}/checkpoints: unknown key more")
-    assert writer in message
-    checkpoints.save(
-        2, {"server": jnp.ones(2)}, {"config": to_dict(load_config(tmp_path / "config.yaml")), "totals": {}}
-    )
-    assert "does not hold what this run needs" in (message := refused(tmp_path))
-    assert writer in message
-    with pytest.raises(UserError, match="holds no policy") as caught:
-        load_policy(tmp_path)
-    assert writer in str(caught.value)
-    checkpoints.close()
-
-
-def test_formats(tmp_path, capsys):
-    begun(config(), tmp_path, environment=EndsWhenGood())
-    whole = (tmp_path / "run.json").read_text()
-    change(tmp_path, format=7)
-    message = f"{tmp_path}/run.json: got format 7, allowed: 1; the run was written with"
-    assert refused(tmp_path).startswith(message)
-    assert message in refused_by_command_line(tmp_path, capsys)
-    with pytest.raises(UserError, match="got format 7"):
-        load_policy(tmp_path)
-    environment = {"given_as": "object", "probe": [[0.0] * 4] * 2}
-    shortened = json.dumps(json.loads(whole) | {"environment": environment})
-    narrowed = json.dumps(json.loads(whole) | {"environment": environment | {"probe": [[0.0] * 3] * 3}})
-    for damaged in ("{", "[]", '{"format": 1}', shortened, narrowed):
-        (tmp_path / "run.json").write_text(damaged)
-        assert "run.json: is damaged" in refused(tmp_path)
-
-
-def test_versions_are_added_where_they_change(tmp_path):
-    train(config(iterations=3), tmp_path, environment=EndsWhenGood())
-    go_on(tmp_path)
-    (now,) = recorded(tmp_path)["versions"]
-    old = now | {"packages": now["packages"] | {"jax": "0.0.1"}}
-    change(tmp_path, versions=[old])
-    go_on(tmp_path)
-    assert recorded(tmp_path)["versions"] == [old, now | {"from_iteration": 3}]
-
-
-def test_a_run_of_before_run_json_goes_on(tmp_path, monkeypatch):
-    """Its configuration has resolved numbers, the trace is where it was, and names another environment."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "times.csv").write_text(TIMES)
-    run, cfg = tmp_path / "run", config(workers={"count": 2, "trace": "times.csv"})
-    begun(cfg, run, environment=EndsWhenGood())
-    (run / "run.json").unlink()
-    (run / "trace.csv").unlink()
-    for path in (run / "config.yaml", run / "checkpoints" / "0" / "notes" / "metadata"):
-        path.write_text(path.read_text().replace("probes:EndsWhenGood", "fast").replace("trace.csv", "times.csv"))
-    (run / "checkpoints" / "0" / "sha256").unlink()
-    assert load_policy(run).iteration == 0
-    for _ in range(2):  # the second time it has a run.json, and the same checkpoint
-        assert go_on(run, environment=EndsWhenGood()).interrupted
-        assert (run / "trace.csv").read_text() == TIMES
-    assert go_on(run, cfg, environment=EndsWhenGood()).interrupted
-
-
-@pytest.mark.parametrize("method", ["rennala_nigt", "afedpg"])
-def test_a_checkpoint_without_what_later_versions_added_goes_on(tmp_path, monkeypatch, method):
-    """A run whose state had no lowest reward, of the server and of the workers, and which had no run.json."""
-    save = Checkpoints.save
-
-    def without(tree):
-        return {name: leaf for name, leaf in tree._asdict().items() if name != "lowest"}
-
-    def save_as_before(self, iteration, state, notes):
-        old = without(state)
-        save(self, iteration, old if state.sent == () else old | {"sent": without(state.sent)}, notes)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Checkpoints, "save", save_as_before)
-        begun(config(method={"name": method}), tmp_path, environment=EndsWhenGood())
-    (tmp_path / "run.json").unlink()
-    assert load_policy(tmp_path).iteration == 0
-    assert go_on(tmp_path, environment=EndsWhenGood()).interrupted
-
-
-def test_a_whole_checkpoint_of_another_state_is_not_to_be_removed(tmp_path):
-    checkpoints = Checkpoints(tmp_path, keep=2)
-    for iteration in (1, 2):
-        checkpoints.save(iteration, {"server": jnp.ones(2)}, {})
-    for like in ({"server": jnp.ones(2), "more": jnp.ones(1)}, {"server": jnp.ones(3)}, {}):
-        with pytest.raises(UserError, match=r"does not hold what this run needs; .* keep it for the version"):
-            checkpoints.state(like, frozenset({"lowest"}))
-    state = checkpoints.state({"server": jnp.zeros(2), "lowest": jnp.full(1, 7.0)}, frozenset({"lowest"}))
-    assert (state["server"].tolist(), state["lowest"].tolist()) == ([1, 1], [7])
-    checkpoints.save(3, state, {})
-    assert checkpoints.state(state)["lowest"].tolist() == [7]
-    checkpoints.close()
 
 
 # Where nothing was computed.
@@ -459,128 +270,3 @@ def test_another_run_from_one_in_a_given_environment(tmp_path):
     load_config(tmp_path / "given" / "config.yaml", {"environment.name": "fast"})
     load_config(tmp_path / "named" / "config.yaml", {})
     assert open_run(tmp_path / "given")[1] == load_config(tmp_path / "given" / "config.yaml")
-
-
-# Devices.
-
-
-def test_settings_that_change_no_numbers_may_change(tmp_path):
-    begun(config(), tmp_path, environment=EndsWhenGood())
-    go_on(tmp_path, changed(tmp_path, **{"training.compilation_cache": "false", "training.block": "2"}))
-    assert "compilation_cache: false\n" in (tmp_path / "config.yaml").read_text()
-    assert resources(tmp_path)[1]["block"] == 2
-    message = refused(tmp_path, changed(tmp_path, **{"training.chunk": "2"}))
-    assert "training.compilation_cache" in message
-    assert message.endswith("training.block unless the estimator compares the episodes of a block")
-
-
-def resources(folder):
-    return recorded(folder)["asked"], recorded(folder)["resolved"]
-
-
-def with_devices(folder, devices):
-    return changed(folder, **{"training.devices": str(devices)})
-
-
-def test_what_was_asked_for_is_apart_from_what_it_became(tmp_path):
-    cfg = config(training={"iterations": 6, "lanes": 50})
-    begun(cfg, tmp_path, environment=EndsWhenGood())
-    asked = {"devices": "auto", "lanes": 50, "block": "auto"}
-    assert resources(tmp_path) == (asked, {"devices": 4, "lanes": 1, "block": 4})
-    text = (tmp_path / "config.yaml").read_text()
-    assert "devices: 4\n" in text
-    for given in (None, cfg):
-        go_on(tmp_path, given, environment=EndsWhenGood())
-        assert (tmp_path / "config.yaml").read_text() == text
-    go_on(tmp_path, with_devices(tmp_path, 2))  # lanes are again as many as there are episodes
-    assert resources(tmp_path) == (asked | {"devices": 2}, {"devices": 2, "lanes": 2, "block": 4})
-    go_on(tmp_path, with_devices(tmp_path, "auto"))
-    assert resources(tmp_path) == (asked, {"devices": 4, "lanes": 1, "block": 4})
-
-
-def test_another_number_of_devices_where_gradients_arrive(tmp_path):
-    """A critic learns after each gradient, whatever the block (test_arrivals)."""
-    cfg = config(method={"name": "afedpg"}, estimator={"name": "gae"})
-    begun(cfg, tmp_path, environment=EndsWhenGood())
-    assert recorded(tmp_path)["resolved"]["block"] == 10  # of ten workers
-    go_on(tmp_path, with_devices(tmp_path, 4))
-    assert recorded(tmp_path)["resolved"]["block"] == 12
-    go_on(tmp_path, with_devices(tmp_path, 2))
-    assert recorded(tmp_path)["resolved"]["block"] == 10
-
-
-def test_a_block_stays_what_it_was_where_episodes_are_compared(tmp_path):
-    """20 episodes in blocks of 10: on 4 devices they would be blocks of 12."""
-    training = {"iterations": 6, "devices": 2, "block": 13}
-    for estimator in ("leave_one_out", "return_to_go"):
-        folder = tmp_path / estimator
-        cfg = config(method={"batch_size": 20}, training=training, estimator={"name": estimator})
-        begun(cfg, folder, environment=EndsWhenGood())
-        assert resources(folder)[0]["block"] == 13
-        assert resources(folder)[1]["block"] == 10
-    message = refused(tmp_path / "leave_one_out", with_devices(tmp_path / "leave_one_out", 4))
-    assert "training.devices: got 4, which would compute 12 episodes together; the run was made with 10" in message
-    assert message.endswith("leave_one_out compares them; allowed: 1, 2, 5, 10")
-    go_on(tmp_path / "leave_one_out", with_devices(tmp_path / "leave_one_out", 5))
-    assert resources(tmp_path / "leave_one_out")[1] == {"devices": 5, "lanes": 2, "block": 10}
-    go_on(tmp_path / "return_to_go", with_devices(tmp_path / "return_to_go", 4))
-    assert resources(tmp_path / "return_to_go")[1]["block"] == 12
-    other = changed(tmp_path / "leave_one_out", **{"training.block": "4"})
-    assert "training.block is 5, but the run was made with 10" in refused(tmp_path / "leave_one_out", other)
-
-
-@pytest.fixture
-def one_device(monkeypatch):
-    """As in a notebook where JAX was used before, on a machine with two cores."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
-    monkeypatch.setattr(_devices, "devices_of", lambda kind: jax.devices("cpu")[:1])
-
-
-def test_fewer_devices_than_a_run_had(tmp_path, request):
-    begun(config(training={"iterations": 6}), tmp_path / "auto", environment=EndsWhenGood())
-    begun(config(), tmp_path / "two", environment=EndsWhenGood())
-    request.getfixturevalue("one_device")
-    says = "the run had 4 devices and goes on with 1, .*; a CPU is one device unless .*_devices', 4"
-    with pytest.warns(RunWarning, match=says):
-        go_on(tmp_path / "auto")
-    assert resources(tmp_path / "auto")[0]["devices"] == "auto"
-    assert resources(tmp_path / "auto")[1] == {"devices": 1, "lanes": 4, "block": 4}
-    message = refused(tmp_path / "two")
-    assert "training.devices: got 2, but there are 1 cpu devices; a CPU is one device unless" in message
-    go_on(tmp_path / "two", with_devices(tmp_path / "two", 1))
-    assert resources(tmp_path / "two")[0]["devices"] == 1
-
-
-@pytest.mark.usefixtures("one_device")
-def test_fewer_devices_than_cores(tmp_path, monkeypatch):
-    with pytest.warns(RunWarning, match="the run has 1 of 2 possible devices; a CPU is one device unless"):
-        begun(config(training={"iterations": 6}), tmp_path / "a", environment=EndsWhenGood())
-    begun(config(training={"iterations": 6, "devices": 1}), tmp_path / "b", environment=EndsWhenGood())
-    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=1")
-    begun(config(training={"iterations": 6}), tmp_path / "c", environment=EndsWhenGood())  # as its user wants it
-
-
-NOTEBOOK = """
-import os, sys, threading, warnings, jax
-os.sched_getaffinity = lambda process: {0, 1}
-jax.config.update("jax_platforms", "cpu")
-jax.numpy.ones(3).block_until_ready()
-import nigt_jax
-from pathlib import Path
-stop = threading.Event()
-stop.set()
-warnings.simplefilter("always")
-run, new = map(Path, sys.argv[1:])
-config = nigt_jax.load_config(run / "config.yaml", {"training.devices": "auto"})
-nigt_jax.train(nigt_jax.load_config(run / "config.yaml"), run, resume=True, interrupted=stop)
-nigt_jax.train(config, new, interrupted=stop)
-"""
-
-
-def test_in_a_notebook_where_jax_was_used_before(tmp_path):
-    cfg = config(training={"iterations": 6})
-    begun(cfg, tmp_path / "run")
-    arguments = [sys.executable, "-c", NOTEBOOK, str(tmp_path / "run"), str(tmp_path / "new")]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
-    assert "RunWarning: the run had 4 devices and goes on with 1, " in done.stderr
-    assert "RunWarning: the run has 1 of 2 possible devices; a CPU is one device unless" in done.stderr
