@@ -11,12 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
+
 from nigt_jax.benchmark import machine, take_turns
 from nigt_jax.collectives import sum_over
 from nigt_jax.compilation import compile_options, known_options
 from nigt_jax.config import Config, check_config
 from nigt_jax.runtimes import SimulatedRuntime, cpu_cores, split_cpu
-from nigt_jax.training import Hyperparameters, Parts, TrainState, run_round, whole_steps
+from nigt_jax.training import Hyperparameters, Parts, TrainState, run_round, spent_of, whole_steps
 
 ENVIRONMENTS = ("hopper", "walker2d", "humanoid", "inverted_pendulum")
 
@@ -90,7 +92,7 @@ def measure(config: Config, turns: int) -> list[dict[str, Any]]:
 
 def one_round(parts: Parts, state: TrainState, hyperparameters: Hyperparameters) -> Any:
     """Useful steps, and what was learnt, so that nothing of it is left out."""
-    after, metrics = run_round(parts, state, hyperparameters)
+    after, metrics = run_round(parts, state, hyperparameters, spent_of(1), jnp.ones(1, bool))
     return sum_over(parts.axis, metrics.env_steps), after.server
 
 

@@ -96,7 +96,7 @@ def on_all(
     way: Callable[[Parts, Tasks], Any], parts: Parts, state: TrainState, hyperparameters: Hyperparameters
 ) -> Any:
     """(useful steps, computed steps) of a way to play the episodes of a round, on all devices."""
-    counted, _ = next_round(parts, state, hyperparameters)
+    counted, _ = next_round(parts, state, hyperparameters, jnp.ones(1, bool))
     tasks, _ = tasks_of_block(parts, state, hyperparameters, counted, jnp.asarray(0))
     return sum_over(parts.axis, way(parts, tasks))
 

@@ -23,6 +23,7 @@ from nigt_jax.training import (
     next_round,
     play_block,
     run_round,
+    spent_of,
     tasks_of_block,
 )
 
@@ -76,7 +77,7 @@ def communication(
 
 def training(parts: Parts, state: TrainState, hyperparameters: Hyperparameters) -> tuple[StepCount, StepCount, Array]:
     """A whole round: the clock, all of the above, what devices tell each other, and the update."""
-    after, metrics = run_round(parts, state, hyperparameters)
+    after, metrics = run_round(parts, state, hyperparameters, spent_of(1), jnp.ones(1, bool))
     learnt = (after.server, after.normalizer, after.estimator)
     return *jax.tree.map(lambda x: x[0], (metrics.env_steps, metrics.computed_steps)), _all_of(learnt)
 
@@ -111,7 +112,7 @@ def _lanes(
 
 def _tasks(parts: Parts, state: TrainState, hyperparameters: Hyperparameters) -> Tasks:
     """The device's episodes of the first block of the next round."""
-    counted, _ = next_round(parts, state, hyperparameters)
+    counted, _ = next_round(parts, state, hyperparameters, jnp.ones(1, bool))
     return tasks_of_block(parts, state, hyperparameters, counted, jnp.asarray(0))[0]
 
 

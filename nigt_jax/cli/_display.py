@@ -3,7 +3,7 @@
 import contextlib
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -11,7 +11,10 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from nigt_jax.config import Amount
 from nigt_jax.errors import RunWarning
+
+_NAMES = {"gradients": "gradients", "env_steps": "steps"}
 
 
 class Display(Protocol):
@@ -24,14 +27,14 @@ class Display(Protocol):
         """Leaves the last state on the screen."""
 
 
-def make_display(console: Console, total: int) -> Display:
+def make_display(console: Console, ends: Sequence[Amount]) -> Display:
     """The display that fits where standard output goes.
 
     Args:
       console: where to write.
-      total: rounds of the whole run.
+      ends: amounts of which the first that is reached ends the run.
     """
-    return _Harmless(lambda: _LiveDisplay(console, total) if console.is_terminal else _Lines(console, total))
+    return _Harmless(lambda: _LiveDisplay(console, ends) if console.is_terminal else _Lines(console, ends))
 
 
 class _Harmless:
@@ -64,15 +67,15 @@ class _Harmless:
 class _Lines:
     """One line an evaluation, and now and then one between."""
 
-    def __init__(self, console: Console, total: int):
-        self._console, self._total, self._next = console, total, 0
+    def __init__(self, console: Console, ends: Sequence[Amount]):
+        self._console, self._ends, self._next = console, ends, 0.0
 
     def update(self, progress: dict[str, Any]) -> None:
-        done = progress["iteration"]
-        if "return_mean" not in progress and done < self._next and done < self._total:
+        done = _fraction(progress, self._ends)
+        if "return_mean" not in progress and done < self._next and done < 1:
             return
-        self._next = done + max(1, self._total // 20)
-        text = "  ".join(f"{name} {value}" for name, value in _shown(progress, self._total))
+        self._next = done + 0.05
+        text = "  ".join(f"{name} {value}" for name, value in _shown(progress, self._ends))
         self._console.print(text)
 
     def close(self) -> None:
@@ -82,8 +85,8 @@ class _Lines:
 class _LiveDisplay:
     """A small table that stays in place, with a progress bar."""
 
-    def __init__(self, console: Console, total: int):
-        self._total, self._last_return = total, ""
+    def __init__(self, console: Console, ends: Sequence[Amount]):
+        self._ends, self._last_return = ends, ""
         self._live = Live(console=console, refresh_per_second=4)
         self._live.start()
 
@@ -91,28 +94,39 @@ class _LiveDisplay:
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
         table.add_column(style="dim")
         table.add_column()
-        for name, value in _shown(progress, self._total):
+        for name, value in _shown(progress, self._ends):
             if name == "return":
                 self._last_return = f"{value} (iteration {progress['iteration']})"
             else:
                 table.add_row(name, value)
         table.add_row("return", self._last_return)
-        table.add_row("", ProgressBar(total=self._total, completed=progress["iteration"], width=40))
+        table.add_row("", ProgressBar(total=1, completed=_fraction(progress, self._ends), width=40))
         self._live.update(table, refresh=True)
 
     def close(self) -> None:
         self._live.stop()
 
 
-def _shown(progress: dict[str, Any], total: int) -> list[tuple[str, str]]:
-    rows = [
-        ("iteration", f"{progress['iteration']:>{len(str(total))}}/{total}"),
-        ("simulated time", f"{progress['simulated_time']:,.1f}"),
+def _used(progress: dict[str, Any], unit: str) -> float:
+    return progress["iteration" if unit == "iterations" else unit]
+
+
+def _fraction(progress: dict[str, Any], ends: Sequence[Amount]) -> float:
+    return min(1.0, max(_used(progress, end.unit) / end.number for end in ends))
+
+
+def _shown(progress: dict[str, Any], ends: Sequence[Amount]) -> list[tuple[str, str]]:
+    totals = {end.unit: f"{end.number:,.12g}" for end in ends}
+    of = lambda unit, text: f"{text:>{len(totals[unit])}}/{totals[unit]}" if unit in totals else text
+    rows = [("iteration", of("iterations", f"{progress['iteration']:,}"))]
+    rows += [(_NAMES[unit], of(unit, f"{progress[unit]:,}")) for unit in ("gradients", "env_steps") if unit in totals]
+    rows += [
+        ("simulated time", of("simulated_time", f"{progress['simulated_time']:,.1f}")),
         ("useful steps/s", f"{progress['steps_per_second']:,.0f}" if progress["steps_per_second"] else "-"),
         ("time left", duration(progress["seconds_left"])),
     ]
     if "return_mean" in progress:
-        rows.insert(2, ("return", f"{progress['return_mean']:.1f} ± {progress['return_std']:.1f}"))
+        rows.insert(len(rows) - 2, ("return", f"{progress['return_mean']:.1f} ± {progress['return_std']:.1f}"))
     if progress["diverged_fraction"] > 0.01:
         rows.append(("broken physics", f"{progress['diverged_fraction']:.1%} of episodes"))
     return rows

@@ -106,7 +106,7 @@ def _run(config: Config, folder: RunFolder, resume: bool) -> int:
         from nigt_jax.runs import train
 
         prepare(config, resume=resume)
-        display = make_display(console, config.training.iterations)
+        display = make_display(console, config.training.ends)
         try:
             summary = train(config, folder.path, resume=resume, progress=display.update, interrupted=interrupted)
         finally:

@@ -1,5 +1,6 @@
 """Typed configuration, checked before JAX is imported."""
 
+from nigt_jax.config._amounts import UNITS, Amount, amount_of
 from nigt_jax.config._config import (
     CheckpointConfig,
     Config,
@@ -39,6 +40,8 @@ __all__ = [
     "RUN_FILE",
     "SHORTEST_TIME",
     "SUITES",
+    "UNITS",
+    "Amount",
     "BraxEnvironment",
     "CheckpointConfig",
     "Config",
@@ -61,6 +64,7 @@ __all__ = [
     "SpeedChanges",
     "TrainingConfig",
     "WorkersConfig",
+    "amount_of",
     "check_config",
     "converted",
     "describe",

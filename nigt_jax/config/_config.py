@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic.dataclasses import dataclass
 
+from nigt_jax.config._amounts import Amount, AmountText, amount_of
 from nigt_jax.config._environments import SUITES, BraxEnvironment, EnvironmentConfig, suite_of
 from nigt_jax.config._estimators import ESTIMATORS, EstimatorConfig, LeaveOneOut
 from nigt_jax.config._fields import COUNTABLE, LARGEST_BATCH, MOST_DEVICES, RULES, Number, setting
 from nigt_jax.config._methods import METHODS, MethodConfig, RennalaNigt
 from nigt_jax.config._workers import WorkersConfig
+
+_ITERATIONS = 300  # of a run that is given neither a number of them nor a budget
+_Interval: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000_000)] | AmountText
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
@@ -35,7 +39,19 @@ class PolicyConfig:
 class TrainingConfig:
     """How long, and on what."""
 
-    iterations: int = setting(300, "rounds, each one update of the iterate", "rounds", ge=1, le=1_000_000_000)
+    iterations: int | None = setting(
+        None,
+        f"rounds, each one update of the iterate, after which a run ends; null for {_ITERATIONS}, or where there is a "
+        "budget for no such limit",
+        "rounds",
+        ge=1,
+        le=1_000_000_000,
+    )
+    budget: AmountText | None = setting(
+        None,
+        "amount of gradients, env_steps, simulated_time or iterations after which a run ends: at the first round that "
+        "reaches it; null for no limit but iterations",
+    )
     chunk: int = setting(10, "rounds in one compiled call, after which progress is shown", "rounds", ge=1, le=100_000)
     platform: Literal["auto", "cpu", "gpu", "tpu"] = setting("auto", "auto takes an accelerator when there is one")
     devices: Literal["auto"] | Annotated[int, Field(ge=1, le=MOST_DEVICES)] = setting(
@@ -63,17 +79,21 @@ class TrainingConfig:
         True, "keep compiled programs in the user's cache folder (or JAX_COMPILATION_CACHE_DIR) for the next start"
     )
 
+    @property
+    def ends(self) -> tuple[Amount, ...]:
+        """The amounts of which the first that is reached ends a run."""
+        iterations = self.iterations
+        if iterations is None and self.budget is None:
+            iterations = _ITERATIONS
+        return tuple(amount_of(given) for given in (iterations, self.budget) if given is not None)
+
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
 class EvaluationConfig:
     """Episodes of the iterate, from the same keys every time, with the stochastic policy."""
 
-    every: int = setting(
-        25,
-        "rounds from one evaluation to the next; the first and the last are always made",
-        "rounds",
-        ge=1,
-        le=1_000_000_000,
+    every: _Interval = setting(
+        25, "rounds, or an amount, from one evaluation to the next; the first and the last are always made", "rounds"
     )
     episodes: int = setting(16, "episodes in an evaluation", "episodes", ge=1, le=1_000_000)
     seed: int = setting(1, "seed of the evaluation episodes", ge=0, le=2**32 - 1)
@@ -83,7 +103,7 @@ class EvaluationConfig:
 class CheckpointConfig:
     """Full state, written atomically. The last round and an interruption always write one."""
 
-    every: int = setting(50, "rounds from one checkpoint to the next", "rounds", ge=1, le=1_000_000_000)
+    every: _Interval = setting(50, "rounds, or an amount, from one checkpoint to the next", "rounds")
     keep: int = setting(3, "checkpoints kept, the newest", "checkpoints", ge=1, le=1_000_000)
 
 
@@ -175,6 +195,13 @@ class Config:
     def splits(self, devices: int) -> bool:
         """Whether so many devices can share the episodes of a round evenly."""
         return self.method.splits(devices)
+
+    @property
+    def counts_steps(self) -> bool:
+        """Whether what happens during a run depends on steps of the environment."""
+        given = (*self.training.ends, *map(amount_of, (self.evaluation.every, self.checkpoint.every)))
+        half_life = self.method.learning_rate_half_life
+        return "env_steps" in {amount.unit for amount in given} | {amount_of(half_life or 1).unit}
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -43,8 +43,9 @@ def load_config(
 
     Args:
       path: a YAML 1.2 file; what it leaves out has its default. ``base: other.yaml`` at its top has it change the
-        settings of another file, which stands relative to its own folder. Other files that it names are relative to the
-        current folder; the recorded times that a run's ``config.yaml`` names are the run's own copy, beside it. A
+        settings of another file, which stands relative to its own folder; of ``training.iterations`` and
+        ``training.budget`` the one that is given replaces both. Other files that it names are relative to the current
+        folder; the recorded times that a run's ``config.yaml`` names are the run's own copy, beside it. A
         setting that only other methods, estimators or environments have is left out, with a warning.
       overrides: from dotted keys (``method.learning_rate``) to values: numbers, booleans, None, lists, arrays, or
         strings, which are read as YAML (``"0.05"`` is a number, ``"null"`` is None). A mapping changes the settings
@@ -95,6 +96,7 @@ def check_config(
     changed = copy.deepcopy(dict(data))
     given: set[str] = set()
     _override(changed, {} if overrides is None else overrides, given)
+    changed = _without_old_end(changed, given)
     try:
         changed, _ = with_names(changed, frozenset(given))
     except UserError as error:
@@ -140,7 +142,9 @@ def _read_with_base(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any]
     if not isinstance(base, str):
         raise UserError(f"{path}: base: got {base!r}, allowed: the path of a YAML file, relative to this one")
     _, whole = _read_with_base(path.parent / base, (*above, path.resolve()))
-    return own, _merged(whole, own)
+    training = own.get("training")
+    given = {f"training.{key}" for key in training} if isinstance(training, dict) else set()
+    return own, _merged(_without_old_end(whole, given), own)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -165,6 +169,21 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         old = merged.get(key)
         merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged
+
+
+def _without_old_end(data: dict[str, Any], given: set[str]) -> dict[str, Any]:
+    """Without the older of two ways to say when a run ends: what is given anew replaces it, unless both are.
+
+    Args:
+      data: a file's settings.
+      given: dotted keys of those that change them.
+    """
+    ends = {"training.iterations", "training.budget"}
+    training = data.get("training")
+    if len(given & ends) != 1 or not isinstance(training, dict):
+        return data
+    (old,) = ends - given
+    return data | {"training": {key: value for key, value in training.items() if f"training.{key}" != old}}
 
 
 def _warn_of_foreign(path: Path, own: dict[str, Any], config: Config) -> None:

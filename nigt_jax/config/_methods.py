@@ -1,9 +1,11 @@
 """Every method's settings and facts: when it absorbs gradients, and what limits it has."""
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from nigt_jax.config._amounts import AmountText
 from nigt_jax.config._fields import LARGEST_BATCH, RULES, Number, setting
 from nigt_jax.config._workers import WorkersConfig
 
@@ -24,11 +26,11 @@ class MethodConfig:
     learning_rate: Number = setting(
         2**-5, "length of a step of the iterate (the paper's alpha)", "distance in parameter space", gt=0, traced=True
     )
-    learning_rate_half_life: Number | None = setting(
+    learning_rate_half_life: Annotated[Number, Field(gt=0)] | AmountText | None = setting(
         None,
-        "round h at which steps are half as long: learning_rate / (1 + t / h), 2 in N-PG-IGT; null for constant steps",
+        "round h, or amount, at which steps are half as long: learning_rate / (1 + t / h) after t rounds, or amounts, "
+        "with h = 2 in N-PG-IGT; null for constant steps",
         "rounds",
-        gt=0,
         traced=True,
     )
     trajectories_per_gradient: int = setting(1, "episodes averaged into one gradient", "episodes", ge=1, le=1_000_000)

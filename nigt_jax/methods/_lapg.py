@@ -33,6 +33,7 @@ from nigt_jax.config import Lapg, MethodConfig
 from nigt_jax.methods._method import (
     Contributions,
     Method,
+    Progress,
     StepHyperparameters,
     WorkerSide,
     as_sent,
@@ -57,6 +58,10 @@ class LapgHyperparameters(NamedTuple):
     trigger_weights: Float[Array, " window"]
     noise_weight: Float[Array, ""]
     max_silence: Int[Array, ""]
+
+    def at(self, now: Progress) -> "LapgHyperparameters":
+        """Those of the update of a run that is so far."""
+        return self._replace(step=self.step.at(now))
 
 
 class LapgServer(NamedTuple):
@@ -95,7 +100,7 @@ def lazily_aggregated(hyperparameters: LapgHyperparameters) -> optax.GradientTra
     def update(innovation: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         del params, extra
         gradient = jax.tree.map(jnp.add, state.gradient, innovation)
-        learning_rate = hyperparameters.step.learning_rate_at(state.count)
+        learning_rate = hyperparameters.step.learning_rate
         moves = jax.tree.map(lambda g: -learning_rate * g, gradient)
         steps = jnp.concatenate([jnp.square(tree_norm(moves))[None], state.squared_steps[:-1]])
         return moves, LapgServer(state.count + 1, gradient, steps)
@@ -117,7 +122,7 @@ def contribute(
     known = cast(LapgServer, server.opt_state)
     gradients = work.gradients()
     innovation = jax.tree.map(jnp.subtract, gradients, workers.uploaded)
-    learning_rate = hyperparameters.step.learning_rate_at(known.count)
+    learning_rate = hyperparameters.step.learning_rate
     moved = jnp.sum(hyperparameters.trigger_weights * known.squared_steps) / jnp.square(learning_rate)
     threshold = moved + hyperparameters.noise_weight * work.variances()
     due = (known.count == 0) | (workers.silent >= hyperparameters.max_silence)

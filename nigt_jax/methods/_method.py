@@ -13,27 +13,37 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from nigt_jax.clocks import Round, Rule
-from nigt_jax.config import MethodConfig
+from nigt_jax.config import MethodConfig, amount_of
+
+
+class Progress(NamedTuple):
+    """How far a run is, or should be, in every unit of :data:`nigt_jax.config.UNITS`."""
+
+    iterations: Float[Array, ""]
+    gradients: Float[Array, ""]
+    env_steps: Float[Array, ""]
+    simulated_time: Float[Array, ""]
 
 
 class StepHyperparameters(NamedTuple):
     """Hyperparameters of an update. They are traced, so runs with other values share one program.
 
     Attributes:
-      learning_rate: length of the first update.
-      half_life: updates after which the learning rate has halved; inf for a constant one.
+      learning_rate: length of the step at the start; of one update, once :meth:`at` has said which.
+      half_life: how far a run is when steps are half as long; inf in the units that do not matter.
       newest_weight: weight of the newest gradient, 1 - momentum. float32 cannot tell a momentum near 1 from 1.
       max_delay: delay in updates from which on a gradient that arrives is discarded.
     """
 
     learning_rate: Float[Array, ""]
-    half_life: Float[Array, ""]
+    half_life: Progress
     newest_weight: Float[Array, ""]
     max_delay: Int[Array, ""]
 
-    def learning_rate_at(self, number: Int[Array, ""]) -> Float[Array, ""]:
-        r""":math:`\alpha / (1 + t / h)` of update t, from 0; with a half-life h of 2 the schedule of N-PG-IGT."""
-        return self.learning_rate / (1 + number.astype(jnp.float32) / self.half_life)
+    def at(self, now: Progress) -> "StepHyperparameters":
+        r"""Those of the update of a run that is so far: :math:`\alpha / (1 + t / h)`; N-PG-IGT has a half-life of 2."""
+        decay = sum((t / h for t, h in zip(now, self.half_life, strict=True)), start=jnp.zeros([]))
+        return self._replace(learning_rate=self.learning_rate / (1 + decay))
 
 
 class Rounds(NamedTuple):
@@ -141,7 +151,14 @@ def step_hyperparameters(section: MethodConfig, max_delay: int = jnp.iinfo(jnp.i
     """
     return StepHyperparameters(
         learning_rate=jnp.asarray(section.learning_rate, jnp.float32),
-        half_life=jnp.asarray(section.learning_rate_half_life or jnp.inf, jnp.float32),
+        half_life=_half_life(section.learning_rate_half_life),
         newest_weight=jnp.asarray(section.newest_weight, jnp.float32),  # the difference was taken in float64
         max_delay=jnp.asarray(max_delay, jnp.int32),
     )
+
+
+def _half_life(given: float | str | None) -> Progress:
+    amount = None if given is None else amount_of(given)
+    inf = jnp.asarray(jnp.inf, jnp.float32)
+    never = Progress(inf, inf, inf, inf)
+    return never if amount is None else never._replace(**{amount.unit: jnp.asarray(amount.number, jnp.float32)})

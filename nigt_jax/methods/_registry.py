@@ -11,12 +11,13 @@ from nigt_jax.methods._schedules import M_SYNCHRONOUS, MALENIA, RENNALA, SYNCHRO
 from nigt_jax.transforms import OneMinus, nigt, nigt_eval_params
 
 
+# Learning rates are those of one update, but schedules all the same: states that count updates are in checkpoints.
 def _nigt(hyperparameters: StepHyperparameters) -> optax.GradientTransformationExtraArgs:
-    return nigt(hyperparameters.learning_rate_at, OneMinus(hyperparameters.newest_weight))
+    return nigt(lambda number: hyperparameters.learning_rate, OneMinus(hyperparameters.newest_weight))
 
 
 def _plain(hyperparameters: StepHyperparameters) -> optax.GradientTransformationExtraArgs:
-    return optax.with_extra_args_support(optax.sgd(hyperparameters.learning_rate_at))
+    return optax.with_extra_args_support(optax.sgd(lambda number: hyperparameters.learning_rate))
 
 
 def _with_max_delay(section: MethodConfig) -> StepHyperparameters:

@@ -13,7 +13,7 @@ from nigt_jax.runs._writing import own_writes
 from nigt_jax.runtimes import Runtime, make_runtime
 
 _MAY_CHANGE = (
-    *("training.iterations", "training.devices", "training.lanes", "training.compilation_cache"),
+    *("training.iterations", "training.budget", "training.devices", "training.lanes", "training.compilation_cache"),
     *("checkpoint.every", "checkpoint.keep", "environment.max_diverged"),
 )
 _ONLY = (

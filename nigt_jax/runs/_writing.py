@@ -1,11 +1,13 @@
 """What a run writes itself: only there an OSError is one of the disk, and not of the user's own code."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nigt_jax.errors import RunError
 from nigt_jax.records import Checkpoints
+
+Writing = Callable[[], contextlib.AbstractContextManager[None]]
 
 
 class CannotWriteError(RunError):

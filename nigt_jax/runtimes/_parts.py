@@ -26,6 +26,7 @@ def make_parts(
     *,
     axis: str | None = AXIS,
     runs: int = 1,
+    counts_steps: bool = False,
     platform: str = "cpu",
     memory: int = _MEMORY,
     policy: Policy | None = None,
@@ -40,6 +41,7 @@ def make_parts(
       devices: number of devices that share the episodes of a round.
       axis: the axis that they are on; None where every device has runs of its own.
       runs: number of runs that a device has.
+      counts_steps: whether something in them depends on steps of the environment.
       platform: the devices' platform, as JAX names it.
       memory: bytes that the steps of a block may take on a device.
       policy: the policy, instead of the one that the configuration describes; so are `estimator` and `method`.
@@ -75,6 +77,7 @@ def make_parts(
         num_lanes=(runs * episodes,),
         chunk_size=_CHUNK.get(platform, _CHUNK_ELSEWHERE),
         trajectories_per_gradient=config.method.trajectories_per_gradient,
+        counts_steps=counts_steps,
         lanes_last=platform == "cpu",
     )
 

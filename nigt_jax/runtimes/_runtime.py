@@ -1,5 +1,6 @@
 """What a run needs of whatever computes its rounds."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from nigt_jax.config import Config
@@ -20,6 +21,24 @@ class Hardware(NamedTuple):
     name: str
     platform: str
     lanes: int
+
+
+class Stop(NamedTuple):
+    """Totals since the start at which runs stop, as lists with a number for each run.
+
+    Attributes:
+      gradients: gradients counted.
+      env_steps: steps of their episodes.
+      simulated_time: in the clock's unit; may be infinite.
+      spent_gradients: gradients counted before the call.
+      spent_env_steps: steps likewise.
+    """
+
+    gradients: Sequence[int]
+    env_steps: Sequence[int]
+    simulated_time: Sequence[float]
+    spent_gradients: Sequence[int]
+    spent_env_steps: Sequence[int]
 
 
 @runtime_checkable
@@ -49,29 +68,42 @@ class Runtime(Protocol):
     def compile(self) -> None:
         """Does all that has to be done once before the first round."""
 
-    def run(self, state: Any, rounds: int) -> tuple[Any, RoundMetrics]:
-        """Runs so many rounds, at most ``training.chunk``. The state given is used up.
+    def run(self, state: Any, rounds: int | Sequence[int], stop: Stop | None = None) -> tuple[Any, RoundMetrics]:
+        """Runs so many rounds of each run, at most ``training.chunk``, or fewer. The state given is used up.
+
+        Args:
+          state: the runs' state.
+          rounds: of every run, or of each; a run of 0 rests.
+          stop: what ends a run's rounds sooner: the first round at which any of its totals is reached. One round is
+            made all the same.
 
         Returns:
-          The state after, and the metrics of each round (leading axes `rounds`, `runs`) on the host.
+          The state after, and the metrics of each round (leading axes: rounds of the run that made most, runs) on the
+          host.
         """
 
-    def evaluate(self, state: Any) -> list[dict[str, Any]]:
-        """Evaluates each run's iterate: ``return_mean``, ``return_std``, ``episode_length_mean``, ..."""
+    def evaluate(self, state: Any, asked: Sequence[bool] | None = None) -> list[dict[str, Any]]:
+        """Evaluates each run's iterate: ``return_mean``, ``return_std``, ``episode_length_mean``, ...
+
+        Args:
+          state: the runs' state.
+          asked: which runs; what is returned of the others means nothing. By default all.
+        """
 
     def acquainted(self, state: Any) -> Any:
         """The state before the first round, with the lowest reward that an evaluation has met."""
 
-    def simulated_time(self, state: Any) -> float:
-        """Simulated time of the first run, in the clock's unit."""
+    def simulated_time(self, state: Any) -> Any:
+        """Simulated time of each run, in the clock's unit; float64 [runs]."""
 
-    def what_never_ends(self, state: Any, iteration: int, ended: int) -> str:
-        """One clause on the round of the first run that never ends, and on the workers it waits for.
+    def what_never_ends(self, state: Any, iteration: int, ended: int, run: int = 0) -> str:
+        """One clause on the round of a run that never ends, and on the workers it waits for.
 
         Args:
           state: the state at `iteration`.
-          iteration: rounds done by then.
+          iteration: rounds that the run had done by then.
           ended: rounds that ended after it.
+          run: number of the run, from 0.
         """
 
     def probe(self) -> Any:

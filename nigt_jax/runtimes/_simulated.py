@@ -22,18 +22,22 @@ from nigt_jax.runtimes._devices import claim_devices, device_name
 from nigt_jax.runtimes._lanes import choose_lanes
 from nigt_jax.runtimes._memory import refuse_too_much
 from nigt_jax.runtimes._parts import first_environment, make_parts, memory_for_steps, with_lanes
-from nigt_jax.runtimes._runtime import Hardware
+from nigt_jax.runtimes._runtime import Hardware, Stop
 from nigt_jax.runtimes._spmd import Program, Spmd
 from nigt_jax.training import (
     Hyperparameters,
+    Limits,
     Parts,
     RoundMetrics,
+    Spent,
     TrainState,
     check_runs,
     engine_of,
     evaluate,
     initial_state,
+    limits_of,
     number_of_parameters,
+    spent_of,
     stacked_hyperparameters,
     stream,
     summarise,
@@ -109,6 +113,7 @@ class SimulatedRuntime:
             devices=1 if apart else count,
             axis=None if apart else AXIS,
             runs=len(self._runs) // count if apart else 1,
+            counts_steps=any(run.counts_steps for run in self._runs),
             platform=device.platform,
             memory=memory_for_steps(self.devices),
             **given,
@@ -160,14 +165,15 @@ class SimulatedRuntime:
     def chunk(self) -> Program:
         """The program of a chunk of rounds, compiled when it is first asked for; :meth:`run` calls it."""
         rounds = functools.partial(engine_of(self.parts.method).run, self.parts, self.config.training.chunk)
-        number = self._spmd.replicate(jnp.asarray(0, jnp.int32))
+        arguments = (self.initial_state(), self._placed, *self._spmd.place(self._limits(0, None)))
         with jax.default_matmul_precision("highest"):  # TF32 would not reproduce a CPU's numbers
-            return self._spmd.compile(rounds, (self.initial_state(), self._placed), (number,), donate_first=True)
+            return self._spmd.compile(rounds, arguments, donate_first=True)
 
     @functools.cached_property
     def _evaluation(self) -> Program:
         with jax.default_matmul_precision("highest"):
-            return self._spmd.compile(self._play, (self.initial_state(), self._placed), (self._evaluation_key,))
+            arguments = (self.initial_state(), self._placed, self._spmd.place(jnp.ones(len(self._runs), bool)))
+            return self._spmd.compile(self._play, arguments, (self._evaluation_key,))
 
     def program(
         self, function: Callable[[Parts, TrainState, Hyperparameters], Any], options: Mapping[str, Any] | None = None
@@ -183,37 +189,60 @@ class SimulatedRuntime:
             compiled = self._spmd.compile(functools.partial(function, self.parts), arguments, options=options)
         return lambda state: compiled(state, self._placed)
 
-    def run(self, state: TrainState, rounds: int) -> tuple[TrainState, RoundMetrics]:
-        """Runs `rounds` rounds, at most ``training.chunk``. The state given is used up.
+    def run(
+        self, state: TrainState, rounds: int | Sequence[int], stop: Stop | None = None
+    ) -> tuple[TrainState, RoundMetrics]:
+        """Runs so many rounds, at most ``training.chunk``, or fewer where a run has to stop. The state is used up.
+
+        Args:
+          state: the runs' state.
+          rounds: of every run, or of each; a run of 0 rests.
+          stop: what ends a run's rounds sooner.
 
         Returns:
-          The state after, and the metrics of each round (leading axes `rounds`, `runs`) on the host. It waits for both.
+          The state after, and the metrics of each round (leading axes: rounds of the run that made most, runs) on the
+          host. It waits for both.
         """
-        number = self._spmd.replicate(jnp.asarray(rounds, jnp.int32))
-        state, metrics = self.chunk(state, self._placed, number)
-        metrics = jax.tree.map(lambda m: m[:rounds], self._spmd.collect(metrics, axis=1))
+        state, metrics = self.chunk(state, self._placed, *self._spmd.place(self._limits(rounds, stop)))
+        metrics = self._spmd.collect(metrics, axis=1)
+        longest = int(metrics.made.sum(axis=0).max())
+        metrics = jax.tree.map(lambda m: m[:longest], metrics)
         steps = {name: whole_steps(getattr(metrics, name)) for name in ("env_steps", "computed_steps")}
         return state, metrics._replace(**steps)
 
-    def simulated_time(self, state: TrainState) -> float:
-        """Simulated time of the first run, in the clock's unit."""
-        return float(to_float64(jax.tree.map(lambda x: x[0], state.clock.now)))
+    def _limits(self, rounds: int | Sequence[int], stop: Stop | None) -> tuple[Limits, Spent]:
+        runs = len(self._runs)
+        if stop is None:
+            return limits_of(rounds, runs), spent_of(runs)
+        limits = limits_of(rounds, runs, stop.gradients, stop.env_steps, stop.simulated_time)
+        return limits, spent_of(runs, stop.spent_gradients, stop.spent_env_steps)
 
-    def what_never_ends(self, state: TrainState, iteration: int, ended: int) -> str:
-        """One clause on the round of the first run that never ends, and on the workers it waits for.
+    def simulated_time(self, state: TrainState) -> Any:
+        """Simulated time of each run, in the clock's unit; float64 [runs]."""
+        return to_float64(self._spmd.collect(state.clock.now))
+
+    def what_never_ends(self, state: TrainState, iteration: int, ended: int, run: int = 0) -> str:
+        """One clause on the round of a run that never ends, and on the workers it waits for.
 
         Args:
           state: the state at `iteration`.
-          iteration: rounds done by then.
+          iteration: rounds that the run had done by then.
           ended: rounds that ended after it.
+          run: number of the run, from 0.
         """
-        first, clock = jax.tree.map(lambda x: x[0], (self.hyperparameters, jax.device_get(state.clock)))
+        clock = self._spmd.collect(state.clock)
+        own, clock = jax.tree.map(lambda x: x[run], (self.hyperparameters, clock))
         method = self.parts.method
-        return engine_of(method).endless(method, first, clock, iteration, ended)
+        return engine_of(method).endless(method, own, clock, iteration, ended)
 
-    def evaluate(self, state: TrainState) -> list[dict[str, Any]]:
-        """What records say of each run's iterate: ``return_mean``, ``return_std``, ``episode_length_mean``, ..."""
-        played = self._spmd.collect(self._evaluation(state, self._placed, self._evaluation_key))
+    def evaluate(self, state: TrainState, asked: Sequence[bool] | None = None) -> list[dict[str, Any]]:
+        """What records say of each run's iterate: ``return_mean``, ``return_std``, ``episode_length_mean``, ...
+
+        Args:
+          state: the runs' state.
+          asked: which runs; what is returned of the others means nothing. By default all.
+        """
+        played = self._played(state, asked)
         workers = self.config.workers.count if self.config.workers.environments else 1
         number = self.config.evaluation.episodes
         rows = zip(*map(np.asarray, (played.returns, played.lengths, played.diverged)), strict=True)
@@ -224,7 +253,7 @@ class SimulatedRuntime:
 
         It is the lowest mean reward of a step in an evaluation episode that did not break; rounds find lower ones.
         """
-        played = self._spmd.collect(self._evaluation(state, self._placed, self._evaluation_key))
+        played = self._played(state)
         whole = ~played.diverged & (played.lengths > 0)
         means = np.where(whole, played.returns / np.maximum(played.lengths, 1).astype(np.float32), 0)
         lowest = jnp.asarray(np.minimum(means.min(axis=1), 0))
@@ -234,11 +263,15 @@ class SimulatedRuntime:
             sent = sent._replace(lowest=self._spmd.place(jnp.repeat(lowest[:, None], workers, axis=1)))
         return state._replace(lowest=self._spmd.place(lowest), sent=sent)
 
-    def _play(self, state: TrainState, hyperparameters: Hyperparameters, key: Any) -> Any:
+    def _played(self, state: TrainState, asked: Sequence[bool] | None = None) -> Any:
+        chosen = jnp.ones(len(self._runs), bool) if asked is None else jnp.asarray(asked, bool)
+        return self._spmd.collect(self._evaluation(state, self._placed, self._spmd.place(chosen), self._evaluation_key))
+
+    def _play(self, state: TrainState, hyperparameters: Hyperparameters, asked: Any, key: Any) -> Any:
         model = jax.vmap(functools.partial(iterate, self.parts.method))(state.server)
         episodes = self.config.evaluation.episodes
         charge = hyperparameters.charge(state.lowest)
-        return evaluate(self.parts, episodes, model, state.normalizer, key, hyperparameters.variation, charge)
+        return evaluate(self.parts, episodes, model, state.normalizer, key, hyperparameters.variation, charge, asked)
 
 
 def _claim(config: Config) -> list[jax.Device]:

@@ -11,6 +11,7 @@ from nigt_jax.training._hyperparameters import (
     stacked_hyperparameters,
 )
 from nigt_jax.training._initial import initial_state
+from nigt_jax.training._limits import Limits, Spent, limits_of, spent_of
 from nigt_jax.training._metrics import RoundMetrics
 from nigt_jax.training._parts import Parts
 from nigt_jax.training._round import run_round
@@ -20,9 +21,11 @@ from nigt_jax.training._steps import StepCount, add_steps, count_steps, whole_st
 __all__ = [
     "Engine",
     "Hyperparameters",
+    "Limits",
     "Parts",
     "RoundMetrics",
     "Sent",
+    "Spent",
     "StepCount",
     "TrainState",
     "add_steps",
@@ -32,11 +35,13 @@ __all__ = [
     "evaluate",
     "gradient_of_block",
     "initial_state",
+    "limits_of",
     "make_hyperparameters",
     "next_round",
     "number_of_parameters",
     "play_block",
     "run_round",
+    "spent_of",
     "stacked_hyperparameters",
     "stream",
     "summarise",

@@ -22,10 +22,11 @@ from nigt_jax.policies import ObservationStatistics, update_statistics
 from nigt_jax.rollout import Outcomes, Tasks, Trajectories, observation_statistics
 from nigt_jax.training._block import flat, play_block, shares
 from nigt_jax.training._hyperparameters import Hyperparameters
+from nigt_jax.training._limits import Limits, Spent, is_late, progress
 from nigt_jax.training._metrics import RoundMetrics, no_metrics
 from nigt_jax.training._parts import Parts
 from nigt_jax.training._state import Sent, TrainState
-from nigt_jax.training._steps import count_steps
+from nigt_jax.training._steps import add_steps, at_least, count_steps, steps_left
 
 
 class _Block(NamedTuple):
@@ -38,6 +39,7 @@ class _Block(NamedTuple):
       number: number of the update that it makes, or that the next one makes if it is discarded.
       delay: updates made since its worker's query point.
       time: time of the arrival.
+      before: time of the arrival before it.
     """
 
     worker: Int[Array, " places"]
@@ -46,6 +48,7 @@ class _Block(NamedTuple):
     number: Int[Array, " places"]
     delay: Int[Array, " places"]
     time: SimulatedTime
+    before: SimulatedTime
 
 
 class _Delivered(NamedTuple):
@@ -67,65 +70,100 @@ class _Delivered(NamedTuple):
 
 
 def run_arrivals(
-    parts: Parts, length: int, state: TrainState, hyperparameters: Hyperparameters, rounds: Int[Array, ""]
+    parts: Parts, length: int, state: TrainState, hyperparameters: Hyperparameters, limits: Limits, spent: Spent
 ) -> tuple[TrainState, RoundMetrics]:
-    """Up to `length` updates of each run in one call; only the first `rounds` are made, a traced number.
+    """Up to `length` updates of each run in one call; how many of them is traced.
 
     Args:
       parts: the run's parts.
       length: rows of the metrics returned.
       state: the runs' state.
       hyperparameters: the runs' hyperparameters.
-      rounds: number of rounds, at most `length`.
+      limits: where each run stops; it makes at least one update, unless it rests, and at most `length`.
+      spent: what the runs have used before.
 
     Returns:
-      The state after, and the metrics with a leading axis of `length`; rows from `rounds` on are zero.
+      The state after, and the metrics with a leading axis of `length`; rows of updates that were not made are zero.
     """
-    first = state.iteration
+    first, runs = state.iteration, state.iteration.size
+    # An update is a gradient, so both limits are one.
+    last = first + jnp.minimum(limits.rounds, jnp.maximum(1, steps_left(limits.gradients, spent.gradients)))
+    last = jnp.where(limits.rounds > 0, last, first)
 
     def step(carry: tuple) -> tuple:
-        state, metrics, stuck = carry
+        state, metrics, spent, goes, waits = carry
         schedule = functools.partial(_schedule, parts)
-        block, clock, waits = jax.vmap(schedule)(state, hyperparameters, first + rounds)
+        until = _Until(
+            last=jnp.where(goes, last, state.iteration),
+            time=limits.time,
+            env_steps=steps_left(limits.env_steps, spent.env_steps),
+        )
+        block, clock, nobody = jax.vmap(schedule)(state, hyperparameters, until)
         delivered, episodes = _deliver(parts, state, hyperparameters, block)
         rows = jnp.where(block.taken, block.number - first[:, None], length)  # those of empty places are dropped
         metrics = jax.vmap(_report)(metrics, block, delivered, rows)
         absorb = functools.partial(_absorb, parts, episodes)
-        state, norms = jax.vmap(absorb)(state._replace(clock=clock), hyperparameters, block, delivered)
+        state, spent, norms = jax.vmap(absorb)(state._replace(clock=clock), spent, hyperparameters, block, delivered)
         add = jax.vmap(lambda column, row, norm: column.at[row].add(norm, mode="drop"))
         metrics = metrics._replace(gradient_norm=add(metrics.gradient_norm, rows, norms))
-        return state, metrics, stuck | waits
+        ends = jax.vmap(_ends)(block, limits.time) | at_least(spent.env_steps, limits.env_steps) & block.absorbed.any(1)
+        goes &= (state.iteration < last) & ~nobody & ~ends
+        return state, metrics, spent, goes, waits | nobody
 
-    more = lambda carry: jnp.any((carry[0].iteration < first + rounds) & ~carry[2])
-    start = (state, no_metrics(first.size, length), jnp.zeros(first.shape, bool))
-    state, metrics, _ = jax.lax.while_loop(more, step, start)
-    return state, jax.tree.map(lambda column: jnp.moveaxis(column, 1, 0), metrics)
+    start = (state, no_metrics(runs, length), spent, limits.rounds > 0, jnp.zeros(runs, bool))
+    state, metrics, _, _, waits = jax.lax.while_loop(lambda carry: carry[3].any(), step, start)
+    many = state.iteration - first + waits.astype(jnp.int32)  # with the one that never comes
+    made = many[:, None] > jnp.arange(length)[None, :]
+    return state, jax.tree.map(lambda column: jnp.moveaxis(column, 1, 0), metrics._replace(made=made))
+
+
+class _Until(NamedTuple):
+    """Where one run's block ends.
+
+    Attributes:
+      last: number of the last update of this call.
+      time: no arrival follows an update from then on.
+      env_steps: nor one that may have used as many.
+    """
+
+    last: Int[Array, ""]
+    time: SimulatedTime
+    env_steps: Int[Array, ""]
+
+
+def _ends(block: _Block, time: SimulatedTime) -> Bool[Array, ""]:
+    """Whether an update of the block is at that time or later."""
+    return (block.absorbed & is_late(block.time, time)).any()
 
 
 def _schedule(
-    parts: Parts, state: TrainState, hyperparameters: Hyperparameters, last: Int[Array, ""]
+    parts: Parts, state: TrainState, hyperparameters: Hyperparameters, until: _Until
 ) -> tuple[_Block, Any, Bool[Array, ""]]:
-    """One run's next block: up to the first worker that comes a second time, or to update number `last`.
+    """One run's next block: up to the first worker that comes a second time, or to where it has to end.
 
     Returns:
       The block, the clock after it, and whether nobody will ever deliver again.
     """
     places = _places(parts) * place_on(parts.axis)[1]
+    most_steps = parts.trajectories_per_gradient * parts.horizon
 
     def place(carry: tuple, _: None) -> tuple[tuple, _Block]:
         clock, seen, number, is_open = carry
         worker, answered, after = next_arrival(hyperparameters.clock, clock)
-        delay = number - state.sent.at[worker]
-        taken = is_open & answered & ~seen[worker] & (number < last)
+        delay, used = number - state.sent.at[worker], (number - state.iteration) * most_steps
+        affordable = (used < until.env_steps) | (number == state.iteration)
+        taken = is_open & answered & ~seen[worker] & (number < until.last) & affordable
         absorbed = taken & is_accepted(delay, hyperparameters.step.max_delay)
+        is_open = taken & ~(absorbed & is_late(after.now, until.time))
+        block = _Block(worker, taken, absorbed, number, delay, after.now, clock.now)
         clock = jax.tree.map(lambda new, old: _choose(taken, new, old), after, clock)
-        carry = (clock, seen.at[worker].set(seen[worker] | taken), number + absorbed.astype(jnp.int32), taken)
-        return carry, _Block(worker, taken, absorbed, number, delay, after.now)
+        carry = (clock, seen.at[worker].set(seen[worker] | taken), number + absorbed.astype(jnp.int32), is_open)
+        return carry, block
 
     nobody = jnp.zeros(hyperparameters.clock.workers, bool)
     start = (state.clock, nobody, state.iteration, jnp.ones([], bool))
     (clock, *_), block = jax.lax.scan(place, start, length=places)
-    return block, clock, ~block.taken[0] & (state.iteration < last)
+    return block, clock, ~block.taken[0] & (state.iteration < until.last)
 
 
 def _places(parts: Parts) -> int:
@@ -185,19 +223,22 @@ def _absorb(
     parts: Parts,
     episodes: Trajectories,
     state: TrainState,
+    spent: Spent,
     hyperparameters: Hyperparameters,
     block: _Block,
     delivered: _Delivered,
-) -> tuple[TrainState, Float[Array, " places"]]:
-    """One run's state after the block, and the norms of its gradients."""
+) -> tuple[TrainState, Spent, Float[Array, " places"]]:
+    """One run's state after the block, what it has used by then, and the norms of its gradients."""
 
     def grouped(tree: Any) -> Any:
         return jax.tree.map(lambda x: x[None], tree)
 
-    def one(state: TrainState, arrival: tuple[_Block, _Delivered]) -> tuple[TrainState, Array]:
-        (worker, taken, absorbed, *_), (gradient, statistics, outcomes, lowest, _) = arrival
+    def one(carry: tuple[TrainState, Spent], arrival: tuple[_Block, _Delivered]) -> tuple[tuple, Array]:
+        state, spent = carry
+        (worker, taken, absorbed, *_, before), (gradient, statistics, outcomes, lowest, _) = arrival
         weight = jnp.asarray(parts.trajectories_per_gradient, jnp.float32)
-        server, norm = tell(parts.method, state.server, hyperparameters.step, gradient, weight, None)
+        step = hyperparameters.step.at(progress(spent, state.iteration, before))
+        server, norm = tell(parts.method, state.server, step, gradient, weight, None)
         normalizer = update_statistics(state.normalizer, statistics) if parts.policy.normalize else state.normalizer
         used = jax.tree.map(lambda x: x[worker], state.sent.normalizer)
         charge = hyperparameters.charge(state.sent.lowest[worker])
@@ -217,9 +258,15 @@ def _absorb(
         after = state._replace(
             iteration=iteration, server=server, normalizer=normalizer, estimator=estimator, lowest=lowest, sent=sent
         )
-        return after, jnp.where(absorbed, norm, 0)
+        steps = jnp.where(absorbed, outcomes.lengths.sum(dtype=jnp.int32), 0)
+        spent = Spent(
+            add_steps(spent.gradients, count_steps(absorbed.astype(jnp.int32))),
+            add_steps(spent.env_steps, count_steps(steps)),
+        )
+        return (after, spent), jnp.where(absorbed, norm, 0)
 
-    return jax.lax.scan(one, state, (block, delivered))
+    (state, spent), norms = jax.lax.scan(one, (state, spent), (block, delivered))
+    return state, spent, norms
 
 
 def _report(metrics: RoundMetrics, block: _Block, delivered: _Delivered, rows: Int[Array, " places"]) -> RoundMetrics:

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from nigt_jax.clocks import Round, collect_round
 from nigt_jax.collectives import place_on
@@ -15,29 +15,35 @@ from nigt_jax.methods import Rounds, ask
 from nigt_jax.rollout import Tasks, Trajectories, rollout
 from nigt_jax.training._hyperparameters import Hyperparameters
 from nigt_jax.training._layout import LAYOUTS, Places
+from nigt_jax.training._limits import Spent, progress
 from nigt_jax.training._parts import Parts
 from nigt_jax.training._state import TrainState
 
 
 @jax.named_scope("clock")
-def next_round(parts: Parts, state: TrainState, hyperparameters: Hyperparameters) -> tuple[Round, Any]:
+def next_round(
+    parts: Parts, state: TrainState, hyperparameters: Hyperparameters, goes: Bool[Array, " runs"]
+) -> tuple[Round, Any]:
     """Who is counted in the next round of each run, and the clocks at the end of collecting.
 
     Args:
       parts: the run's parts; their method has rounds.
       state: the runs' state.
       hyperparameters: the runs' hyperparameters.
+      goes: whether a run has this round; nothing is counted of one that does not.
 
     Returns:
       The rounds, leaves [runs, ...], and what :func:`nigt_jax.clocks.exchange` goes on with.
     """
     schedule = cast(Rounds, parts.method.schedule)
 
-    def of_one(own: Hyperparameters, iteration: Array, clock: Any) -> tuple[Round, Any]:
+    def of_one(own: Hyperparameters, iteration: Array, clock: Any, goes: Array) -> tuple[Round, Any]:
         batch_size = jnp.where(iteration == 0, own.initial_batch_size, own.batch_size)
-        return collect_round(own.clock, schedule.rule(batch_size, own.clock.workers), clock)
+        counted, collected = collect_round(own.clock, schedule.rule(batch_size, own.clock.workers), clock)
+        counts, discarded = (jnp.where(goes, number, 0) for number in (counted.counts, counted.discarded))
+        return counted._replace(counts=counts, discarded=discarded), collected
 
-    return jax.vmap(of_one)(hyperparameters, state.iteration, state.clock)
+    return jax.vmap(of_one)(hyperparameters, state.iteration, state.clock, goes)
 
 
 def tasks_of_block(
@@ -102,6 +108,12 @@ def gradient_of_block(
     factors = coefficients(state.estimator, batch, state.normalizer, hyperparameters.estimator, parts.axis)
     factors = factors * weight.reshape(1, -1)
     return policy_gradient_sum(parts.policy, jax.vmap(ask)(state.server).params, state.normalizer, batch, factors)
+
+
+def step_now(state: TrainState, hyperparameters: Hyperparameters, spent: Spent) -> Any:
+    """Hyperparameters of the update of a round that is about to begin."""
+    now = progress(spent, state.iteration, state.clock.now)
+    return jax.vmap(lambda step, now: step.at(now))(hyperparameters.step, now)
 
 
 def flat(tree: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, PRNGKeyArray
 
 from nigt_jax.clocks import Clock, begin_arrivals
 from nigt_jax.collectives import sum_over
@@ -16,23 +16,25 @@ from nigt_jax.methods import METHODS, Method, Rounds
 from nigt_jax.training._arrivals import run_arrivals
 from nigt_jax.training._endless import round_that_never_ends, update_that_never_comes
 from nigt_jax.training._hyperparameters import Hyperparameters
+from nigt_jax.training._limits import Limits, Spent, reached
 from nigt_jax.training._metrics import RoundMetrics
 from nigt_jax.training._parts import Parts
 from nigt_jax.training._round import run_round
 from nigt_jax.training._state import TrainState
+from nigt_jax.training._steps import add_steps, count_steps
 from nigt_jax.training._worker_round import run_worker_round
 
 _ARRIVALS = 16  # gradients that are computed at once, where they arrive one at a time
 
-Round = Callable[[Parts, TrainState, Hyperparameters], tuple[TrainState, RoundMetrics]]
-Chunk = Callable[[Parts, int, TrainState, Hyperparameters, Int[Array, ""]], tuple[TrainState, RoundMetrics]]
+Round = Callable[[Parts, TrainState, Hyperparameters, Spent, Bool[Array, " runs"]], tuple[TrainState, RoundMetrics]]
+Chunk = Callable[[Parts, int, TrainState, Hyperparameters, Limits, Spent], tuple[TrainState, RoundMetrics]]
 
 
 class Engine(NamedTuple):
     """What a runtime has to know of a kind of method.
 
     Attributes:
-      run: runs up to a number of rounds in one call; see :func:`run_chunk`.
+      run: runs up to some limits in one call; see :func:`run_chunk`.
       episodes: maps (configuration, devices, most) to the episodes that a device plays in a block; `most` is what its
         memory, or the user, allows.
       begin: maps (clock, key) to the clock's state at time 0.
@@ -53,9 +55,10 @@ def run_chunk(
     length: int,
     state: TrainState,
     hyperparameters: Hyperparameters,
-    rounds: Int[Array, ""],
+    limits: Limits,
+    spent: Spent,
 ) -> tuple[TrainState, RoundMetrics]:
-    """Up to `length` rounds in one call; only the first `rounds` are run, a traced number, so one program serves all.
+    """Up to `length` rounds in one call; how many of them is traced, so one program serves all.
 
     Args:
       one_round: a single round.
@@ -63,24 +66,49 @@ def run_chunk(
       length: rows of the metrics returned.
       state: the runs' state.
       hyperparameters: the runs' hyperparameters.
-      rounds: number of rounds, at most `length`.
+      limits: where each run stops; it makes at least one round, unless it rests, and at most `length`.
+      spent: what the runs have used before.
 
     Returns:
-      The state after, and the metrics with a leading axis of `length`; rows from `rounds` on are zero.
+      The state after, and the metrics with a leading axis of `length`; rows of rounds that a run did not make are zero.
     """
     one = jax.jit(functools.partial(one_round, parts))  # traced once, for its shapes and for the loop
-    shapes = jax.eval_shape(one, state, hyperparameters)[1]
+    goes = limits.rounds > 0
+    shapes = jax.eval_shape(one, state, hyperparameters, spent, goes)[1]
     none = jax.tree.map(lambda m: jnp.zeros((length, *m.shape), m.dtype), shapes)
 
-    def step(number: Array, carry: tuple[TrainState, RoundMetrics]) -> tuple[TrainState, RoundMetrics]:
-        state, metrics = carry
-        state, own = one(state, hyperparameters)
-        return state, jax.tree.map(lambda rows, row: rows.at[number].set(row), metrics, own)
+    def step(carry: tuple[Array, TrainState, RoundMetrics, Spent, Array]) -> tuple:
+        number, before, metrics, spent, goes = carry
+        state, own = one(before, hyperparameters, spent, goes)
+        if goes.size > 1:  # the loop ends with the last run that goes on
+            state, own = _only(goes, (state, own), (before, jax.tree.map(jnp.zeros_like, own)))
+        metrics = jax.tree.map(lambda rows, row: rows.at[number].set(row), metrics, own)
+        spent = _added(parts, spent, own)
+        goes &= (number + 1 < limits.rounds) & ~reached(limits, spent, own.time)
+        return number + 1, state, metrics, spent, goes
 
     # Not a scan that skips what is not asked for: XLA for CPU runs a branch of a conditional a quarter more slowly.
-    state, metrics = jax.lax.fori_loop(0, rounds, step, (state, none))
+    start = (jnp.zeros([], jnp.int32), state, none, spent, goes)
+    _, state, metrics, _, _ = jax.lax.while_loop(lambda carry: carry[-1].any(), step, start)
     mine = {name: getattr(metrics, name) for name in ("env_steps", "computed_steps", "query_return_mean", "diverged")}
     return state, metrics._replace(**sum_over(parts.axis, mine))
+
+
+def _only(chosen: Bool[Array, " runs"], new: Any, old: Any) -> Any:
+    """The new leaves of the chosen runs, and the old ones of the others."""
+
+    def of_runs(x: Array, y: Array) -> Array:
+        return jnp.where(chosen.reshape(-1, *[1] * (x.ndim - 1)), x, y)
+
+    return jax.tree.map(of_runs, new, old)
+
+
+def _added(parts: Parts, spent: Spent, own: RoundMetrics) -> Spent:
+    """With what a round has used; its steps, which devices know apart, only where something depends on them."""
+    gradients = add_steps(spent.gradients, count_steps(own.gradients))
+    if not parts.counts_steps:
+        return spent._replace(gradients=gradients)
+    return Spent(gradients, add_steps(spent.env_steps, sum_over(parts.axis, own.env_steps)))
 
 
 def _in_even_parts(config: Config, devices: int, most: int) -> int:

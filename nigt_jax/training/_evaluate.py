@@ -40,6 +40,7 @@ def evaluate(
     key: PRNGKeyArray,
     variation: Variation | None = None,
     charge: Float[Array, " runs"] | None = None,
+    asked: Bool[Array, " runs"] | None = None,
 ) -> Episodes:
     """Plays `episodes` episodes of each run's iterate with the stochastic policy, shared by the devices of the axis.
 
@@ -53,6 +54,8 @@ def evaluate(
       variation: how workers' environments differ, leaves [runs, workers]; with one, so many episodes are played in each
         of them.
       charge: what an episode earns for every step that it misses because the physics broke; by default nothing.
+      asked: whether a run is evaluated; of one that is not no episode is played, and what is returned means nothing. By
+        default all are.
 
     Returns:
       The episodes in the order of workers and keys, the same on every device.
@@ -71,7 +74,7 @@ def evaluate(
     worker = jnp.minimum(place // episodes, workers - 1)
     tasks = Tasks(
         keys=jnp.tile(keys, runs),
-        active=jnp.tile(place < episodes * workers, runs),
+        active=jnp.outer(jnp.ones(runs, bool) if asked is None else asked, place < episodes * workers).reshape(-1),
         params=model.params,
         normalizer=normalizer,
         variation=flat(jax.vmap(of_workers, (0, None))(variation, worker)) if variation is not None else None,

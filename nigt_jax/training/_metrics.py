@@ -15,6 +15,7 @@ class RoundMetrics(NamedTuple):
     Where gradients are absorbed as they arrive, a round is one update.
 
     Attributes:
+      made: whether the run had this round at all; where it had stopped before, the rest is zero.
       gradients: gradients counted.
       discarded: gradients that a worker began, but that were not counted.
       communications: exchanges of the size of the parameters: one a round, or one an arrival.
@@ -32,6 +33,7 @@ class RoundMetrics(NamedTuple):
       too_large: whether the round has more episodes than can be numbered; none was played, and the rest means nothing.
     """
 
+    made: Bool[Array, " runs"]
     gradients: Int[Array, " runs"]
     discarded: Int[Array, " runs"]
     communications: Int[Array, " runs"]
@@ -74,6 +76,7 @@ def no_metrics(runs: int, length: int) -> RoundMetrics:
         jnp.zeros((runs, length), bool),
     )
     return RoundMetrics(
+        made=never,
         gradients=whole,
         discarded=whole,
         communications=whole,

@@ -22,6 +22,8 @@ class Parts(NamedTuple):
       num_lanes: numbers of lanes that one device runs side by side, see :func:`nigt_jax.rollout.rollout`.
       chunk_size: steps that are looked at at once when something is computed of all of them.
       trajectories_per_gradient: episodes averaged into one gradient.
+      counts_steps: whether runs stop, or schedules proceed, by steps of the environment; devices then tell each other
+        in every round how many theirs had.
       lanes_last: whether lanes are the last axis of the environment's arrays; faster on a CPU.
     """
 
@@ -36,4 +38,5 @@ class Parts(NamedTuple):
     num_lanes: tuple[int, ...]
     chunk_size: int
     trajectories_per_gradient: int
+    counts_steps: bool
     lanes_last: bool

@@ -25,10 +25,12 @@ from nigt_jax.training._block import (
     number_of_blocks,
     play_block,
     shares,
+    step_now,
     tasks_of_block,
 )
 from nigt_jax.training._hyperparameters import Hyperparameters
 from nigt_jax.training._layout import can_be_numbered
+from nigt_jax.training._limits import Spent
 from nigt_jax.training._metrics import RoundMetrics, messages
 from nigt_jax.training._parts import Parts
 from nigt_jax.training._state import TrainState
@@ -47,20 +49,31 @@ class _Sums(NamedTuple):
     lowest: Float[Array, " runs"]
 
 
-def run_round(parts: Parts, state: TrainState, hyperparameters: Hyperparameters) -> tuple[TrainState, RoundMetrics]:
+def run_round(
+    parts: Parts, state: TrainState, hyperparameters: Hyperparameters, spent: Spent, goes: Bool[Array, " runs"]
+) -> tuple[TrainState, RoundMetrics]:
     """One round: clock, episodes, gradient, aggregation, update. It runs under the axis ``parts.axis``.
 
     What the metrics say of episodes is this device's share: nothing in a round needs the sum.
+
+    Args:
+      parts: the run's parts.
+      state: the runs' state.
+      hyperparameters: the runs' hyperparameters.
+      spent: what the runs have used before.
+      goes: whether a run has this round. What comes out for one that does not means nothing; no episode is played.
     """
-    counted, collected = next_round(parts, state, hyperparameters)
+    counted, collected = next_round(parts, state, hyperparameters, goes)
     uploads = counted.counts > 0
     clock = jax.vmap(exchange)(hyperparameters.clock, collected, uploads)
     fits = jax.vmap(functools.partial(can_be_numbered, parts.layout, each=parts.trajectories_per_gradient))(counted)
     sums, normalizer, estimator = _collect(parts, state, hyperparameters, counted, counted.complete & fits)
     absorb = functools.partial(tell, parts.method, axis_name=parts.axis)
-    server, gradient_norm = jax.vmap(absorb)(state.server, hyperparameters.step, sums.gradient, sums.weight)
+    step = step_now(state, hyperparameters, spent)
+    server, gradient_norm = jax.vmap(absorb)(state.server, step, sums.gradient, sums.weight)
     gradients = counted.counts.sum(1, dtype=jnp.int32)
     metrics = RoundMetrics(
+        made=jnp.ones_like(counted.complete),
         gradients=gradients,
         discarded=counted.discarded.sum(1, dtype=jnp.int32),
         communications=jnp.ones_like(state.iteration),

@@ -18,9 +18,10 @@ from nigt_jax.estimators import WorkUnits
 from nigt_jax.methods import WorkerSide, ask, tell
 from nigt_jax.policies import update_statistics
 from nigt_jax.rollout import Outcomes, Trajectories, observation_statistics
-from nigt_jax.training._block import next_round, play_block, shares, tasks_of_places
+from nigt_jax.training._block import next_round, play_block, shares, step_now, tasks_of_places
 from nigt_jax.training._hyperparameters import Hyperparameters
 from nigt_jax.training._layout import Places
+from nigt_jax.training._limits import Spent
 from nigt_jax.training._metrics import RoundMetrics, messages
 from nigt_jax.training._parts import Parts
 from nigt_jax.training._state import TrainState
@@ -28,13 +29,14 @@ from nigt_jax.training._steps import count_steps
 
 
 def run_worker_round(
-    parts: Parts, state: TrainState, hyperparameters: Hyperparameters
+    parts: Parts, state: TrainState, hyperparameters: Hyperparameters, spent: Spent, goes: Bool[Array, " runs"]
 ) -> tuple[TrainState, RoundMetrics]:
     """One round: clock, each worker's own episodes, its exchanges with the server, update.
 
-    What the metrics say of episodes is this device's share, as in :func:`nigt_jax.training.run_round`.
+    Arguments and metrics are those of :func:`nigt_jax.training.run_round`.
     """
-    counted, collected = next_round(parts, state, hyperparameters)
+    hyperparameters = hyperparameters._replace(step=step_now(state, hyperparameters, spent))
+    counted, collected = next_round(parts, state, hyperparameters, goes)
     places = _places(parts, counted)
     batch = play_block(parts, tasks_of_places(state, hyperparameters, places)).only(places.counted.reshape(-1))
     runs, here = state.iteration.size, workers_here(parts, counted.counts.shape[1])[0].size
@@ -52,6 +54,7 @@ def run_worker_round(
     useful = batch.lengths.reshape(places.episode.shape).sum(1, dtype=jnp.int32)
     gradients = counted.counts.sum(1, dtype=jnp.int32)
     metrics = RoundMetrics(
+        made=jnp.ones_like(counted.complete),
         gradients=gradients,
         discarded=counted.discarded.sum(1, dtype=jnp.int32),
         communications=jnp.full_like(state.iteration, uploads.shape[1]),

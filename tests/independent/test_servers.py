@@ -12,7 +12,7 @@ from whole_runs import Nigt, Plain
 
 from nigt_jax.clocks import Round
 from nigt_jax.config import METHODS as SECTIONS
-from nigt_jax.methods import METHODS, StepHyperparameters, ask, iterate, start, tell
+from nigt_jax.methods import METHODS, Progress, StepHyperparameters, ask, iterate, start, tell
 
 WORKERS, ROUNDS, WEIGHT, STEP, HALF_LIFE, TOLERATED = 5, 8, 0.25, 0.1, 3.0, 4
 SHAPE = {"a": np.zeros((3, 2)), "b": np.zeros(4)}
@@ -42,7 +42,8 @@ def test_equals_the_algorithm(name):
     method, (counts_or_tolerates, alike, server) = METHODS[name], AS_SPECIFIED[name]
     real = lambda x: jnp.asarray(x, jnp.float32)
     changes = {"max_delay": TOLERATED} if name == "ringmaster_nigt" else {}
-    settings = StepHyperparameters(real(STEP), real(HALF_LIFE), real(WEIGHT), jnp.asarray(TOLERATED, jnp.int32))
+    half_life = Progress(real(HALF_LIFE), *[real(np.inf)] * 3)
+    settings = StepHyperparameters(real(STEP), half_life, real(WEIGHT), jnp.asarray(TOLERATED, jnp.int32))
     rounds = method.kind == "summed"
     if rounds:
         assert method.schedule.rule is RULES[counts_or_tolerates]
@@ -61,7 +62,8 @@ def test_equals_the_algorithm(name):
         if rounds:
             one = Round(jnp.asarray(counts, jnp.int32), real(1), jnp.zeros(WORKERS, jnp.int32), jnp.asarray(True))
             weights = np.asarray(method.schedule.weigh(one), np.float64)
-        state, norm = told(method, state, settings, tree_of(weights @ sums, SHAPE), real(weights @ counts), None)
+        now = settings.at(Progress(real(number), *[real(0)] * 3))
+        state, norm = told(method, state, now, tree_of(weights @ sums, SHAPE), real(weights @ counts), None)
         gradient = (sums / counts[:, None]).mean(0) if alike else sums.sum(0) / counts.sum()
         own.absorb(np.asarray(gradient, np.float64))
         where = f"{name}, update {number + 1}"

@@ -5,13 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nigt_jax.methods import METHODS, Iterate, QueryPoint, StepHyperparameters, ask, iterate, start, tell
+from nigt_jax.methods import METHODS, Iterate, Progress, QueryPoint, StepHyperparameters, ask, iterate, start, tell
 
 CURVATURE = np.array([1.0, 3.0, 10.0])
 
 
 def settings(eta=0.1, alpha=0.05, half_life=np.inf):
-    return StepHyperparameters(*(jnp.asarray(x, jnp.float32) for x in (alpha, half_life, eta)), jnp.int32(10))
+    alpha, eta, inf = (jnp.asarray(x, jnp.float32) for x in (alpha, eta, np.inf))
+    return StepHyperparameters(alpha, Progress(jnp.float32(half_life), inf, inf, inf), eta, jnp.int32(10))
 
 
 def ascend_in_numpy(start_at, noise, eta, alpha, half_life):
@@ -36,18 +37,20 @@ def test_rennala_nigt_is_the_papers_algorithm(eta, half_life):
     state = start(method, {"x": jnp.array([1.0, -2.0, 3.0])}, settings(eta, half_life=half_life))
 
     @jax.jit
-    def play(state, sums, counts):
+    def play(state, number, sums, counts):
         def shard(noise_sum, count):
             query = ask(state).params["x"]
             gradient_sum = {"x": -jnp.asarray(CURVATURE, jnp.float32) * query * count + noise_sum}
-            return tell(method, state, settings(eta, half_life=half_life), gradient_sum, count, "shards")
+            zero = jnp.zeros([])
+            step = settings(eta, half_life=half_life).at(Progress(number, zero, zero, zero))
+            return tell(method, state, step, gradient_sum, count, "shards")
 
         return jax.tree.map(lambda x: x[0], jax.vmap(shard, axis_name="shards")(sums, counts))
 
     counts = jnp.array([len(s) for s in shards], jnp.float32)
-    for block in noise:
+    for number, block in enumerate(noise):
         sums = jnp.asarray(np.stack([block[s].sum(0) for s in shards]), jnp.float32)
-        state, norm = play(state, sums, counts)
+        state, norm = play(state, jnp.float32(number), sums, counts)
         assert norm > 0
     expected = ascend_in_numpy([1.0, -2.0, 3.0], noise, eta, 0.05, half_life)
     np.testing.assert_allclose(iterate(METHODS["rennala_nigt"], state).params["x"], expected, atol=2e-4)

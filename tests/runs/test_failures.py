@@ -143,11 +143,11 @@ def test_stops_at_a_round_that_cannot_be_right(tmp_path, monkeypatch, name, valu
     """Whatever has counted wrongly, the round is neither recorded nor kept."""
     run = SimulatedRuntime.run
 
-    def wrong(runtime, state, rounds):
+    def wrong(runtime, state, *limits):
         done = int(state.iteration[0])
-        state, metrics = run(runtime, state, rounds)
+        state, metrics = run(runtime, state, *limits)
         right = getattr(metrics, name).astype(np.int64)
-        first_wrong = np.arange(done + 1, done + 1 + rounds)[:, None] >= 7
+        first_wrong = np.arange(done + 1, done + 1 + len(right))[:, None] >= 7
         return state, metrics._replace(**{name: np.where(first_wrong, value, right)})
 
     monkeypatch.setattr(SimulatedRuntime, "run", wrong)
@@ -207,9 +207,9 @@ def test_a_chunk_that_fails_leaves_what_was_before_it(straight, tmp_path, monkey
     cfg, folder, _ = straight
     run, calls = SimulatedRuntime.run, []
 
-    def fail(self, state, rounds):
-        calls.append(rounds)
-        after = run(self, state, rounds)
+    def fail(self, state, *limits):
+        calls.append(limits)
+        after = run(self, state, *limits)
         if len(calls) == 4:
             raise jax.errors.JaxRuntimeError("INTERNAL: Out of memory allocating 8 bytes.\nmore")
         return after
@@ -230,11 +230,11 @@ def test_an_evaluation_that_fails_is_made_when_the_run_goes_on(straight, tmp_pat
     cfg, folder, _ = straight
     evaluate, calls = SimulatedRuntime.evaluate, []
 
-    def fail(self, state):
+    def fail(self, state, asked):
         calls.append(state)
         if len(calls) == 2:
             raise TheirError("nobody there")
-        return evaluate(self, state)
+        return evaluate(self, state, asked)
 
     monkeypatch.setattr(SimulatedRuntime, "evaluate", fail)
     with pytest.raises(TheirError):

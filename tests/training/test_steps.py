@@ -22,6 +22,7 @@ from nigt_jax.training import (
     count_steps,
     initial_state,
     run_round,
+    spent_of,
     stacked_hyperparameters,
     whole_steps,
 )
@@ -76,7 +77,7 @@ def test_a_round_of_many_steps_is_counted_and_one_of_too_many_episodes_is_not_pl
     parts = make_parts(cfg, Quadratic(), 1, axis=None)
     hyperparameters = stacked_hyperparameters([cfg], parts.policy, parts.estimator, parts.method)
     state = initial_state(parts, hyperparameters, jnp.zeros(1, jnp.uint32))
-    _, metrics = jax.jit(lambda s: run_round(parts, s, hyperparameters))(state)
+    _, metrics = jax.jit(lambda s: run_round(parts, s, hyperparameters, spent_of(1), jnp.ones(1, bool)))(state)
     assert whole_steps(metrics.env_steps).tolist() == whole_steps(metrics.computed_steps).tolist() == [steps]
     assert metrics.too_large.tolist() == [name == "malenia_nigt"]
     assert steps == 0 or steps > 2**31
@@ -93,6 +94,7 @@ def test_places_that_an_int32_can_number(each, packed, masked):
 def metrics_of(**changed):
     """Of three good rounds of 8 gradients of 1000 episodes, up to 2 steps each, with something else in the second."""
     row = {
+        "made": True,
         "gradients": 8,
         "discarded": 1,
         "communications": 1,

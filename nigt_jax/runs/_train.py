@@ -1,0 +1,170 @@
+"""``train``: one run, from its configuration to its summary."""
+
+import contextlib
+import dataclasses
+import os
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from nigt_jax.config import Config, to_dict
+from nigt_jax.errors import UserError, enough_memory
+from nigt_jax.interrupts import interruptions
+from nigt_jax.records import Record, RunFolder
+from nigt_jax.runs._begin import begin
+from nigt_jax.runs._ledger import Ledger
+from nigt_jax.runs._loop import Loop, Reached, Told
+from nigt_jax.runs._standing import Standing
+from nigt_jax.runs._totals import Totals
+from nigt_jax.runs._writing import own_writes
+
+
+@dataclasses.dataclass
+class Summary:
+    """How a run went.
+
+    Attributes:
+      iteration: rounds done since the start.
+      interrupted: whether it was told to stop before the last round.
+      first_evaluation: evaluation of iteration 0; None where none was made.
+      last_evaluation: the newest; None likewise.
+      totals: counters.
+      compile_seconds: seconds of this call spent compiling.
+      training_seconds: seconds of this call spent in rounds.
+      evaluation_seconds: seconds of this call spent in evaluations.
+      simulated_time: simulated time at the end, in the clock's unit.
+      devices: number of devices that shared the episodes.
+      device_name: what they are.
+      lanes: number of lanes of each of them.
+    """
+
+    iteration: int
+    interrupted: bool
+    first_evaluation: Record | None
+    last_evaluation: Record | None
+    totals: Totals
+    compile_seconds: float
+    training_seconds: float
+    evaluation_seconds: float
+    simulated_time: float
+    devices: int
+    device_name: str
+    lanes: int
+
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+def train(
+    config: Config,
+    folder: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    progress: Progress = lambda progress: None,
+    interrupted: threading.Event | None = None,
+    environment: Any = None,
+) -> Summary:
+    """Runs, or goes on with, a training run in its folder.
+
+    Interrupted, it finishes the chunk it is in, writes a checkpoint and returns. It computes in 32 bits, whatever
+    ``jax_enable_x64`` says.
+
+    Args:
+      config: complete.
+      folder: the run's folder; made, with its config.yaml, where it is not there yet.
+      resume: go on from the newest checkpoint, or from the start where there is none.
+      progress: called after every chunk with a dict of ``iteration``, ``simulated_time``, ``steps_per_second`` (useful
+        ones, None before there are any), ``seconds_left`` (None likewise), ``diverged_fraction`` (of the newest
+        episodes, those that broke the physics), and, where one was made, an evaluation.
+      interrupted: looked at between chunks; by default an event that SIGINT and SIGTERM set.
+      environment: a Brax environment without wrappers, instead of the one that the configuration names; see
+        :func:`nigt_jax.check_environment`. config.yaml names its class; the command line goes on with that if it needs
+        no arguments and does the same.
+
+    Returns:
+      How it went.
+
+    Raises:
+      UserError: the environment is not one to train in; the folder belongs to another run or to another process, or is
+        damaged; the devices asked for are not there; a run cannot go on in this environment, or with these versions or
+        recorded times, as it began.
+      RunError: a round never ends, a number is not finite, too many episodes break the physics, memory is too small, or
+        the disk does not take what was computed.
+      Exception: whatever `progress` or the environment raises, as it is. Before any error but one of the disk is
+        raised, a checkpoint of what was computed is written.
+    """
+    if not isinstance(config, Config):
+        raise UserError(f"config: got a {type(config).__name__}, wanted a Config, such as load_config(path) makes")
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file, allowed: the folder of a run, or one that is not there yet")
+    if resume and not folder.exists():
+        raise UserError(f"{folder}: no such run folder, so there is nothing to resume")
+    where, x64 = RunFolder(folder), jax.config.jax_enable_x64  # type: ignore[attr-defined]
+    with contextlib.ExitStack() as stack:
+        if interrupted is None:
+            interrupted = stack.enter_context(interruptions())
+
+        def outside(told: dict[str, Any]) -> None:
+            with jax.enable_x64(x64):  # the user's own code has what the user has asked for
+                progress(told)
+
+        stack.enter_context(jax.enable_x64(False))
+        stack.enter_context(enough_memory())
+        with own_writes(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(where.claimed())
+        if not resume and where.begun:
+            raise UserError(f"{where.path}: holds a run already; resume=True continues it; or take another folder")
+        run = _Run(config, where, resume, outside, environment)
+        stack.callback(run.close)
+        run.loop.work(interrupted)
+        return run.summary(interrupted.is_set())
+
+
+class _Run:
+    """A run under way."""
+
+    def __init__(self, config: Config, folder: RunFolder, resume: bool, progress: Progress, environment: Any):
+        begun = begin(config, folder, resume, environment)
+        self._runtime, self._folder, self._progress = begun.runtime, folder, progress
+        self.close = begun.checkpoints.close
+        writing = lambda: own_writes(folder.path, begun.checkpoints)
+        self._ledger = Ledger(begun.runtime.config, folder, begun.iteration, writing)
+        reached = Reached(begun.state, (self._ledger.standing(Totals(**begun.totals)),))
+        self.loop = Loop(self._runtime, begun.checkpoints, [self._ledger], reached, self._notes, writing, self._tell)
+
+    def summary(self, interrupted: bool) -> Summary:
+        """How this call went."""
+        (standing,) = self.loop.reached.standings
+        hardware = self._runtime.hardware
+        return Summary(
+            iteration=standing.amounts.iterations,
+            interrupted=interrupted and not self.loop.done,
+            first_evaluation=self._ledger.first,
+            last_evaluation=self._ledger.last,
+            totals=standing.totals,
+            compile_seconds=self._runtime.compile_seconds,
+            training_seconds=self.loop.training_seconds,
+            evaluation_seconds=self.loop.evaluation_seconds,
+            simulated_time=standing.amounts.simulated_time,
+            devices=hardware.devices,
+            device_name=hardware.name,
+            lanes=hardware.lanes,
+        )
+
+    def _notes(self, standings: Sequence[Standing]) -> dict[str, Any]:
+        (standing,) = standings
+        config = to_dict(self._folder.portable(self._runtime.config))
+        return {"totals": dataclasses.asdict(standing.totals), "config": config}
+
+    def _tell(self, told: Told) -> None:
+        told_more = {
+            "steps_per_second": told.steps / told.seconds if told.seconds else None,
+            "seconds_left": told.seconds_left,
+            "diverged_fraction": self._ledger.breakage.fraction,
+        }
+        self._progress(told.records[0] | told_more)
