@@ -9,6 +9,7 @@ from nigt_jax.cli._bench import add_bench
 from nigt_jax.cli._parser import make_parser
 from nigt_jax.cli._simulate import add_simulate
 from nigt_jax.cli._streams import forgiving_streams, was_shown
+from nigt_jax.cli._sweep import add_sweep
 from nigt_jax.cli._train import add_train
 from nigt_jax.errors import RunError, RunWarning, UserError, enough_memory
 
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _command(arguments: Sequence[str]) -> int:
     parser, commands = make_parser()
     add_train(commands)
+    add_sweep(commands)
     add_simulate(commands)
     add_bench(commands)
     try:

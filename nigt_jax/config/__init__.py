@@ -22,7 +22,15 @@ from nigt_jax.config._environments import (
 )
 from nigt_jax.config._estimators import ESTIMATORS, EstimatorConfig, Gae
 from nigt_jax.config._fields import COUNTABLE, LARGEST_BATCH, MOST_DEVICES
-from nigt_jax.config._load import RUN_FILE, check_config, dump_config, load_config, nearest_key
+from nigt_jax.config._load import (
+    RUN_FILE,
+    check_config,
+    dump_config,
+    load_config,
+    nearest_key,
+    read_settings,
+    read_yaml,
+)
 from nigt_jax.config._methods import METHODS, Lapg, MethodConfig, RennalaNigt, RingmasterNigt
 from nigt_jax.config._tagged import converted, tags
 from nigt_jax.config._trace import LONGEST_TIME, SHORTEST_TIME, read_trace
@@ -72,7 +80,9 @@ __all__ = [
     "dump_config",
     "load_config",
     "nearest_key",
+    "read_settings",
     "read_trace",
+    "read_yaml",
     "sections",
     "tags",
     "to_dict",

@@ -75,6 +75,15 @@ def load_config(
     return config
 
 
+def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The settings of a configuration file and of its bases, as yet unchecked.
+
+    Raises:
+      UserError: a file cannot be read or is no YAML mapping.
+    """
+    return _read_with_base(Path(path), ())[1]
+
+
 def check_config(
     data: Mapping[str, Any],
     source: str = "configuration",
@@ -135,7 +144,7 @@ def _read_with_base(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any]
     """What a file says, by itself and with what it changes of its base."""
     if path.resolve() in above:
         raise UserError(f"{path}: base: is its own base, allowed: a file that does not lead back to this one")
-    own = _read(path)
+    own = read_yaml(path)
     base = own.pop("base", None)
     if base is None:
         return own, own
@@ -147,7 +156,8 @@ def _read_with_base(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any]
     return own, _merged(_without_old_end(whole, given), own)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file. UserError where there is none."""
     try:
         text = path.read_text(encoding="utf-8")
     except IsADirectoryError:

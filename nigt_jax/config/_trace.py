@@ -49,7 +49,7 @@ def read_trace(path: str, workers: int) -> RecordedTimes:
     """The recorded times in a file.
 
     Args:
-      path: a CSV file with a header, or a Parquet file (``*.parquet``, needs pyarrow): columns ``worker`` (1, 2, ...)
+      path: a CSV file with a header, or a Parquet file (``*.parquet``): columns ``worker`` (1, 2, ...)
         and ``duration`` (between 1e-30 and 1e30, in time units), a row for every gradient; other columns are not read.
       workers: how many there are; each needs at least one row.
 
@@ -85,10 +85,6 @@ def read_trace(path: str, workers: int) -> RecordedTimes:
 def _read(path: str, where: str) -> _Rows:
     try:
         return _parquet(path, where) if path.endswith(".parquet") else _csv(path, where)
-    except ModuleNotFoundError:
-        raise UserError(
-            f"{where}: Parquet needs pyarrow, which is not there; pip install 'nigt_jax[parquet]', or give a CSV file"
-        ) from None
     except (OSError, UnicodeDecodeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
         raise UserError(f"{where}: cannot be read: {reason}") from None
@@ -159,7 +155,7 @@ def _parquet(path: str, where: str) -> _Rows:
     if done.returncode:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
         kind, _, reason = "".join(last).partition(": ")
-        raise ModuleNotFoundError(reason) if kind == "ModuleNotFoundError" else ValueError(reason or kind)
+        raise ValueError(reason or kind)
     head, _, data = done.stdout.partition(b"\n")
     found = json.loads(head)
     _check_names(found["names"], where)

@@ -65,6 +65,19 @@ class Trace:
 
 
 @dataclass(frozen=True)
+class Shared:
+    """Where the state of a run is that shares its checkpoints with others, as those of a sweep do.
+
+    Attributes:
+      checkpoints: their folder, relative to that of the run.
+      row: number of the run in them, from 0.
+    """
+
+    checkpoints: str
+    row: int
+
+
+@dataclass(frozen=True)
 class Versions:
     """Versions of packages that wrote a part of a run.
 
@@ -89,6 +102,7 @@ class Provenance:
       platform: the devices' platform, as JAX names it.
       environment: the environment that it was made in.
       trace: the copy of recorded times; None where there are none.
+      shared: where its state is, if it is with those of others.
     """
 
     format: int = FORMAT
@@ -98,6 +112,7 @@ class Provenance:
     platform: str
     environment: EnvironmentRecord
     trace: Trace | None
+    shared: Shared | None = None
 
     def other_versions(self) -> str:
         """The packages whose versions are no longer what they were, in words; empty where there are none."""

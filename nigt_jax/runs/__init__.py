@@ -1,7 +1,10 @@
 """Runs: the loop around a runtime, with records, evaluations and checkpoints; and what is made of a run afterwards."""
 
+from nigt_jax.runs._group import train_group
+from nigt_jax.runs._loop import Told
 from nigt_jax.runs._shipped import TrainedPolicy, load_policy
+from nigt_jax.runs._standing import Standing, is_done
 from nigt_jax.runs._totals import Totals
 from nigt_jax.runs._train import Summary, train
 
-__all__ = ["Summary", "Totals", "TrainedPolicy", "load_policy", "train"]
+__all__ = ["Standing", "Summary", "Told", "Totals", "TrainedPolicy", "is_done", "load_policy", "train", "train_group"]

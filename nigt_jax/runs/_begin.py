@@ -56,6 +56,8 @@ def begin(config: Config, folder: RunFolder, resume: bool, environment: Any) -> 
       UserError: the run cannot go on as it was. Then nothing that it has written is touched.
     """
     before = folder.provenance() if resume else None
+    if before is not None and before.shared is not None:
+        raise UserError(f"{folder.path}: is a run of a sweep and goes on with it: nigt sweep FOLDER --resume")
     if not resume:
         folder.refuse_strangers(config)
     # First of all: whatever else makes JAX look for devices would keep the CPU from being split.

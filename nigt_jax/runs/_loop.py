@@ -261,8 +261,9 @@ class Loop:
 
     def _save(self) -> None:
         """A checkpoint of this moment; what metrics.jsonl holds is never behind it."""
+        state = self._runtime.unplaced(self.reached.state)
         with self._writing():
-            self._checkpoints.save(self.reached.iteration, self.reached.state, self._notes(self.reached.standings))
+            self._checkpoints.save(self.reached.iteration, state, self._notes(self.reached.standings))
 
     def _checkpoint_is_due(self, before: Sequence[Standing]) -> bool:
         """Whether one is in the run that is the least far of those that were going on, or none goes on any more."""

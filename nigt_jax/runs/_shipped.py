@@ -89,14 +89,18 @@ def load_policy(run: str | os.PathLike[str]) -> TrainedPolicy:
       UserError: `run` is no run, or has no checkpoint yet, or cannot be read.
     """
     folder, config = open_run(Path(run), check_files=False)
-    checkpoints = Checkpoints(folder.checkpoints, config.checkpoint.keep) if folder.checkpoints.is_dir() else None
+    written = folder.provenance()
+    shared = None if written is None else written.shared
+    path, row = (folder.checkpoints, 0) if shared is None else (folder.path / shared.checkpoints, shared.row)
+    checkpoints = Checkpoints(path, config.checkpoint.keep) if path.is_dir() else None
     if checkpoints is None or checkpoints.latest is None:
         raise UserError(f"{run}: has no checkpoint yet")
     method = METHODS[config.method.name]
-    with contextlib.closing(checkpoints), naming_the_writer(folder.provenance()), jax.enable_x64(False):  # as training
+    with contextlib.closing(checkpoints), naming_the_writer(written), jax.enable_x64(False):  # as training
         policy = make_policy(config, *_sizes(checkpoints))
-        state = checkpoints.fields(jax.eval_shape(functools.partial(_fields, config, policy)))
-    state = jax.tree.map(lambda x: x[0], state)  # of the only run
+        runs = 1 if shared is None else len(checkpoints.notes()["runs"])
+        state = checkpoints.fields(jax.eval_shape(functools.partial(_fields, config, policy, runs)))
+    state = jax.tree.map(lambda x: x[row], state)
     return TrainedPolicy(policy, iterate(method, state["server"]), state["normalizer"], int(state["iteration"]))
 
 
@@ -110,9 +114,9 @@ def _sizes(checkpoints: Checkpoints) -> tuple[int, int]:
         raise checkpoints.unreadable("it holds no policy of this package", whole=True) from None
 
 
-def _fields(config: Config, policy: Policy) -> dict[str, Any]:
+def _fields(config: Config, policy: Policy, runs: int) -> dict[str, Any]:
     """What a TrainState has of the policy, before the first round."""
     method = METHODS[config.method.name]
     server = start(method, policy.init(jax.random.key(0)), method.hyperparameters(config.method))
     fields = {"server": server, "normalizer": policy.init_normalizer(), "iteration": jnp.zeros([], jnp.int32)}
-    return jax.tree.map(lambda x: x[None], fields)
+    return jax.tree.map(lambda x: jnp.stack([x] * runs), fields)

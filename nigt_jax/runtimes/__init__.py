@@ -2,7 +2,7 @@
 
 from nigt_jax.runtimes._devices import claim_devices, cpu_cores, device_name, split_cpu
 from nigt_jax.runtimes._make import make_runtime
-from nigt_jax.runtimes._parts import make_parts, make_policy, resolved_block
+from nigt_jax.runtimes._parts import make_parts, make_policy, observation_size, resolved_block
 from nigt_jax.runtimes._runtime import Hardware, Runtime, Stop
 from nigt_jax.runtimes._simulated import SimulatedRuntime
 from nigt_jax.runtimes._spmd import Program, Spmd
@@ -20,6 +20,7 @@ __all__ = [
     "make_parts",
     "make_policy",
     "make_runtime",
+    "observation_size",
     "resolved_block",
     "split_cpu",
 ]

@@ -65,6 +65,9 @@ class Runtime(Protocol):
     def place(self, state: Any) -> Any:
         """A state, from wherever it comes, where the runtime expects it."""
 
+    def unplaced(self, state: Any) -> Any:
+        """A state that the runtime has, as :meth:`place` takes it, and as a checkpoint keeps it."""
+
     def compile(self) -> None:
         """Does all that has to be done once before the first round."""
 

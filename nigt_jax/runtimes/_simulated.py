@@ -60,7 +60,8 @@ class SimulatedRuntime:
       clock: how long workers take.
       devices: the devices that share the work.
       runs: instead of a single run, many that differ from `config` in traced settings only: seed, step sizes, times,
-        and so on. Every device has its share of them, and the runs of a device share its lanes.
+        and so on. Every device has an equal share of them, filled up with runs that rest; those of a device share
+        its lanes.
 
     Attributes:
       config: the same, with the numbers of devices, lanes and episodes in a block that there are.
@@ -90,6 +91,8 @@ class SimulatedRuntime:
         apart = runs is not None
         claim = functools.partial(_claim_for, len(self._runs)) if apart else _claim
         self.devices = claim(config) if devices is None else list(devices)
+        self._resting = -len(self._runs) % len(self.devices) if apart else 0
+        self._runs += self._runs[-1:] * self._resting
         self.compile_seconds = 0.0
         given = {"policy": policy, "estimator": estimator, "method": method}
         self.parts, self.config = self._resolved(config, environment, apart, given)
@@ -149,11 +152,21 @@ class SimulatedRuntime:
     def initial_state(self) -> TrainState:
         """The state before the first round."""
         seeds = jnp.asarray([run.seed for run in self._runs], jnp.uint32)
-        return self.place(self._start(self.hyperparameters, seeds))
+        return self._spmd.place(self._start(self.hyperparameters, seeds))
 
     def place(self, state: TrainState) -> TrainState:
         """A state, from wherever it comes, where the programs expect it."""
-        return self._spmd.place(state)
+        return self._spmd.place(jax.tree.map(self._with_resting, state))
+
+    def unplaced(self, state: TrainState) -> TrainState:
+        """A state that the programs have, as :meth:`place` takes it: with one leading axis, of runs."""
+        if not self._spmd.apart:
+            return state
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[: len(self)], jax.device_get(state))
+
+    def _with_resting(self, of_runs: Any) -> Any:
+        """With copies of the last run, for the runs that rest."""
+        return jnp.concatenate([of_runs, *[of_runs[-1:]] * self._resting]) if self._resting else of_runs
 
     def compile(self) -> None:
         """Compiles both programs, one after the other: XLA itself uses several threads for each."""
@@ -204,22 +217,31 @@ class SimulatedRuntime:
           host. It waits for both.
         """
         state, metrics = self.chunk(state, self._placed, *self._spmd.place(self._limits(rounds, stop)))
-        metrics = self._spmd.collect(metrics, axis=1)
+        metrics = jax.tree.map(lambda m: m[:, : len(self)], self._spmd.collect(metrics, axis=1))
         longest = int(metrics.made.sum(axis=0).max())
         metrics = jax.tree.map(lambda m: m[:longest], metrics)
         steps = {name: whole_steps(getattr(metrics, name)) for name in ("env_steps", "computed_steps")}
         return state, metrics._replace(**steps)
 
     def _limits(self, rounds: int | Sequence[int], stop: Stop | None) -> tuple[Limits, Spent]:
-        runs = len(self._runs)
-        if stop is None:
-            return limits_of(rounds, runs), spent_of(runs)
-        limits = limits_of(rounds, runs, stop.gradients, stop.env_steps, stop.simulated_time)
-        return limits, spent_of(runs, stop.spent_gradients, stop.spent_env_steps)
+        runs = len(self)
+        limits, spent = limits_of(rounds, runs), spent_of(runs)
+        if stop is not None:
+            limits = limits_of(rounds, runs, stop.gradients, stop.env_steps, stop.simulated_time)
+            spent = spent_of(runs, stop.spent_gradients, stop.spent_env_steps)
+        return jax.tree.map(self._filled_up, (limits, spent))
+
+    def _filled_up(self, of_runs: jax.Array) -> jax.Array:
+        """With zeros for the runs that rest."""
+        return jnp.pad(of_runs, (0, self._resting))
+
+    def __len__(self) -> int:
+        """Number of runs, without those that rest."""
+        return len(self._runs) - self._resting
 
     def simulated_time(self, state: TrainState) -> Any:
         """Simulated time of each run, in the clock's unit; float64 [runs]."""
-        return to_float64(self._spmd.collect(state.clock.now))
+        return to_float64(self._spmd.collect(state.clock.now))[: len(self)]
 
     def what_never_ends(self, state: TrainState, iteration: int, ended: int, run: int = 0) -> str:
         """One clause on the round of a run that never ends, and on the workers it waits for.
@@ -245,18 +267,20 @@ class SimulatedRuntime:
         played = self._played(state, asked)
         workers = self.config.workers.count if self.config.workers.environments else 1
         number = self.config.evaluation.episodes
-        rows = zip(*map(np.asarray, (played.returns, played.lengths, played.diverged)), strict=True)
+        columns = (np.asarray(x)[: len(self)] for x in (played.returns, played.lengths, played.diverged))
+        rows = zip(*columns, strict=True)
         return [summarise(returns, lengths, diverged, number, workers) for returns, lengths, diverged in rows]
 
     def acquainted(self, state: TrainState) -> TrainState:
-        """The state before the first round, in which a lowest reward is known, should the physics break at once.
+        """The state before the first round, in which a lowest reward is known, where the physics has broken at once.
 
         It is the lowest mean reward of a step in an evaluation episode that did not break; rounds find lower ones.
         """
         played = self._played(state)
         whole = ~played.diverged & (played.lengths > 0)
         means = np.where(whole, played.returns / np.maximum(played.lengths, 1).astype(np.float32), 0)
-        lowest = jnp.asarray(np.minimum(means.min(axis=1), 0))
+        broken = played.diverged.any(axis=1)  # what one of many runs meets is nothing to the others
+        lowest = jnp.asarray(np.where(broken, np.minimum(means.min(axis=1), 0), 0), jnp.float32)
         sent = state.sent
         if sent != ():
             workers = self.config.workers.count
@@ -264,7 +288,7 @@ class SimulatedRuntime:
         return state._replace(lowest=self._spmd.place(lowest), sent=sent)
 
     def _played(self, state: TrainState, asked: Sequence[bool] | None = None) -> Any:
-        chosen = jnp.ones(len(self._runs), bool) if asked is None else jnp.asarray(asked, bool)
+        chosen = self._filled_up(jnp.ones(len(self), bool) if asked is None else jnp.asarray(asked, bool))
         return self._spmd.collect(self._evaluation(state, self._placed, self._spmd.place(chosen), self._evaluation_key))
 
     def _play(self, state: TrainState, hyperparameters: Hyperparameters, asked: Any, key: Any) -> Any:
@@ -279,8 +303,8 @@ def _claim(config: Config) -> list[jax.Device]:
 
 
 def _claim_for(runs: int, config: Config) -> list[jax.Device]:
-    """The devices that have so many runs between them, as many each."""
-    devices = claim_devices(config.training, lambda k: runs % k == 0)
-    if runs % len(devices):
-        raise UserError(f"training.devices: got {len(devices)}, allowed: a number that divides the {runs} runs")
+    """The devices that have so many runs between them."""
+    devices = claim_devices(config.training, lambda k: k <= runs)
+    if len(devices) > runs:
+        raise UserError(f"training.devices: got {len(devices)}, allowed: up to {runs}, one for each of the runs")
     return devices

@@ -111,7 +111,7 @@ def check_runs(config: Config, runs: Sequence[Config]) -> None:
     wanted, traced = dotted(to_dict(config)), traced_settings(config)
     for number, run in enumerate(runs):
         for key, value in dotted(to_dict(run)).items():
-            free = key in traced or key.startswith(("workers.", "training.", "checkpoint."))
+            free = key in traced or key.startswith(("workers.", "training.", "checkpoint.", "evaluation.every"))
             if not free and value != wanted.get(key):
                 raise UserError(
                     f"runs[{number}].{key}: got {value}, but the configuration of all has {wanted.get(key)}; runs in "

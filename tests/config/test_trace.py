@@ -153,15 +153,6 @@ def test_a_spreadsheet_may_mark_its_file(tmp_path):
     assert read(path) == ([1, 2, 3], [1, 1, 1])
 
 
-def test_without_pyarrow(tmp_path, monkeypatch):
-    trace = written(tmp_path / "times.parquet", COLUMNS)
-    (tmp_path / "pyarrow.py").write_text("raise ModuleNotFoundError('pyarrow')")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(UserError, match=r"Parquet needs pyarrow, .* pip install 'nigt_jax\[parquet\]'"):
-        check(trace)
-    assert read(check(written(tmp_path / "times.csv", COLUMNS)).workers.trace) == TIMES
-
-
 @pytest.mark.parametrize(
     "text",
     [

@@ -128,7 +128,7 @@ def test_runs_on_several_devices_tell_each_other_nothing():
 
 def test_runs_that_devices_cannot_share():
     cfg = config(devices=4)
-    with pytest.raises(UserError, match=r"training.devices: got 4, allowed: a number that divides the 3 runs"):
+    with pytest.raises(UserError, match=r"training.devices: got 4, allowed: up to 3, one for each of the runs"):
         SimulatedRuntime(cfg, EndsWhenGood(), runs=variants(cfg)[:3])
 
 

@@ -1,0 +1,135 @@
+"""``train_group``: runs that share a program, each in a folder of its own; their state is in one checkpoint."""
+
+import contextlib
+import dataclasses
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from nigt_jax.config import Config, to_dict
+from nigt_jax.errors import UserError, enough_memory
+from nigt_jax.records import Checkpoints, EnvironmentRecord, Provenance, RunFolder, Shared, written_now
+from nigt_jax.runs._ledger import Ledger
+from nigt_jax.runs._loop import Loop, Reached, Told
+from nigt_jax.runs._resources import resources
+from nigt_jax.runs._standing import Standing
+from nigt_jax.runs._totals import Totals
+from nigt_jax.runs._writing import own_writes
+from nigt_jax.runtimes import SimulatedRuntime
+
+
+def train_group(
+    configs: Sequence[Config],
+    folders: Sequence[RunFolder],
+    shared: Path,
+    *,
+    tell: Callable[[Told], None],
+    interrupted: threading.Event,
+) -> list[Standing]:
+    """Runs, or goes on with, runs that share a program. What breaks one of many does not end the others.
+
+    Args:
+      configs: the runs' configurations; see :func:`nigt_jax.training.check_runs` for what they may differ in.
+      folders: a folder for each.
+      shared: folder of what they have in common, in which their checkpoints are; made where it is not there.
+      tell: called after every chunk.
+      interrupted: looked at between chunks.
+
+    Returns:
+      How far each run is; all of it is in a checkpoint.
+
+    Raises:
+      UserError: the runs cannot share a program; what is in the folders cannot be read, or is of other runs.
+      RunError: as :func:`nigt_jax.train`, where there is a single run.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(jax.enable_x64(False))
+        stack.enter_context(enough_memory())
+        with own_writes(shared):
+            for path in (shared, *(folder.path for folder in folders)):
+                path.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(RunFolder(shared).claimed())
+            checkpoints = Checkpoints(shared / "checkpoints", max(config.checkpoint.keep for config in configs))
+        stack.callback(checkpoints.close)
+        runtime = _runtime_of(configs, folders, stack)
+        loop = _begin(runtime, configs, folders, checkpoints, shared, tell)
+        loop.work(interrupted)
+        return list(loop.reached.standings)
+
+
+def _runtime_of(
+    configs: Sequence[Config], folders: Sequence[RunFolder], stack: contextlib.ExitStack
+) -> SimulatedRuntime:
+    """The runtime of all runs, on their own copies of recorded times."""
+    kept = []
+    for config, folder in zip(configs, folders, strict=True):
+        with own_writes(folder.path):
+            kept.append(stack.enter_context(folder.keeping_trace(config, None))[0])
+    if len(kept) == 1:
+        return SimulatedRuntime(kept[0])
+    largest = max(kept, key=lambda config: config.method.largest_batch)
+    return SimulatedRuntime(largest, runs=kept)
+
+
+def _begin(
+    runtime: SimulatedRuntime,
+    configs: Sequence[Config],
+    folders: Sequence[RunFolder],
+    checkpoints: Checkpoints,
+    shared: Path,
+    tell: Callable[[Told], None],
+) -> Loop:
+    """The loop before its next chunk, from the newest checkpoint if there is one."""
+    own = [to_dict(folder.portable(config)) for config, folder in zip(configs, folders, strict=True)]
+    known: list[dict[str, Any]] = [{} for _ in configs]
+    state = runtime.initial_state()
+    if checkpoints.latest is not None:
+        notes = checkpoints.notes()
+        if [run["config"] for run in notes["runs"]] != own:
+            raise UserError(f"{shared}: its checkpoints are those of other runs; take another folder")
+        known, state = notes["runs"], runtime.place(checkpoints.state(runtime.unplaced(state)))
+    _record(runtime, configs, folders, shared)
+    writing = lambda: own_writes(shared, checkpoints)
+    ledgers, standings = [], []
+    for config, folder, then in zip(configs, folders, known, strict=True):
+        ledger = Ledger(config, folder, then.get("iteration", 0), writing)
+        standing = ledger.standing(Totals(**then.get("totals", {})))
+        ledgers.append(ledger)
+        standings.append(standing._replace(failed=then.get("failed")))
+
+    def notes_of(standings: Sequence[Standing]) -> dict[str, Any]:
+        return {
+            "runs": [
+                {
+                    "iteration": standing.amounts.iterations,
+                    "totals": dataclasses.asdict(standing.totals),
+                    "failed": standing.failed,
+                    "config": config,
+                }
+                for standing, config in zip(standings, own, strict=True)
+            ]
+        }
+
+    return Loop(runtime, checkpoints, ledgers, Reached(state, tuple(standings)), notes_of, writing, tell)
+
+
+def _record(runtime: SimulatedRuntime, configs: Sequence[Config], folders: Sequence[RunFolder], shared: Path) -> None:
+    """Writes what decides the runs' numbers into their folders."""
+    probed, platform = runtime.probe(), runtime.hardware.platform
+    for row, (config, folder) in enumerate(zip(configs, folders, strict=True)):
+        before = folder.provenance()
+        provenance = Provenance(
+            versions=written_now(before, 1 if folder.begun else 0),
+            asked=resources(config),
+            resolved=resources(runtime.config),
+            platform=platform,
+            environment=EnvironmentRecord("name", probed),
+            trace=None,
+            shared=Shared(f"../../{shared.parent.name}/{shared.name}/checkpoints", row),
+        )
+        with own_writes(folder.path):
+            folder.write_provenance(provenance)
+            folder.write_config(config)

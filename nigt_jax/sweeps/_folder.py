@@ -1,0 +1,171 @@
+"""A sweep's folder: what is to be run, what is done, and the table of results."""
+
+import io
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from nigt_jax.errors import UserError
+from nigt_jax.records import RunFolder, check_output, read_metrics, write_whole
+from nigt_jax.sweeps._sweep import Run, Sweep, load_sweep
+from nigt_jax.sweeps._table import write_table
+
+PLAN = "programs.json"
+RESULTS = "results.parquet"
+
+
+class SweepFolder:
+    """``sweep.yaml``, ``programs.json``, ``runs/``, ``programs/`` and ``results.parquet`` of one sweep.
+
+    Attributes:
+      path: the folder.
+      sweep: what is to be run.
+      programs: the names of the runs that share each program.
+    """
+
+    def __init__(self, path: Path, sweep: Sweep, programs: list[list[str]]):
+        self.path, self.sweep, self.programs = path, sweep, programs
+        self._runs = {run.name: run for run in sweep.runs}
+
+    def runs_of(self, number: int) -> list[Run]:
+        """The runs of a program."""
+        return [self._runs[name] for name in self.programs[number]]
+
+    def run_folder(self, run: Run) -> RunFolder:
+        """The folder of a run."""
+        return RunFolder(self.path / "runs" / run.name)
+
+    def program_folder(self, number: int) -> Path:
+        """What the runs of a program have in common."""
+        return self.path / "programs" / f"{number + 1:03d}"
+
+    def outcome(self, number: int) -> dict[str, str | None] | None:
+        """Of the runs of a program that is done, why each failed, or None; None of a program that is not."""
+        try:
+            return json.loads((self.program_folder(number) / "done.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.program_folder(number) / 'done.json'}: cannot be read: {error}") from None
+
+    def write_outcome(self, number: int, failed: dict[str, str | None]) -> None:
+        """Marks a program as done."""
+        write_whole(self.program_folder(number) / "done.json", json.dumps(failed, indent=1) + "\n")
+
+    def done(self) -> list[int]:
+        """Numbers of the programs that are done."""
+        return [number for number in range(len(self.programs)) if self.outcome(number) is not None]
+
+    def write_results(self) -> None:
+        """Writes ``results.parquet`` of all runs that are done.
+
+        Others may do the same on other machines at the same time: whoever is last has all of them.
+        """
+        done = None
+        while done != self.done():
+            done = self.done()
+            self._write_results(done)
+
+    def _write_results(self, done: list[int]) -> None:
+        rows: list[dict[str, Any]] = []
+        for number in done:
+            failed = self.outcome(number) or {}
+            for run in self.runs_of(number):
+                rows.extend(self._rows(run, failed.get(run.name)))
+        write_table(self.path / RESULTS, ["variant", "run", *self.sweep.keys], rows)
+
+    def _rows(self, run: Run, failed: str | None) -> list[dict[str, Any]]:
+        """A row an evaluation."""
+        of_run = {"variant": run.variant, "run": run.name, **run.point}
+        records = read_metrics(self.run_folder(run).metrics)
+        return [of_run | record | {"failed": failed} for record in records if "return_mean" in record]
+
+
+def create_sweep(
+    output: Path, name: str | None, stem: str, sweep: Sweep, programs: list[list[Run]], *, join: bool
+) -> SweepFolder:
+    """Makes the folder of a new sweep, whole or not at all.
+
+    Args:
+      output: folder of sweeps.
+      name: the sweep's name; None for `stem` with the first free number.
+      stem: what to name it after.
+      sweep: the sweep.
+      programs: its runs in programs.
+      join: whether a folder of the same sweep that is there already is taken as it is; then `name` is given.
+
+    Raises:
+      UserError: it exists, or cannot be written; or another sweep is to be joined.
+    """
+    if join and name is not None and (output / name).is_dir():
+        return _joined(output / name, sweep)
+    check_output(output, name)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        temporary = output / f".{name or stem}.{os.getpid()}.new"
+        temporary.mkdir()
+        try:
+            _write_plan(temporary, sweep, programs)
+            path = _moved(temporary, output, name, stem)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    except FileExistsError:
+        if join and name is not None:
+            return _joined(output / name, sweep)
+        raise UserError(f"{output / (name or stem)}: exists already; choose another --name") from None
+    except OSError as error:
+        raise UserError(f"{error.filename or output}: cannot be written: {error.strerror}") from None
+    return open_sweep(path)
+
+
+def open_sweep(path: Path) -> SweepFolder:
+    """The folder of an earlier sweep.
+
+    Raises:
+      UserError: it is none, or damaged.
+    """
+    if not (path / PLAN).is_file():
+        raise UserError(f"{path}: is no folder of a sweep (no {PLAN} in it), such as nigt sweep makes")
+    sweep = load_sweep(path / "sweep.yaml")
+    try:
+        programs = json.loads((path / PLAN).read_text(encoding="utf-8"))
+        names = [name for program in programs for name in program]
+    except (OSError, ValueError, TypeError):
+        raise UserError(f"{path / PLAN}: is damaged; it has to be as this package wrote it") from None
+    if sorted(names) != sorted(run.name for run in sweep.runs):
+        raise UserError(f"{path / PLAN}: does not name the runs of sweep.yaml, which has to be as it was written")
+    return SweepFolder(path, sweep, programs)
+
+
+def _joined(path: Path, sweep: Sweep) -> SweepFolder:
+    folder = open_sweep(path)
+    if folder.sweep.settings != sweep.settings:
+        raise UserError(f"{path}: is the folder of another sweep; choose another --name")
+    return folder
+
+
+def _moved(temporary: Path, output: Path, name: str | None, stem: str) -> Path:
+    """The folder under its own name, which no other has."""
+    for number in [None] if name is not None else range(1, 10_000):
+        path = output / (name if number is None else f"{stem}-{number:03d}")  # type: ignore[operator]
+        if not path.exists():
+            os.rename(temporary, path)
+            return path
+    raise FileExistsError(str(output / (name or stem)))
+
+
+def _write_plan(path: Path, sweep: Sweep, programs: list[list[Run]]) -> None:
+    stream = io.StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.dump(sweep.settings, stream)
+    write_whole(path / "sweep.yaml", stream.getvalue())
+    write_whole(path / PLAN, json.dumps([[run.name for run in program] for program in programs], indent=1) + "\n")
+    (path / "runs").mkdir()
+    (path / "programs").mkdir()

@@ -1,0 +1,87 @@
+"""Which runs of a sweep share a program."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from nigt_jax.clocks import make_clock
+from nigt_jax.config import Config, dotted, to_dict, traced_settings
+from nigt_jax.environments import make_environment, make_variation
+from nigt_jax.runtimes import SimulatedRuntime, make_policy, observation_size
+from nigt_jax.sweeps._sweep import Run
+from nigt_jax.training import number_of_parameters
+
+# Of the host alone, so that runs may differ in them whatever their program is.
+_OF_THE_HOST = ("training.iterations", "training.budget", "evaluation.every", "checkpoint.every", "checkpoint.keep")
+_MOST_ELSEWHERE = {"cpu": 2**28}, 2**32  # bytes of a round's steps that runs may have together
+
+
+def programs_of(runs: Sequence[Run], platform: str, least: int = 1) -> list[list[Run]]:
+    """The runs in groups that share a program, in the order of their first runs.
+
+    Args:
+      runs: the runs.
+      platform: JAX's name of the devices' platform: so many share a program that the steps of a round fit.
+      least: number of groups that there should be at least, so that as many machines have something to do.
+    """
+    alike: dict[str, list[Run]] = {}
+    seen: dict[str, Any] = {}
+    for run in runs:
+        alike.setdefault(_kind(run.config, seen), []).append(run)
+    most_runs = max(1, -(-len(runs) // least))
+    programs: list[list[Run]] = []
+    for group in alike.values():
+        each = min(most_runs, _most_together(group, seen, platform))
+        parts = -(-len(group) // each)
+        size = -(-len(group) // parts)
+        programs.extend(group[k : k + size] for k in range(0, len(group), size))
+    return programs
+
+
+def _kind(config: Config, seen: dict[str, Any]) -> str:
+    """What decides the shapes of a run's program, as a text: whatever is not traced, and the kind of its workers."""
+    free = {*traced_settings(config), *_OF_THE_HOST}
+    settings = {
+        key: value
+        for key, value in dotted(to_dict(config)).items()
+        if key not in free and not key.startswith("workers.")
+    }
+    if config.method.name == "lapg":  # whose round is one block, of all that its workers play
+        settings["rounds"] = (config.method.gradients_per_update, config.method.gradients_in_first_update)
+    workers = repr(config.workers)
+    if workers not in seen:
+        clock = make_clock(config.workers, _sizes(config, seen)[1], 1)
+        tree = (clock, make_variation(config.workers))
+        shapes = [(x.shape, str(x.dtype)) for x in jax.tree.leaves(tree)]
+        seen[workers] = f"{jax.tree.structure(tree)} {shapes}"
+    return f"{sorted(settings.items())} {seen[workers]}"
+
+
+def _sizes(config: Config, seen: dict[str, Any]) -> tuple[int, int]:
+    """Bytes of the steps of an episode, and number of parameters of the policy."""
+    key = f"{config.environment} {config.policy} {bool(config.workers.environments)}"
+    if key not in seen:
+        environment = make_environment(config.environment)
+        seen_size = observation_size(config, environment)
+        policy = make_policy(config, seen_size, environment.action_size)
+        numbers = policy.observation_size + environment.action_size + 1
+        seen[key] = (4 * numbers * config.environment.horizon, number_of_parameters(policy))
+    return seen[key]
+
+
+def _most_together(group: Sequence[Run], seen: dict[str, Any], platform: str) -> int:
+    largest = max((run.config for run in group), key=lambda config: config.method.largest_batch)
+    episodes = largest.method.largest_batch * largest.method.trajectories_per_gradient
+    limits, elsewhere = _MOST_ELSEWHERE
+    return max(1, limits.get(platform, elsewhere) // (episodes * _sizes(largest, seen)[0]))
+
+
+def check_program(runs: Sequence[Run]) -> None:
+    """Makes the program of some runs, as far as can be done without compiling, to see that it is one."""
+    configs = [
+        dataclasses.replace(run.config, training=dataclasses.replace(run.config.training, lanes=1)) for run in runs
+    ]
+    largest = max(configs, key=lambda config: config.method.largest_batch)
+    SimulatedRuntime(largest, runs=configs if len(configs) > 1 else None)
