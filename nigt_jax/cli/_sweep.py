@@ -26,6 +26,9 @@ every run and evaluation."""
 _EPILOG = """\
   base: ../default.yaml                    # a configuration, relative to this file
   overrides: {training.budget: 20000 gradients}                      # for all runs
+  scenarios:                               # all variants in each of them
+    equal: {workers.compute_time.worker_exponent: 0}
+    uneven: {workers.compute_time.worker_exponent: 0.5}
   variants:                                # each with the whole grid; a grid of its own is possible, too
     rennala: {method.name: rennala_nigt, grid: {method.batch_size: [20, 50]}}
     afedpg: {method.name: afedpg}

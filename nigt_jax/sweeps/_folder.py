@@ -80,7 +80,8 @@ class SweepFolder:
 
     def _rows(self, run: Run, failed: str | None) -> list[dict[str, Any]]:
         """A row an evaluation."""
-        of_run = {"variant": run.variant, "run": run.name, **run.point}
+        scenario = {} if run.scenario is None else {"scenario": run.scenario}
+        of_run = {"variant": run.variant, "run": run.name, **scenario, **run.point}
         records = read_metrics(self.run_folder(run).metrics)
         return [of_run | record | {"failed": failed} for record in records if "return_mean" in record]
 

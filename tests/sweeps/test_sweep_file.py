@@ -41,6 +41,23 @@ def test_every_variant_is_run_with_the_whole_grid(tmp_path):
             assert (config.method.momentum, config.method.batch_size) == (0.5, run.point["method.batch_size"])
 
 
+def test_all_variants_are_run_in_every_scenario(tmp_path):
+    text = """
+    base: base.yaml
+    scenarios:
+      even: {workers.compute_time.worker_exponent: 0}
+      uneven: {workers.compute_time.worker_exponent: 0.5}
+    variants: {a: {}, b: {method.momentum: 0.5}}
+    grid: {seed: [0, 1]}
+    """
+    runs = load_sweep(written(tmp_path, text)).runs
+    assert [(run.scenario, run.variant) for run in runs[::2]] == [
+        ("even", "a"), ("even", "b"), ("uneven", "a"), ("uneven", "b"),
+    ]  # fmt: skip
+    assert runs[-1].name == "uneven-b-seed=1"
+    assert {run.config.workers.compute_time.worker_exponent for run in runs[4:]} == {0.5}
+
+
 def test_a_sweep_of_one(tmp_path):
     (run,) = load_sweep(written(tmp_path, "base: base.yaml")).runs
     assert (run.name, run.variant, run.point) == ("s", "s", {})
@@ -50,14 +67,14 @@ def test_a_sweep_of_one(tmp_path):
     ("text", "says"),
     [
         ("grid: {seed: [1]}", r"base: got None, allowed: the path of a configuration"),
-        ("base: base.yaml\nvariant: {}", r"unknown key variant, allowed: base, overrides, variants, grid"),
+        ("base: base.yaml\nvariant: {}", r"unknown key variant, allowed: base, overrides, scenarios, variants, grid"),
         ("base: other.yaml", r"other.yaml: cannot be read"),
         ("base: base.yaml\ngrid: {seed: 3}", r"grid.seed: got 3, allowed: a list of values"),
         ("base: base.yaml\ngrid: {seed: []}", r"grid.seed: got \[\], allowed: a list of values"),
         ("base: base.yaml\ngrid: {seed: [1, 2, 1]}", r"grid.seed: has a value twice"),
         ("base: base.yaml\ngrid: [seed]", r"grid: got \['seed'\], allowed: a mapping"),
         ("base: base.yaml\nvariants: {../x: {}}", r"variants: got '../x', allowed: names of letters"),
-        ("base: base.yaml\nvariants: {a: {seed: 1}}\ngrid: {seed: [1, 2]}", r"seed: is in the grid and in variant a"),
+        ("base: base.yaml\nvariants: {a: {seed: 1}}\ngrid: {seed: [1, 2]}", r"seed: is in the grid and in a, allowed"),
         ("base: base.yaml\ngrid: {sed: [1, 2]}", r"s-sed=1: unknown key sed; did you mean seed\?"),
         (
             "base: base.yaml\nvariants: {a: {method.name: afedpg}}\ngrid: {method.batch_size: [5]}",
