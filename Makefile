@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 CONFIG ?= configs/default.yaml
 ARGS   ?=
 
-.PHONY: help train test lint format bench clean
+.PHONY: help train sweep test lint format bench clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -20,6 +20,9 @@ $(READY): pyproject.toml constraints.txt
 
 train: $(READY)  ## train the main job (CONFIG, ARGS)
 	$(BIN)/nigt train $(CONFIG) $(ARGS)
+
+sweep: $(READY)  ## train many configurations (CONFIG is a sweep, ARGS); docs/sweeps.md
+	$(BIN)/nigt sweep $(CONFIG) $(ARGS)
 
 test: $(READY)  ## run the tests (ARGS go to pytest)
 	$(BIN)/python -m pytest $(ARGS)

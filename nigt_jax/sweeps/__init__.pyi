@@ -1,6 +1,7 @@
 from ._folder import SweepFolder, create_sweep, open_sweep
 from ._programs import check_program, programs_of
-from ._run import Progress, Result, run_sweep
+from ._progress import Progress, Result
+from ._run import run_sweep
 from ._sweep import Run, Sweep, load_sweep
 
 __all__ = [

@@ -3,46 +3,10 @@
 import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 from nigt_jax.runs import Told, is_done, train_group
 from nigt_jax.sweeps._folder import SweepFolder
-
-
-class Progress(NamedTuple):
-    """How far a sweep is, or this part of it.
-
-    Attributes:
-      program: number of the program that is running, from 1, among `programs`.
-      programs: number of programs.
-      runs_done: runs that are done.
-      runs: number of runs.
-      fraction_done: of all.
-      steps_per_second: useful steps; None before there are any.
-      seconds_left: None before anything is known.
-    """
-
-    program: int
-    programs: int
-    runs_done: int
-    runs: int
-    fraction_done: float
-    steps_per_second: float | None
-    seconds_left: float | None
-
-
-class Result(NamedTuple):
-    """How a sweep went.
-
-    Attributes:
-      runs_done: runs of this part that are done.
-      failed: those that could not go on, and why.
-      interrupted: whether it was told to stop before it was done.
-    """
-
-    runs_done: int
-    failed: dict[str, str]
-    interrupted: bool
+from nigt_jax.sweeps._progress import Progress, Result
 
 
 def run_sweep(

@@ -15,6 +15,7 @@ from nigt_jax.cache import cache_folder
 from nigt_jax.cli import main
 from nigt_jax.cli._display import make_display
 from nigt_jax.cli._streams import Forgiving
+from nigt_jax.config import Amount
 from nigt_jax.errors import RunWarning
 from nigt_jax.records import read_metrics
 
@@ -132,7 +133,7 @@ def test_a_display_cannot_end_a_run(terminal):
     record = {"iteration": 1, "simulated_time": 0.0, "steps_per_second": 1.0, "seconds_left": 1.0}
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        display = make_display(Console(file=Broken(), force_terminal=terminal), total=10)
+        display = make_display(Console(file=Broken(), force_terminal=terminal), ends=[Amount(10, "iterations")])
         display.update(record | {"diverged_fraction": 0.5})
         display.update({})
         display.close()

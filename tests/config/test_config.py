@@ -24,10 +24,12 @@ from nigt_jax.config import (
     dotted,
     dump_config,
     load_config,
+    read_yaml,
     to_dict,
     traced_settings,
 )
 from nigt_jax.errors import RunWarning, UserError
+from nigt_jax.sweeps import load_sweep
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))
 
@@ -40,7 +42,10 @@ def load(tmp_path, text="", **overrides):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 def test_every_shipped_configuration_loads(path):
-    assert isinstance(load_config(path), Config)
+    if "variants" in read_yaml(path):
+        assert all(isinstance(run.config, Config) for run in load_sweep(path).runs)
+    else:
+        assert isinstance(load_config(path), Config)
 
 
 def test_there_are_shipped_configurations():
