@@ -1,8 +1,10 @@
 """Runs that end, are evaluated and slow down by gradients, steps or simulated time."""
 
+import functools
 import itertools
 import threading
 
+import numpy as np
 import pytest
 from probes import EndsWhenGood, Quadratic
 from short_runs import same
@@ -45,23 +47,35 @@ def trained(rows):
     return [{k: v for k, v in row.items() if not k.startswith(others)} for row in same(rows)]
 
 
-@pytest.mark.parametrize("method", ["rennala_nigt", "ringmaster_nigt", pytest.param("lapg", marks=pytest.mark.slow)])
-def test_a_run_ends_at_the_first_round_that_reaches_its_budget(method, tmp_path):
+BY = [("rennala_nigt", "gradients"), ("rennala_nigt", "env_steps"), ("ringmaster_nigt", "env_steps")]
+BY += [("ringmaster_nigt", "simulated_time")]
+OTHERS = [(name, unit) for name in ("rennala_nigt", "ringmaster_nigt", "lapg") for unit in UNITS]
+
+
+@pytest.fixture(scope="module")
+def longest(tmp_path_factory):
+    """The records of a long run of each method; made once."""
+    return functools.cache(lambda method: records(config(method), tmp_path_factory.mktemp(method)))
+
+
+@pytest.mark.parametrize(
+    ("method", "unit"), [*BY, *(pytest.param(*case, marks=pytest.mark.slow) for case in OTHERS if case not in BY)]
+)
+def test_a_run_ends_at_the_first_round_that_reaches_its_budget(method, unit, longest, tmp_path):
     """The rounds of a long run, up to there and no further; evaluations likewise at the first round past each mark."""
-    longest = records(config(method), tmp_path / "long")
-    for unit in UNITS:
-        end, interval = used(longest[-6], unit), used(longest[-6], unit) / 4.5
-        if unit != "simulated_time":
-            end, interval = int(end), max(1, int(interval))
-        budget, every = str(Amount(end, unit)), str(Amount(interval, unit))
-        short = records(config(method, {"budget": budget}, every), tmp_path / unit)
-        reached = next(k for k, row in enumerate(longest) if used(row, unit) >= end)
-        assert trained(short) == trained(longest[: reached + 1])
-        marks = [used(row, unit) // interval for row in short]
-        past = [0, *(k for k, (a, b) in enumerate(itertools.pairwise(marks), 1) if b > a)]
-        evaluated = [row["iteration"] for row in short if "return_mean" in row]
-        assert evaluated == sorted({*past, len(short) - 1})
-        assert 4 <= len(evaluated) < len(short)
+    rows = longest(method)
+    end, interval = used(rows[-6], unit), used(rows[-6], unit) / 4.5
+    if unit != "simulated_time":
+        end, interval = int(end), max(1, int(interval))
+    cfg = config(method, {"budget": str(Amount(end, unit))}, str(Amount(interval, unit)))
+    short = records(cfg, tmp_path)
+    reached = next(k for k, row in enumerate(rows) if used(row, unit) >= end)
+    assert trained(short) == trained(rows[: reached + 1])
+    marks = [used(row, unit) // interval for row in short]
+    past = [0, *(k for k, (a, b) in enumerate(itertools.pairwise(marks), 1) if b > a)]
+    evaluated = [row["iteration"] for row in short if "return_mean" in row]
+    assert evaluated == sorted({*past, len(short) - 1})
+    assert 4 <= len(evaluated) < len(short)
 
 
 def test_a_run_goes_on_by_its_budget_after_an_interruption(tmp_path):
@@ -88,31 +102,32 @@ def test_a_run_goes_on_by_its_budget_after_an_interruption(tmp_path):
     ("method", "a_round"),
     [
         # Every round has 4 gradients of 4 steps each, and the slowest worker and its exchange take 2 + 1.
-        ("synchronous_nigt", {"iterations": 1, "gradients": 4, "env_steps": 16, "simulated_time": 3}),
-        ("afedpg", {"iterations": 1, "gradients": 1, "env_steps": 4}),
+        ("synchronous_nigt", {"env_steps": 16, "simulated_time": 3}),
+        ("afedpg", {"env_steps": 4}),
+        pytest.param("synchronous_nigt", {"gradients": 4}, marks=pytest.mark.slow),
+        pytest.param("afedpg", {"gradients": 1}, marks=pytest.mark.slow),
     ],
 )
 def test_half_lives_in_other_units_are_the_same_ones(method, a_round, tmp_path):
+    """As those in rounds, which an independent oracle has shown to be right."""
     workers = {"count": 4, "compute_time": {"values": [1, 1, 1, 2]}, "communication_time": {"values": [1, 1, 1, 1]}}
     settings = {"training": {"iterations": 12}, "workers": workers}
-    rows = {}
-    for unit, each in a_round.items():
-        # A budget in steps has them counted by the devices.
-        cfg = config(method, **settings, learning_rate_half_life=str(Amount(3 * each, unit)))
-        rows[unit] = same(records(cfg, tmp_path / unit, Quadratic()))
-    plain = same(records(config(method, **settings, learning_rate_half_life=3.0), tmp_path / "plain", Quadratic()))
-    constant = same(records(config(method, **settings), tmp_path / "constant", Quadratic()))
-    assert all(found == plain for found in rows.values())
-    assert constant != plain
-    assert constant[1]["gradient_norm"] == plain[1]["gradient_norm"]  # the first step is of full length
+    half_lives = {unit: str(Amount(3 * each, unit)) for unit, each in a_round.items()} | {"iterations": 3.0}
+    rows = {
+        unit: same(records(config(method, **settings, learning_rate_half_life=given), tmp_path / unit, Quadratic()))
+        for unit, given in half_lives.items()
+    }
+    assert all(found == rows["iterations"] for found in rows.values())
 
 
-def test_a_time_that_rounding_misses_is_reached(tmp_path):
+def test_a_time_that_rounding_misses_is_reached():
     """Ten rounds of 0.7 are 6.9999998 in float32."""
-    workers = {"count": 1, "compute_time": {"values": [0.7]}, "communication_time": {"scale": 0}}
-    rows = records(config("synchronous_nigt", {"budget": "28 simulated_time"}, workers=workers), tmp_path, Quadratic())
-    assert rows[-1]["iteration"] == 10
-    assert rows[-1]["simulated_time"] < 28
+    cfg = config(training={"budget": "7 simulated_time"}, every="3.5 simulated_time")
+    ten, five = (float(np.float32(0.7)) * rounds for rounds in (10, 5))
+    assert ten < 7
+    assert is_done(cfg, Amounts(10, 0, 0, ten))
+    assert not is_done(cfg, Amounts(9, 0, 0, ten - 0.7))
+    assert passed("3.5 simulated_time", Amounts(4, 0, 0, five - 0.7), Amounts(5, 0, 0, five))
 
 
 def test_where_a_run_stops_next():
