@@ -11,7 +11,7 @@ import jax
 
 from nigt_jax.config import Config, to_dict
 from nigt_jax.errors import UserError, enough_memory
-from nigt_jax.records import Checkpoints, EnvironmentRecord, Provenance, RunFolder, Shared, written_now
+from nigt_jax.records import Checkpoints, EnvironmentRecord, Provenance, RunFolder, Shared, Trace, written_now
 from nigt_jax.runs._ledger import Ledger
 from nigt_jax.runs._loop import Loop, Reached, Told
 from nigt_jax.runs._resources import resources
@@ -54,30 +54,35 @@ def train_group(
             stack.enter_context(RunFolder(shared).claimed())
             checkpoints = Checkpoints(shared / "checkpoints", max(config.checkpoint.keep for config in configs))
         stack.callback(checkpoints.close)
-        runtime = _runtime_of(configs, folders, stack)
-        loop = _begin(runtime, configs, folders, checkpoints, shared, tell)
+        own, traces = _keeping_traces(configs, folders, stack)
+        loop = _begin(_runtime_of(own), own, folders, traces, checkpoints, shared, tell)
         loop.work(interrupted)
         return list(loop.reached.standings)
 
 
-def _runtime_of(
+def _keeping_traces(
     configs: Sequence[Config], folders: Sequence[RunFolder], stack: contextlib.ExitStack
-) -> SimulatedRuntime:
-    """The runtime of all runs, on their own copies of recorded times."""
+) -> tuple[list[Config], list[Trace | None]]:
+    """The configurations with the runs' own copies of recorded times, and these."""
     kept = []
     for config, folder in zip(configs, folders, strict=True):
         with own_writes(folder.path):
-            kept.append(stack.enter_context(folder.keeping_trace(config, None))[0])
-    if len(kept) == 1:
-        return SimulatedRuntime(kept[0])
-    largest = max(kept, key=lambda config: config.method.largest_batch)
-    return SimulatedRuntime(largest, runs=kept)
+            kept.append(stack.enter_context(folder.keeping_trace(config, folder.provenance())))
+    return [config for config, _ in kept], [trace for _, trace in kept]
+
+
+def _runtime_of(configs: Sequence[Config]) -> SimulatedRuntime:
+    """The runtime of all runs."""
+    if len(configs) == 1:
+        return SimulatedRuntime(configs[0])
+    return SimulatedRuntime(max(configs, key=lambda config: config.method.largest_batch), runs=configs)
 
 
 def _begin(
     runtime: SimulatedRuntime,
     configs: Sequence[Config],
     folders: Sequence[RunFolder],
+    traces: Sequence[Trace | None],
     checkpoints: Checkpoints,
     shared: Path,
     tell: Callable[[Told], None],
@@ -91,7 +96,8 @@ def _begin(
         if [run["config"] for run in notes["runs"]] != own:
             raise UserError(f"{shared}: its checkpoints are those of other runs; take another folder")
         known, state = notes["runs"], runtime.place(checkpoints.state(runtime.unplaced(state)))
-    _record(runtime, configs, folders, shared)
+    iterations = [then.get("iteration", 0) for then in known]
+    _record(runtime, configs, folders, traces, iterations, shared)
     writing = lambda: own_writes(shared, checkpoints)
     ledgers, standings = [], []
     for config, folder, then in zip(configs, folders, known, strict=True):
@@ -116,19 +122,25 @@ def _begin(
     return Loop(runtime, checkpoints, ledgers, Reached(state, tuple(standings)), notes_of, writing, tell)
 
 
-def _record(runtime: SimulatedRuntime, configs: Sequence[Config], folders: Sequence[RunFolder], shared: Path) -> None:
+def _record(
+    runtime: SimulatedRuntime,
+    configs: Sequence[Config],
+    folders: Sequence[RunFolder],
+    traces: Sequence[Trace | None],
+    iterations: Sequence[int],
+    shared: Path,
+) -> None:
     """Writes what decides the runs' numbers into their folders."""
-    probed, platform = runtime.probe(), runtime.hardware.platform
+    probed, checkpoints = runtime.probe(), f"../../{shared.parent.name}/{shared.name}/checkpoints"
     for row, (config, folder) in enumerate(zip(configs, folders, strict=True)):
-        before = folder.provenance()
         provenance = Provenance(
-            versions=written_now(before, 1 if folder.begun else 0),
+            versions=written_now(folder.provenance(), iterations[row]),
             asked=resources(config),
             resolved=resources(runtime.config),
-            platform=platform,
+            platform=runtime.hardware.platform,
             environment=EnvironmentRecord("name", probed),
-            trace=None,
-            shared=Shared(f"../../{shared.parent.name}/{shared.name}/checkpoints", row),
+            trace=traces[row],
+            shared=Shared(checkpoints, row),
         )
         with own_writes(folder.path):
             folder.write_provenance(provenance)

@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+import jax
+
 from nigt_jax.config import Config
 from nigt_jax.records import MetricsLog, Record, RunFolder, read_metrics
 from nigt_jax.runs._breakage import Breakage
@@ -31,7 +33,7 @@ class Entry(NamedTuple):
 
     Attributes:
       records: of its rounds, up to the first that cannot be right.
-      standing: after them.
+      standing: after these.
       trouble: that round; None where all may be right.
     """
 
@@ -99,10 +101,10 @@ class Ledger:
         if wrong is not None:
             place, what = wrong
             trouble = Trouble(place, what, endless=not (metrics.complete[place] or metrics.too_large[place]))
+            metrics = jax.tree.map(lambda m: m[:place], metrics)
         records, totals = records_of(metrics, now.iterations, standing.totals, seconds, message_bytes)
-        if trouble is not None:
-            return Entry(records[: trouble.place], standing, trouble)
-        return Entry(records, Standing(Amounts.of(records[-1]), totals), None)
+        after = Standing(Amounts.of(records[-1]), totals) if records else standing
+        return Entry(records, after, trouble)
 
     def evaluated(self, record: Record, evaluation: dict[str, Any]) -> Record:
         """The record with an evaluation, which is the newest from now on."""

@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Any, NamedTuple
 
 import jax
@@ -118,7 +118,8 @@ class Loop:
             raise
 
     def _work(self, interrupted: threading.Event) -> None:
-        owing = [ledger.owes_evaluation for ledger in self._ledgers]
+        failed = [own.failed is not None for own in self.reached.standings]
+        owing = [ledger.owes_evaluation and not bad for ledger, bad in zip(self._ledgers, failed, strict=True)]
         if interrupted.is_set() or (self.done and not any(owing)):
             return
         self._runtime.compile()
@@ -171,7 +172,7 @@ class Loop:
         records = [entry.records for entry in entries]
         reached = Reached(state, tuple(entry.standing for entry in entries))
         try:
-            problems |= self._evaluate_due(reached, records)
+            problems |= self._evaluate_due(reached, records, problems.keys())
         finally:  # an evaluation that fails is owed; the rounds are done
             for run in _where(records):
                 self._ledgers[run].append(records[run])
@@ -222,13 +223,12 @@ class Loop:
         done = self.reached.standings[run].amounts.iterations
         return self._runtime.what_never_ends(self.reached.state, done, trouble.place, run)
 
-    def _evaluate_due(self, reached: Reached, records: list[list[Record]]) -> dict[int, str]:
-        """Puts the evaluations that are due into the newest records; says which runs they show to be broken."""
+    def _evaluate_due(self, reached: Reached, records: list[list[Record]], broken: Set[int]) -> dict[int, str]:
+        """Puts the evaluations that are due into the newest records; says which runs they show to be broken, too."""
+        before, after = self.reached.standings, reached.standings
         due = [
-            bool(own) and ledger.is_due(then.amounts, now.amounts)
-            for ledger, own, then, now in zip(
-                self._ledgers, records, self.reached.standings, reached.standings, strict=True
-            )
+            bool(records[run]) and run not in broken and ledger.is_due(before[run].amounts, after[run].amounts)
+            for run, ledger in enumerate(self._ledgers)
         ]
         if not any(due):
             return {}

@@ -146,3 +146,16 @@ def test_a_run_of_a_sweep_is_not_resumed_alone(whole):
     run = whole.sweep.runs[0]
     with pytest.raises(UserError, match="is a run of a sweep and goes on with it: nigt sweep FOLDER --resume"):
         train(run.config, whole.run_folder(run).path, resume=True)
+
+
+def test_every_run_keeps_its_recorded_times(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "times.csv").write_text("worker,duration\n1,1.0\n2,2.5\n3,0.5\n1,2.0\n")
+    text = SWEEP.replace("noise: {family: exponential}", "trace: times.csv").replace("[4, 7]", "[4]")
+    folder, stop = created(tmp_path, text.replace("  afedpg: {method.name: afedpg}\n", "")), threading.Event()
+    run_sweep(folder, progress=lambda now: stop.set(), interrupted=stop)
+    run = folder.sweep.runs[1]
+    assert "trace: trace.csv" in folder.run_folder(run).config.read_text()
+    (tmp_path / "times.csv").write_text("worker,duration\n1,1.0\n2,2.5\n3,0.6\n1,2.0\n")
+    with pytest.raises(UserError, match="these are not the times that the run began with"):
+        run_sweep(folder, interrupted=threading.Event())
