@@ -61,6 +61,8 @@ def load_config(
     """
     path = Path(path)
     own, data = _read_with_base(path, ())
+    if own.keys() & {"grid", "scenarios", "variants"}:
+        raise UserError(f"{path}: is a sweep, allowed: a configuration; to run all of it: nigt sweep {path}")
     config = check_config(_with_own_trace(data, path.parent), str(path), overrides, check_files=check_files)
     if not (path.parent / RUN_FILE).is_file():
         _warn_of_foreign(path, own, config)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nigt_jax.config import Config, check_config, read_settings, read_yaml
+from nigt_jax.config import Config, check_config, read_settings, read_yaml, sections
 from nigt_jax.errors import UserError
 
 _KEYS = ("base", "overrides", "scenarios", "variants", "grid")
@@ -61,7 +61,8 @@ def load_sweep(path: Path) -> Sweep:
     data = read_yaml(path)
     unknown = [key for key in data if key not in _KEYS]
     if unknown:
-        raise UserError(f"{path}: unknown key {unknown[0]}, allowed: {', '.join(_KEYS)}")
+        hint = f"; a configuration is run by nigt train {path}" if unknown[0] in sections() else ""
+        raise UserError(f"{path}: unknown key {unknown[0]}, allowed: {', '.join(_KEYS)}{hint}")
     base = data.get("base")
     if isinstance(base, str):
         base = read_settings(path.parent / base)

@@ -106,6 +106,16 @@ def test_options_that_do_not_go_together(tmp_path, capsys, options, says):
     assert capsys.readouterr().err == f"nigt: {says}\n"
 
 
+def test_a_sweep_and_a_configuration_are_told_apart(tmp_path, capsys):
+    path = written(tmp_path, "base: base.yaml\ngrid: {seed: [0, 1]}")
+    assert main(["train", str(path), "--dry-run"]) == 2
+    assert capsys.readouterr().err.endswith(
+        f"is a sweep, allowed: a configuration; to run all of it: nigt sweep {path}\n"
+    )
+    assert main(["sweep", str(tmp_path / "base.yaml")]) == 2
+    assert f"a configuration is run by nigt train {tmp_path / 'base.yaml'}" in capsys.readouterr().err
+
+
 def test_a_folder_that_is_no_sweep(tmp_path, capsys):
     assert main(["sweep", str(tmp_path), "--resume"]) == 2
     assert "is no folder of a sweep" in capsys.readouterr().err
