@@ -32,9 +32,11 @@ _EPILOG = """\
   variants:                                # each with the whole grid; a grid of its own is possible, too
     rennala: {method.name: rennala_nigt, grid: {method.batch_size: [20, 50]}}
     afedpg: {method.name: afedpg}
+  tune:                                    # may be left out: one of these is chosen for every variant, on other seeds
+    seed: [100, 101]
+    method.learning_rate: [0.015625, 0.03125, 0.0625]
   grid:
     seed: [0, 1, 2]
-    method.learning_rate: [0.03125, 0.0625]
 
 exit status: 0 done, also where single runs could not go on: they are named, and results.parquet says why; 1 the sweep
 could not go on; 2 the input was wrong; 130 interrupted: nigt sweep FOLDER --resume goes on, after kill -9 too.
@@ -86,14 +88,14 @@ def _sweep(arguments: argparse.Namespace) -> int:
     _prepare(sweep)
     import jax
 
-    from nigt_jax.sweeps import programs_of
+    from nigt_jax.sweeps import plan_of, platform_of
 
     with jax.enable_x64(False):
-        programs = programs_of(sweep.runs, _platform(sweep), shard[1])
+        plan = plan_of(sweep.runs, platform_of(sweep.runs), shard[1])
         if arguments.dry_run:
-            _say_how_much(console, sweep, programs)
+            _say_how_much(console, sweep, plan)
             return 0 if was_shown() else 1
-    folder = create_sweep(output, arguments.name, arguments.source.stem, sweep, programs, join=joins)
+    folder = create_sweep(output, arguments.name, arguments.source.stem, sweep, plan, join=joins)
     return _run(console, folder, shard)
 
 
@@ -112,25 +114,26 @@ def _prepare(sweep: Sweep) -> None:
     prepare(sweep.runs[0].config)
 
 
-def _platform(sweep: Sweep) -> str:
-    from nigt_jax.runtimes import claim_devices
-
-    config: Config = sweep.runs[0].config
-    return claim_devices(config.training, lambda k: True)[0].platform
-
-
-def _say_how_much(console: Console, sweep: Sweep, programs: list[Any]) -> None:
+def _say_how_much(console: Console, sweep: Sweep, plan: Any) -> None:
     """Runs, programs and steps; a program of each kind is made, though not compiled, so that it is known to be one."""
     from nigt_jax.sweeps import check_program
 
+    runs = {run.name: run for run in sweep.runs}
+    programs = [[runs[name] for name in names] for names in plan.programs]
     for program in programs:
         check_program(program)
     say = lambda name, text: console.print(f"{name:<12}{text}")
-    say("runs", f"{len(sweep.runs)}, of {len({run.variant for run in sweep.runs})} variants")
+    stage = ", to tune " + ", ".join(sweep.tuned) if sweep.tuned else ""
+    say("runs", f"{len(sweep.runs)}, of {len({run.variant for run in sweep.runs})} variants{stage}")
+    if plan.twins:
+        say("computed", f"{len(sweep.runs) - len(plan.twins)}; the others differ from one of these in times alone")
     for number, program in enumerate(programs, 1):
         variants = ", ".join(dict.fromkeys(run.variant for run in program))
         say(f"program {number}", f"{len(program)} runs ({variants})")
-    say("steps", f"up to {sum(most_steps(run.config) for run in sweep.runs):,.0f} of the environment")
+    steps = sum(most_steps(run.config) for program in programs for run in program)
+    say("steps", f"up to {steps:,.0f} of the environment")
+    if sweep.tuned:
+        say("then", f"{sweep.reported} runs with what was chosen, in programs that depend on it")
 
 
 def most_steps(config: Config) -> float:
@@ -180,8 +183,11 @@ def _print_summary(console: Console, folder: SweepFolder, result: Result, second
     say = lambda name, text: console.print(f"{name:<10}{text}")
     if result.interrupted:
         say("stopped", f"go on with: nigt sweep {folder.path} --resume")
+    if result.waiting:
+        say("waiting", "the runs with what is tuned come once all shards have tuned: then run the same command again")
     say("runs", f"{result.runs_done} done, {len(result.failed)} of them broke")
     for name, why in list(result.failed.items())[:10]:
         say("broke", f"{name}: {why}")
     say("time", duration(seconds))
-    say("files", f"results.parquet, runs/, sweep.yaml in {folder.path}")
+    chosen = "chosen.json, " if folder.sweep.tuned and folder.tuned else ""
+    say("files", f"{chosen}results.parquet, runs/, sweep.yaml in {folder.path}")

@@ -30,7 +30,7 @@ class MetricsLog:
         kept = [] if until < 0 else read_metrics(path)[: until + 1]
         if [record["iteration"] for record in kept] != list(range(until + 1)):
             raise UserError(f"{path}: does not hold every iteration from 0 to {until}, where the checkpoint is")
-        write_whole(path, "".join(map(_line, kept)))
+        write_metrics(path, kept)
 
     def last(self) -> Record:
         """The newest record. UserError where the file is damaged, IndexError where it has none."""
@@ -38,7 +38,7 @@ class MetricsLog:
 
     def amend(self, record: Record) -> None:
         """Puts a record in the place of the newest one."""
-        write_whole(self._path, "".join(map(_line, [*read_metrics(self._path)[:-1], record])))
+        write_metrics(self._path, [*read_metrics(self._path)[:-1], record])
 
     def append(self, records: Iterable[Record]) -> None:
         """Writes the records. On a full disk the last line may remain incomplete; no reader takes it for a record."""
@@ -71,6 +71,11 @@ def read_metrics(path: Path) -> list[Record]:
             ) from None
         records.append(record)
     return records
+
+
+def write_metrics(path: Path, records: Iterable[Record]) -> None:
+    """Writes a file of records, whole or not at all; OSError where it cannot."""
+    write_whole(path, "".join(map(_line, records)))
 
 
 def _line(record: Record) -> str:

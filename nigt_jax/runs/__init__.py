@@ -2,9 +2,23 @@
 
 from nigt_jax.runs._group import train_group
 from nigt_jax.runs._loop import Told
+from nigt_jax.runs._resources import resources
 from nigt_jax.runs._shipped import TrainedPolicy, load_policy
 from nigt_jax.runs._standing import Standing, is_done
 from nigt_jax.runs._totals import Totals
 from nigt_jax.runs._train import Summary, train
+from nigt_jax.runs._writing import own_writes
 
-__all__ = ["Standing", "Summary", "Told", "Totals", "TrainedPolicy", "is_done", "load_policy", "train", "train_group"]
+__all__ = [
+    "Standing",
+    "Summary",
+    "Told",
+    "Totals",
+    "TrainedPolicy",
+    "is_done",
+    "load_policy",
+    "own_writes",
+    "resources",
+    "train",
+    "train_group",
+]

@@ -1,10 +1,14 @@
 from ._folder import SweepFolder, create_sweep, open_sweep
-from ._programs import check_program, programs_of
+from ._plan import Plan
+from ._programs import check_program, plan_of, platform_of
 from ._progress import Progress, Result
 from ._run import run_sweep
-from ._sweep import Run, Sweep, load_sweep
+from ._sweep import Run, Sweep, load_sweep, reported_runs
+from ._tuning import Choice
 
 __all__ = [
+    "Choice",
+    "Plan",
     "Progress",
     "Result",
     "Run",
@@ -14,6 +18,8 @@ __all__ = [
     "create_sweep",
     "load_sweep",
     "open_sweep",
-    "programs_of",
+    "plan_of",
+    "platform_of",
+    "reported_runs",
     "run_sweep",
 ]

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +12,55 @@ from ruamel.yaml import YAML
 
 from nigt_jax.errors import UserError
 from nigt_jax.records import RunFolder, check_output, read_metrics, write_whole
-from nigt_jax.sweeps._sweep import Run, Sweep, load_sweep
+from nigt_jax.sweeps._plan import Plan
+from nigt_jax.sweeps._sweep import Run, Sweep, load_sweep, reported_runs
 from nigt_jax.sweeps._table import write_table
+from nigt_jax.sweeps._tuning import Choice
 
 PLAN = "programs.json"
+CHOSEN = "chosen.json"
 RESULTS = "results.parquet"
 
 
 class SweepFolder:
     """``sweep.yaml``, ``programs.json``, ``runs/``, ``programs/`` and ``results.parquet`` of one sweep.
 
+    A sweep in which something is tuned has ``chosen.json``, too, once that is done.
+
     Attributes:
       path: the folder.
       sweep: what is to be run.
+      runs: all of its runs that are known by now.
       programs: the names of the runs that share each program.
+      twins: runs that are not computed, and whose numbers they have but for times.
+      tuned: whether what is tuned has been chosen, or nothing is.
     """
 
-    def __init__(self, path: Path, sweep: Sweep, programs: list[list[str]]):
-        self.path, self.sweep, self.programs = path, sweep, programs
+    def __init__(self, path: Path, sweep: Sweep, plan: Plan):
+        self.path, self.sweep = path, sweep
+        self.runs, self.programs, self.twins = sweep.runs, list(plan.programs), dict(plan.twins)
+        self.tuned = not sweep.tuned
         self._runs = {run.name: run for run in sweep.runs}
+
+    def add(self, runs: tuple[Run, ...], plan: Plan) -> None:
+        """Adds the runs that come after tuning."""
+        self.runs, self.tuned = self.runs + runs, True
+        self.programs, self.twins = self.programs + plan.programs, self.twins | plan.twins
+        self._runs |= {run.name: run for run in runs}
+
+    def write_chosen(self, choices: Mapping[str, Choice], plan: Plan) -> None:
+        """Writes down what was chosen for each case, and how the runs are computed that come after it."""
+        content = {"chosen": {case: choice._asdict() for case, choice in choices.items()}, **plan._asdict()}
+        write_whole(self.path / CHOSEN, json.dumps(content, indent=1) + "\n")
+
+    def choices(self) -> dict[str, Choice]:
+        """What was chosen for each case."""
+        return {case: Choice(**choice) for case, choice in _read(self.path / CHOSEN)["chosen"].items()}
+
+    def twins_of(self, number: int) -> list[tuple[Run, Run]]:
+        """The runs that have the numbers of some run of a program, each with that run."""
+        mine = set(self.programs[number])
+        return [(self._runs[name], self._runs[other]) for name, other in self.twins.items() if other in mine]
 
     def runs_of(self, number: int) -> list[Run]:
         """The runs of a program."""
@@ -74,21 +105,20 @@ class SweepFolder:
         rows: list[dict[str, Any]] = []
         for number in done:
             failed = self.outcome(number) or {}
-            for run in self.runs_of(number):
+            for run in (*self.runs_of(number), *(twin for twin, _ in self.twins_of(number))):
                 rows.extend(self._rows(run, failed.get(run.name)))
         write_table(self.path / RESULTS, ["variant", "run", *self.sweep.keys], rows)
 
     def _rows(self, run: Run, failed: str | None) -> list[dict[str, Any]]:
         """A row an evaluation."""
-        scenario = {} if run.scenario is None else {"scenario": run.scenario}
-        of_run = {"variant": run.variant, "run": run.name, **scenario, **run.point}
+        of_run: dict[str, Any] = {"variant": run.variant, "run": run.name, **run.point}
+        of_run |= {} if run.scenario is None else {"scenario": run.scenario}
+        of_run |= {"tuning": run.tuning, "computed_as": self.twins.get(run.name)}
         records = read_metrics(self.run_folder(run).metrics)
         return [of_run | record | {"failed": failed} for record in records if "return_mean" in record]
 
 
-def create_sweep(
-    output: Path, name: str | None, stem: str, sweep: Sweep, programs: list[list[Run]], *, join: bool
-) -> SweepFolder:
+def create_sweep(output: Path, name: str | None, stem: str, sweep: Sweep, plan: Plan, *, join: bool) -> SweepFolder:
     """Makes the folder of a new sweep, whole or not at all.
 
     Args:
@@ -96,7 +126,7 @@ def create_sweep(
       name: the sweep's name; None for `stem` with the first free number.
       stem: what to name it after.
       sweep: the sweep.
-      programs: its runs in programs.
+      plan: how its runs are computed.
       join: whether a folder of the same sweep that is there already is taken as it is; then `name` is given.
 
     Raises:
@@ -110,7 +140,7 @@ def create_sweep(
         temporary = output / f".{name or stem}.{os.getpid()}.new"
         temporary.mkdir()
         try:
-            _write_plan(temporary, sweep, programs)
+            _write_plan(temporary, sweep, plan)
             path = _moved(temporary, output, name, stem)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -132,15 +162,44 @@ def open_sweep(path: Path) -> SweepFolder:
     """
     if not (path / PLAN).is_file():
         raise UserError(f"{path}: is no folder of a sweep (no {PLAN} in it), such as nigt sweep makes")
-    sweep = load_sweep(path / "sweep.yaml")
+    folder = SweepFolder(path, load_sweep(path / "sweep.yaml"), _read_plan(path / PLAN))
+    _check_plan(folder, path / PLAN)
+    if (path / CHOSEN).is_file():
+        chosen = {case: choice.values for case, choice in folder.choices().items()}
+        try:
+            runs = reported_runs(folder.sweep, chosen)
+        except KeyError:
+            raise _damaged(path / CHOSEN) from None
+        folder.add(runs, _read_plan(path / CHOSEN))
+        _check_plan(folder, path / CHOSEN)
+    return folder
+
+
+def _check_plan(folder: SweepFolder, path: Path) -> None:
+    planned = [name for program in folder.programs for name in program]
+    if sorted([*planned, *folder.twins]) != sorted(run.name for run in folder.runs):
+        raise UserError(f"{path}: does not name the runs of sweep.yaml, which has to be as it was written")
+
+
+def _read_plan(path: Path) -> Plan:
+    content = _read(path)
     try:
-        programs = json.loads((path / PLAN).read_text(encoding="utf-8"))
-        names = [name for program in programs for name in program]
-    except (OSError, ValueError, TypeError):
-        raise UserError(f"{path / PLAN}: is damaged; it has to be as this package wrote it") from None
-    if sorted(names) != sorted(run.name for run in sweep.runs):
-        raise UserError(f"{path / PLAN}: does not name the runs of sweep.yaml, which has to be as it was written")
-    return SweepFolder(path, sweep, programs)
+        if isinstance(content, list):  # as the first version wrote it
+            content = {"programs": content, "twins": {}}
+        return Plan([list(map(str, names)) for names in content["programs"]], dict(content["twins"]))
+    except (KeyError, TypeError, ValueError):
+        raise _damaged(path) from None
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise _damaged(path) from None
+
+
+def _damaged(path: Path) -> UserError:
+    return UserError(f"{path}: is damaged; it has to be as this package wrote it")
 
 
 def _joined(path: Path, sweep: Sweep) -> SweepFolder:
@@ -160,13 +219,13 @@ def _moved(temporary: Path, output: Path, name: str | None, stem: str) -> Path:
     raise FileExistsError(str(output / (name or stem)))
 
 
-def _write_plan(path: Path, sweep: Sweep, programs: list[list[Run]]) -> None:
+def _write_plan(path: Path, sweep: Sweep, plan: Plan) -> None:
     stream = io.StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.dump(sweep.settings, stream)
     write_whole(path / "sweep.yaml", stream.getvalue())
-    write_whole(path / PLAN, json.dumps([[run.name for run in program] for program in programs], indent=1) + "\n")
+    write_whole(path / PLAN, json.dumps(plan._asdict(), indent=1) + "\n")
     (path / "runs").mkdir()
     (path / "programs").mkdir()

@@ -9,13 +9,33 @@ import jax
 from nigt_jax.clocks import make_clock
 from nigt_jax.config import Config, dotted, to_dict, traced_settings
 from nigt_jax.environments import make_environment, make_variation
-from nigt_jax.runtimes import SimulatedRuntime, make_policy, observation_size
+from nigt_jax.runtimes import SimulatedRuntime, claim_devices, make_policy, observation_size
+from nigt_jax.sweeps._plan import Plan
 from nigt_jax.sweeps._sweep import Run
+from nigt_jax.sweeps._twins import Clocks
 from nigt_jax.training import number_of_parameters
 
 # Of the host alone, so that runs may differ in them whatever their program is.
 _OF_THE_HOST = ("training.iterations", "training.budget", "evaluation.every", "checkpoint.every", "checkpoint.keep")
 _MOST_ELSEWHERE = {"cpu": 2**28}, 2**32  # bytes of a round's steps that runs may have together
+
+
+def plan_of(runs: Sequence[Run], platform: str, least: int = 1) -> Plan:
+    """How the runs of a sweep are computed; arguments are those of :func:`programs_of`."""
+    twins = clocks_of_runs().twins(runs)
+    computed = [run for run in runs if run.name not in twins]
+    return Plan([[run.name for run in program] for program in programs_of(computed, platform, least)], twins)
+
+
+def platform_of(runs: Sequence[Run]) -> str:
+    """JAX's name of the platform that the runs ask for."""
+    return claim_devices(runs[0].config.training, lambda k: True)[0].platform
+
+
+def clocks_of_runs() -> Clocks:
+    """What plays the clocks of runs."""
+    seen: dict[str, Any] = {}
+    return Clocks(lambda config: _sizes(config, seen)[1])
 
 
 def programs_of(runs: Sequence[Run], platform: str, least: int = 1) -> list[list[Run]]:

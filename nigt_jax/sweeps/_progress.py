@@ -9,8 +9,8 @@ class Progress(NamedTuple):
     Attributes:
       program: number of the program that is running, from 1, among `programs`.
       programs: number of programs.
-      runs_done: runs that are done.
-      runs: number of runs.
+      runs_done: runs that are computed.
+      runs: number of runs that have to be; others have the numbers of these. While something is tuned, a guess.
       fraction_done: of all.
       steps_per_second: useful steps; None before there are any.
       seconds_left: None before anything is known.
@@ -32,8 +32,10 @@ class Result(NamedTuple):
       runs_done: runs of this part that are done.
       failed: those that could not go on, and why.
       interrupted: whether it was told to stop before it was done.
+      waiting: whether other shards have to end their tuning first.
     """
 
     runs_done: int
     failed: dict[str, str]
     interrupted: bool
+    waiting: bool

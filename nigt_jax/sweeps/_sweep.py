@@ -3,14 +3,14 @@
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nigt_jax.config import Config, check_config, read_settings, read_yaml, sections
 from nigt_jax.errors import UserError
 
-_KEYS = ("base", "overrides", "scenarios", "variants", "grid")
+_KEYS = ("base", "overrides", "scenarios", "variants", "grid", "tune")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
@@ -21,14 +21,18 @@ class Run(NamedTuple):
       name: of its folder, unique in the sweep.
       scenario: the scenario that it is in; None of a sweep without scenarios.
       variant: the variant that it belongs to.
-      point: its values of the keys of the grid.
+      case: the name that runs share which differ in the seed and in what is tuned alone.
+      point: its values of the keys of the grid, and of what is tuned.
+      tuning: whether it is there to choose what is tuned, and nothing else.
       config: its configuration.
     """
 
     name: str
     scenario: str | None
     variant: str
+    case: str
     point: dict[str, Any]
+    tuning: bool
     config: Config
 
 
@@ -37,13 +41,22 @@ class Sweep(NamedTuple):
 
     Attributes:
       settings: as in the file, with the settings of the base in the place of its name.
-      runs: all of them: scenario by scenario, variant by variant, the last key of the grid changing first.
-      keys: the keys of all grids, in their order.
+      runs: scenario by scenario, variant by variant, the last key of the grid changing first; those of tuning, where
+        something is tuned, since the others are known only after it.
+      keys: the keys of all grids and of what is tuned, in their order.
+      tuned: keys whose values are chosen.
+      reported: number of runs that come after tuning; 0 where nothing is tuned.
     """
 
     settings: dict[str, Any]
     runs: tuple[Run, ...]
     keys: tuple[str, ...]
+    tuned: tuple[str, ...]
+    reported: int
+
+
+Chosen = Mapping[str, dict[str, Any]]
+"""Values of what is tuned, for every case."""
 
 
 def load_sweep(path: Path) -> Sweep:
@@ -52,8 +65,9 @@ def load_sweep(path: Path) -> Sweep:
     Args:
       path: a YAML file of ``base``, the path of a configuration relative to it, or the settings themselves;
         ``overrides``, for all runs; ``scenarios``, by name, such as workers of other speeds; ``variants``, by name,
-        such as methods, each of which is run in every scenario; and ``grid``, lists of values by key, of which every
-        combination is run with every variant. A variant may have a ``grid`` of its own besides.
+        such as methods, each of which is run in every scenario; ``grid``, lists of values by key, of which every
+        combination is run with every variant; and ``tune``, lists of values by key, one of which is chosen for every
+        case, on seeds of its own. A variant may have a ``grid`` of its own besides.
 
     Raises:
       UserError: the file cannot be read, or some run is not one that may be; the line names it.
@@ -69,39 +83,90 @@ def load_sweep(path: Path) -> Sweep:
     if not isinstance(base, dict):
         raise UserError(f"{path}: base: got {base!r}, allowed: the path of a configuration, relative to this file")
     settings = {"base": base} | {key: _mapping(path, key, data.get(key)) for key in _KEYS[1:]}
-    scenarios = settings["scenarios"] or {None: {}}
-    variants = settings["variants"] or {path.stem: {}}
-    runs = [
-        run
-        for scenario, variant in itertools.product(scenarios, variants)
-        for run in _runs_of(path, settings, (scenario, scenarios[scenario]), (variant, variants[variant]))
-    ]
-    keys = dict.fromkeys(key for run in runs for key in run.point)
-    return Sweep(settings, tuple(runs), tuple(keys))
+    settings["variants"] = settings["variants"] or {path.stem: {}}
+    tuned = tuple(key for key in settings["tune"] if key != "seed")
+    _check_tuning(path, settings)
+    # Of what will be chosen, the first value stands for all: so the reported runs are checked as well.
+    reported = tuple(_runs(path, settings, lambda case: {key: settings["tune"][key][0] for key in tuned}))
+    runs = tuple(_tuning_runs(path, settings)) if tuned else reported
+    keys = dict.fromkeys(key for run in reported for key in run.point)
+    return Sweep(settings, runs, tuple(keys), tuned, len(reported) if tuned else 0)
+
+
+def reported_runs(sweep: Sweep, chosen: Chosen) -> tuple[Run, ...]:
+    """The runs that come after tuning, with what was chosen."""
+    return tuple(_runs(Path("sweep.yaml"), sweep.settings, chosen.__getitem__))
+
+
+def _check_tuning(path: Path, settings: Mapping[str, Any]) -> None:
+    tune, grid = settings["tune"], settings["grid"]
+    if not tune:
+        return
+    _check_lists(path, "tune", tune)
+    for name, values in (("tune", tune), ("grid", grid)):
+        if "seed" not in values:
+            raise UserError(f"{path}: {name}: has no seed, allowed: seeds for tuning, and others in the grid")
+    if len(tune) < 2:
+        raise UserError(f"{path}: tune: has nothing but seeds, allowed: a key with values to choose from, too")
+    if both := sorted(set(tune["seed"]) & set(grid["seed"])):
+        raise UserError(f"{path}: tune.seed: {both[0]} is in grid.seed too, allowed: seeds that nothing is chosen by")
+
+
+def _tuning_runs(path: Path, settings: dict[str, Any]) -> Iterator[Run]:
+    """Every case with every combination of what is tuned."""
+    values = {key: given for key, given in settings["tune"].items() if key != "seed"}
+    names = _labels(list(values))
+    for combination in itertools.product(*values.values()):
+        point = dict(zip(values, combination, strict=True))
+        label = "-".join(f"{names[key]}={_short(values[key], value)}" for key, value in point.items())
+        seeds = settings | {"grid": settings["grid"] | {"seed": settings["tune"]["seed"]}}
+        for run in _runs(path, seeds, lambda case, point=point: point):  # type: ignore[misc]
+            yield run._replace(name=f"{run.name}-{label}", tuning=True)
+
+
+def _runs(path: Path, settings: Mapping[str, Any], chosen: Callable[[str], dict[str, Any]]) -> Iterator[Run]:
+    scenarios, variants = settings["scenarios"] or {None: {}}, settings["variants"]
+    for scenario, variant in itertools.product(scenarios, variants):
+        pair = (scenario, scenarios[scenario]), (variant, variants[variant])
+        yield from _runs_of(path, settings, *pair, chosen)
 
 
 def _runs_of(
-    path: Path, settings: Mapping[str, Any], scenario: tuple[Any, Any], variant: tuple[Any, Any]
+    path: Path,
+    settings: Mapping[str, Any],
+    scenario: tuple[Any, Any],
+    variant: tuple[Any, Any],
+    chosen: Callable[[str], dict[str, Any]],
 ) -> Iterator[Run]:
-    """The runs of a variant in a scenario; both by name and what they change."""
+    """The runs of a variant in a scenario, both by name and what they change; what is tuned is as chosen for a case."""
     circumstances = {} if scenario[0] is None else _named(path, "scenarios", *scenario)
     changes = _named(path, "variants", *variant)
     grid = settings["grid"] | _mapping(path, f"variants.{variant}.grid", changes.pop("grid", None))
-    for key, values in grid.items():
-        if not isinstance(values, list) or not values:
-            raise UserError(f"{path}: grid.{key}: got {values!r}, allowed: a list of values")
-        if len({json.dumps(value) for value in values}) < len(values):
-            raise UserError(f"{path}: grid.{key}: has a value twice, allowed: different ones")
-    for name, others in ((variant[0], changes), (scenario[0], circumstances)):
-        if both := [key for key in others if key in grid]:
-            raise UserError(f"{path}: {both[0]}: is in the grid and in {name}, allowed: one of both")
+    _check_lists(path, "grid", grid)
+    tuned = [key for key in settings["tune"] if key != "seed"]
+    one_of_both = [("tune", tuned), ("the grid", grid), (scenario[0], circumstances), (variant[0], changes)]
+    for (one, first), (other, second) in list(itertools.combinations(one_of_both, 2))[:-1]:
+        if both := [key for key in first if key in second]:
+            raise UserError(f"{path}: {both[0]}: is in {one} and in {other}, allowed: one of both")
     start = "-".join(name for name in (scenario[0], variant[0]) if name is not None)
     labels = _labels(list(grid))
     for values in itertools.product(*grid.values()):
         point = dict(zip(grid, values, strict=True))
-        name = "-".join([start, *(f"{labels[key]}={_short(grid[key], value)}" for key, value in point.items())])
+        parts = {key: f"{labels[key]}={_short(grid[key], value)}" for key, value in point.items()}
+        case = "-".join([start, *(part for key, part in parts.items() if key != "seed")])
+        point |= chosen(case)
         overrides = settings["overrides"] | circumstances | changes | point
-        yield Run(name, scenario[0], variant[0], point, check_config(settings["base"], f"{path}: {name}", overrides))
+        name = "-".join([start, *parts.values()])
+        config = check_config(settings["base"], f"{path}: {name}", overrides)
+        yield Run(name, scenario[0], variant[0], case, point, False, config)
+
+
+def _check_lists(path: Path, name: str, grid: Mapping[str, Any]) -> None:
+    for key, values in grid.items():
+        if not isinstance(values, list) or not values:
+            raise UserError(f"{path}: {name}.{key}: got {values!r}, allowed: a list of values")
+        if len({json.dumps(value) for value in values}) < len(values):
+            raise UserError(f"{path}: {name}.{key}: has a value twice, allowed: different ones")
 
 
 def _named(path: Path, kind: str, name: Any, changes: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from nigt_jax.training._hyperparameters import (
 )
 from nigt_jax.training._initial import initial_state
 from nigt_jax.training._limits import Limits, Spent, limits_of, spent_of
-from nigt_jax.training._metrics import RoundMetrics
+from nigt_jax.training._metrics import RoundMetrics, messages
 from nigt_jax.training._parts import Parts
 from nigt_jax.training._round import run_round
 from nigt_jax.training._state import Sent, TrainState, stream
@@ -37,6 +37,7 @@ __all__ = [
     "initial_state",
     "limits_of",
     "make_hyperparameters",
+    "messages",
     "next_round",
     "number_of_parameters",
     "play_block",

@@ -1,0 +1,15 @@
+"""How the runs of a sweep are computed. Needs no JAX."""
+
+from typing import NamedTuple
+
+
+class Plan(NamedTuple):
+    """How runs are computed.
+
+    Attributes:
+      programs: names of the runs that share each program.
+      twins: runs that are not computed, and the ones whose numbers they have, but for times.
+    """
+
+    programs: list[list[str]]
+    twins: dict[str, str]
