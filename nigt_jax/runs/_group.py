@@ -26,6 +26,7 @@ def train_group(
     folders: Sequence[RunFolder],
     shared: Path,
     *,
+    room: int = 0,
     tell: Callable[[Told], None],
     interrupted: threading.Event,
 ) -> list[Standing]:
@@ -35,6 +36,8 @@ def train_group(
       configs: the runs' configurations; see :func:`nigt_jax.training.check_runs` for what they may differ in.
       folders: a folder for each.
       shared: folder of what they have in common, in which their checkpoints are; made where it is not there.
+      room: number of runs that the program is made for, if these are fewer; see
+        :class:`nigt_jax.runtimes.SimulatedRuntime`.
       tell: called after every chunk.
       interrupted: looked at between chunks.
 
@@ -55,7 +58,7 @@ def train_group(
             checkpoints = Checkpoints(shared / "checkpoints", max(config.checkpoint.keep for config in configs))
         stack.callback(checkpoints.close)
         own, traces = _keeping_traces(configs, folders, stack)
-        loop = _begin(_runtime_of(own), own, folders, traces, checkpoints, shared, tell)
+        loop = _begin(_runtime_of(own, room), own, folders, traces, checkpoints, shared, tell)
         loop.work(interrupted)
         return list(loop.reached.standings)
 
@@ -71,11 +74,12 @@ def _keeping_traces(
     return [config for config, _ in kept], [trace for _, trace in kept]
 
 
-def _runtime_of(configs: Sequence[Config]) -> SimulatedRuntime:
+def _runtime_of(configs: Sequence[Config], room: int) -> SimulatedRuntime:
     """The runtime of all runs."""
-    if len(configs) == 1:
+    if max(len(configs), room) == 1:
         return SimulatedRuntime(configs[0])
-    return SimulatedRuntime(max(configs, key=lambda config: config.method.largest_batch), runs=configs)
+    largest = max(configs, key=lambda config: config.method.largest_batch)
+    return SimulatedRuntime(largest, runs=configs, room=room)
 
 
 def _begin(

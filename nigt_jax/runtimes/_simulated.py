@@ -62,6 +62,7 @@ class SimulatedRuntime:
       runs: instead of a single run, many that differ from `config` in traced settings only: seed, step sizes, times,
         and so on. Every device has an equal share of them, filled up with runs that rest; those of a device share
         its lanes.
+      room: of so many runs, if there are fewer, the others rest; programs with room for as many are the same.
 
     Attributes:
       config: the same, with the numbers of devices, lanes and episodes in a block that there are.
@@ -85,13 +86,15 @@ class SimulatedRuntime:
         clock: Clock | None = None,
         devices: Sequence[jax.Device] | None = None,
         runs: Sequence[Config] | None = None,
+        room: int = 0,
     ):
         self._runs = [config] if runs is None else list(runs)
         check_runs(config, self._runs)
         apart = runs is not None
         claim = functools.partial(_claim_for, len(self._runs)) if apart else _claim
         self.devices = claim(config) if devices is None else list(devices)
-        self._resting = -len(self._runs) % len(self.devices) if apart else 0
+        wanted = max(room, len(self._runs))
+        self._resting = wanted + -wanted % len(self.devices) - len(self._runs) if apart else 0
         self._runs += self._runs[-1:] * self._resting
         self.compile_seconds = 0.0
         given = {"policy": policy, "estimator": estimator, "method": method}

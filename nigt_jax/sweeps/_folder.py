@@ -32,6 +32,7 @@ class SweepFolder:
       sweep: what is to be run.
       runs: all of its runs that are known by now.
       programs: the names of the runs that share each program.
+      rooms: number of runs that each of them is made for.
       twins: runs that are not computed, and whose numbers they have but for times.
       tuned: whether what is tuned has been chosen, or nothing is.
     """
@@ -39,6 +40,7 @@ class SweepFolder:
     def __init__(self, path: Path, sweep: Sweep, plan: Plan):
         self.path, self.sweep = path, sweep
         self.runs, self.programs, self.twins = sweep.runs, list(plan.programs), dict(plan.twins)
+        self.rooms = list(plan.rooms)
         self.tuned = not sweep.tuned
         self._runs = {run.name: run for run in sweep.runs}
 
@@ -46,6 +48,7 @@ class SweepFolder:
         """Adds the runs that come after tuning."""
         self.runs, self.tuned = self.runs + runs, True
         self.programs, self.twins = self.programs + plan.programs, self.twins | plan.twins
+        self.rooms += plan.rooms
         self._runs |= {run.name: run for run in runs}
 
     def write_chosen(self, choices: Mapping[str, Choice], plan: Plan) -> None:
@@ -185,8 +188,11 @@ def _read_plan(path: Path) -> Plan:
     content = _read(path)
     try:
         if isinstance(content, list):  # as the first version wrote it
-            content = {"programs": content, "twins": {}}
-        return Plan([list(map(str, names)) for names in content["programs"]], dict(content["twins"]))
+            content = {"programs": content, "rooms": [len(names) for names in content], "twins": {}}
+        programs, rooms = [list(map(str, names)) for names in content["programs"]], list(map(int, content["rooms"]))
+        if len(rooms) != len(programs):
+            raise ValueError
+        return Plan(programs, rooms, dict(content["twins"]))
     except (KeyError, TypeError, ValueError):
         raise _damaged(path) from None
 

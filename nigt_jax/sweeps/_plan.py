@@ -8,8 +8,10 @@ class Plan(NamedTuple):
 
     Attributes:
       programs: names of the runs that share each program.
+      rooms: number of runs that each program is made for, at least as many as it has.
       twins: runs that are not computed, and the ones whose numbers they have, but for times.
     """
 
     programs: list[list[str]]
+    rooms: list[int]
     twins: dict[str, str]

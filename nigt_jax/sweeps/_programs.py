@@ -1,7 +1,7 @@
 """Which runs of a sweep share a program."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,11 +20,30 @@ _OF_THE_HOST = ("training.iterations", "training.budget", "evaluation.every", "c
 _MOST_ELSEWHERE = {"cpu": 2**28}, 2**32  # bytes of a round's steps that runs may have together
 
 
-def plan_of(runs: Sequence[Run], platform: str, least: int = 1) -> Plan:
-    """How the runs of a sweep are computed; arguments are those of :func:`programs_of`."""
+def plan_of(runs: Sequence[Run], platform: str, least: int = 1, before: Sequence[Sequence[Run]] = ()) -> Plan:
+    """How the runs of a sweep are computed.
+
+    Args:
+      runs: the runs.
+      platform: JAX's name of the devices' platform: so many runs share a program that the steps of a round fit.
+      least: number of groups that there should be at least, so that as many machines have something to do.
+      before: programs that are there already. A program of a kind of theirs has at most as many runs; and room for as
+        many, if it fills half of it, so that it need not be compiled again.
+    """
     twins = clocks_of_runs().twins(runs)
     computed = [run for run in runs if run.name not in twins]
-    return Plan([[run.name for run in program] for program in programs_of(computed, platform, least)], twins)
+    seen: dict[str, Any] = {}
+    rooms: dict[str, int] = {}
+    for program in before:
+        kind = _kind(program[0].config, seen)
+        rooms[kind] = max(rooms.get(kind, 0), len(program))
+    programs = programs_of(computed, platform, least, rooms)
+    made_for = [rooms.get(_kind(program[0].config, seen), len(program)) for program in programs]
+    return Plan(
+        [[run.name for run in program] for program in programs],
+        [room if 2 * len(program) >= room else len(program) for program, room in zip(programs, made_for, strict=True)],
+        twins,
+    )
 
 
 def platform_of(runs: Sequence[Run]) -> str:
@@ -38,13 +57,16 @@ def clocks_of_runs() -> Clocks:
     return Clocks(lambda config: _sizes(config, seen)[1])
 
 
-def programs_of(runs: Sequence[Run], platform: str, least: int = 1) -> list[list[Run]]:
-    """The runs in groups that share a program, in the order of their first runs.
+def programs_of(
+    runs: Sequence[Run], platform: str, least: int = 1, rooms: Mapping[str, int] | None = None
+) -> list[list[Run]]:
+    """The runs in groups that share a program, in the order of their first runs; arguments as of :func:`plan_of`.
 
     Args:
       runs: the runs.
-      platform: JAX's name of the devices' platform: so many share a program that the steps of a round fit.
-      least: number of groups that there should be at least, so that as many machines have something to do.
+      platform: of the devices.
+      least: number of groups that there should be at least.
+      rooms: the most runs of a program, for kinds that are known.
     """
     alike: dict[str, list[Run]] = {}
     seen: dict[str, Any] = {}
@@ -52,8 +74,9 @@ def programs_of(runs: Sequence[Run], platform: str, least: int = 1) -> list[list
         alike.setdefault(_kind(run.config, seen), []).append(run)
     most_runs = max(1, -(-len(runs) // least))
     programs: list[list[Run]] = []
-    for group in alike.values():
-        each = min(most_runs, _most_together(group, seen, platform))
+    for kind, group in alike.items():
+        fit = min(most_runs, _most_together(group, seen, platform))
+        each = min(fit, (rooms or {}).get(kind, fit))
         parts = -(-len(group) // each)
         size = -(-len(group) // parts)
         programs.extend(group[k : k + size] for k in range(0, len(group), size))

@@ -59,7 +59,8 @@ def _choose(folder: SweepFolder, least: int) -> None:
     choices = choose(folder.runs, folder.sweep.tuned, records, lambda run: run.name in broken)
     runs = reported_runs(folder.sweep, {case: choice.values for case, choice in choices.items()})
     with jax.enable_x64(False):
-        plan = plan_of(runs, platform_of(runs), least)
+        before = [folder.runs_of(number) for number in range(len(folder.programs))]
+        plan = plan_of(runs, platform_of(runs), least, before)
     with own_writes(folder.path):
         folder.write_chosen(choices, plan)
     folder.add(runs, plan)
@@ -78,6 +79,7 @@ def _run_program(folder: SweepFolder, number: int, clock: "_Clock", interrupted:
         [run.config for run in runs],
         folders,
         folder.program_folder(number),
+        room=folder.rooms[number],
         tell=lambda told: clock.tell(number, told),
         interrupted=interrupted,
     )

@@ -63,7 +63,8 @@ def load_sweep(path: Path) -> Sweep:
     """Reads a sweep and checks all of its runs.
 
     Args:
-      path: a YAML file of ``base``, the path of a configuration relative to it, or the settings themselves;
+      path: a YAML file of ``base``, the path of a configuration relative to it, or the settings themselves, or the
+        path of another sweep, whose entries this one adds to, replaces, or with null takes away;
         ``overrides``, for all runs; ``scenarios``, by name, such as workers of other speeds; ``variants``, by name,
         such as methods, each of which is run in every scenario; ``grid``, lists of values by key, of which every
         combination is run with every variant; and ``tune``, lists of values by key, one of which is chosen for every
@@ -72,17 +73,7 @@ def load_sweep(path: Path) -> Sweep:
     Raises:
       UserError: the file cannot be read, or some run is not one that may be; the line names it.
     """
-    data = read_yaml(path)
-    unknown = [key for key in data if key not in _KEYS]
-    if unknown:
-        hint = f"; a configuration is run by nigt train {path}" if unknown[0] in sections() else ""
-        raise UserError(f"{path}: unknown key {unknown[0]}, allowed: {', '.join(_KEYS)}{hint}")
-    base = data.get("base")
-    if isinstance(base, str):
-        base = read_settings(path.parent / base)
-    if not isinstance(base, dict):
-        raise UserError(f"{path}: base: got {base!r}, allowed: the path of a configuration, relative to this file")
-    settings = {"base": base} | {key: _mapping(path, key, data.get(key)) for key in _KEYS[1:]}
+    settings = _settings(path)
     settings["variants"] = settings["variants"] or {path.stem: {}}
     tuned = tuple(key for key in settings["tune"] if key != "seed")
     _check_tuning(path, settings)
@@ -91,6 +82,32 @@ def load_sweep(path: Path) -> Sweep:
     runs = tuple(_tuning_runs(path, settings)) if tuned else reported
     keys = dict.fromkeys(key for run in reported for key in run.point)
     return Sweep(settings, runs, tuple(keys), tuned, len(reported) if tuned else 0)
+
+
+def _settings(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """What a file says, with the settings of its base in the place of its name."""
+    data = read_yaml(path)
+    if path.resolve() in above:
+        raise UserError(f"{path}: base: is a base of itself, allowed: a configuration or another sweep")
+    unknown = [key for key in data if key not in _KEYS]
+    if unknown:
+        hint = f"; a configuration is run by nigt train {path}" if unknown[0] in sections() else ""
+        raise UserError(f"{path}: unknown key {unknown[0]}, allowed: {', '.join(_KEYS)}{hint}")
+    base = data.get("base")
+    own = {key: _mapping(path, key, data.get(key)) for key in _KEYS[1:]}
+    if isinstance(base, str) and set(read_yaml(path.parent / base)) & set(_KEYS[1:]):
+        before = _settings(path.parent / base, (*above, path.resolve()))
+        return {"base": before["base"]} | {key: _replaced(before[key], own[key]) for key in _KEYS[1:]}
+    if isinstance(base, str):
+        base = read_settings(path.parent / base)
+    if not isinstance(base, dict):
+        raise UserError(f"{path}: base: got {base!r}, allowed: the path of a configuration, relative to this file")
+    return {"base": base} | own
+
+
+def _replaced(before: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """The entries of another sweep, with those of this one in their place; null takes one away."""
+    return {key: value for key, value in (before | own).items() if not (key in before and value is None)}
 
 
 def reported_runs(sweep: Sweep, chosen: Chosen) -> tuple[Run, ...]:

@@ -103,8 +103,8 @@ def with_times(records: Sequence[Record], times: Times) -> list[Record]:
 
 def _but_for_workers(config: Config) -> str:
     settings = dotted(to_dict(config))
-    kept = ("workers.count", "workers.environments")
-    return repr(sorted((k, v) for k, v in settings.items() if not k.startswith("workers.") or k.startswith(kept)))
+    kept = [item for item in settings.items() if not item[0].startswith("workers.")]
+    return repr(sorted(kept) + [config.workers.environments])
 
 
 def _ends_by_clock(config: Config) -> bool:

@@ -161,11 +161,14 @@ def test_every_run_keeps_its_recorded_times(tmp_path, monkeypatch):
         run_sweep(folder, interrupted=threading.Event())
 
 
-TUNED = SWEEP.replace("seed: [0, 1, 2]", "seed: [0, 1]").replace("[4, 7]", "[4]") + """
+TUNED = (
+    SWEEP.replace("seed: [0, 1, 2]", "seed: [0, 1]").replace("[4, 7]", "[4]")
+    + """
 tune:
   seed: [7, 8]
   method.learning_rate: [0.02, 0.2]
 """
+)
 
 
 def test_what_is_tuned_is_chosen_by_its_area_and_reported_on_other_seeds(tmp_path):
