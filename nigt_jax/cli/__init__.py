@@ -7,6 +7,7 @@ from typing import Any
 
 from nigt_jax.cli._bench import add_bench
 from nigt_jax.cli._parser import make_parser
+from nigt_jax.cli._report import add_report
 from nigt_jax.cli._simulate import add_simulate
 from nigt_jax.cli._streams import forgiving_streams, was_shown
 from nigt_jax.cli._sweep import add_sweep
@@ -44,6 +45,7 @@ def _command(arguments: Sequence[str]) -> int:
     parser, commands = make_parser()
     add_train(commands)
     add_sweep(commands)
+    add_report(commands)
     add_simulate(commands)
     add_bench(commands)
     try:

@@ -1,6 +1,7 @@
 """The timeline as a picture: one bar a worker."""
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,8 +29,8 @@ _MEANING = {
 }
 
 
-def draw_timeline(timeline: Timeline, path: Path) -> None:
-    """Writes the picture as a PNG; OSError where it cannot."""
+def draw_timeline(timeline: Timeline, file: Path | BinaryIO) -> None:
+    """Writes the picture as a PNG into a file; OSError where it cannot."""
     rows = timeline.shown.size
     figure = Figure(figsize=(12, 2.1 + 0.27 * max(rows, 4)), layout="constrained")
     axes = figure.add_subplot()
@@ -57,7 +58,7 @@ def draw_timeline(timeline: Timeline, path: Path) -> None:
         loc="outside lower center", ncols=len(used) if len(used) < 5 else 3, frameon=False,
         title="share of the time of the workers shown in brackets",
     )  # fmt: skip
-    figure.savefig(path, dpi=110)
+    figure.savefig(file, dpi=110, format="png")
 
 
 def _label(axes: Axes, timeline: Timeline) -> None:

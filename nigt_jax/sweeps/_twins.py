@@ -104,7 +104,7 @@ def with_times(records: Sequence[Record], times: Times) -> list[Record]:
 def _but_for_workers(config: Config) -> str:
     settings = dotted(to_dict(config))
     kept = [item for item in settings.items() if not item[0].startswith("workers.")]
-    return repr(sorted(kept) + [config.workers.environments])
+    return repr([*sorted(kept), config.workers.environments])
 
 
 def _ends_by_clock(config: Config) -> bool:

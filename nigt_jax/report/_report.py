@@ -1,0 +1,68 @@
+"""``nigt report``: the page and the figures of runs or sweeps."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nigt_jax.errors import RunError, UserError
+from nigt_jax.records import write_whole
+from nigt_jax.report import _charts as charts
+from nigt_jax.report._figures import write_figure
+from nigt_jax.report._page import Page
+from nigt_jax.report._run_page import load_run, run_charts, run_page
+from nigt_jax.report._study import AXES, load_study
+from nigt_jax.report._sweep_page import sweep_page, timelines
+
+
+def write_report(paths: Sequence[Path], output: Path) -> list[Path]:
+    """Writes one HTML page on runs or sweeps, and beside it its figures as PNG and SVG.
+
+    Args:
+      paths: folders of sweeps, or of runs; not both.
+      output: the page's file. Figures are in a folder of the same name without the suffix.
+
+    Returns:
+      The files, the page first.
+
+    Raises:
+      UserError: a folder is neither, or nothing in it is done yet.
+      RunError: the disk does not take them.
+    """
+    kinds = {path: _kind(path) for path in paths}
+    if len(set(kinds.values())) > 1:
+        one = {kind: path for path, kind in kinds.items()}
+        raise UserError(f"{one['run']}: is a run and {one['sweep']} a sweep, allowed: all of one kind")
+    folder = output.with_suffix("")
+    if folder == output:
+        raise UserError(f"--output: got {output}, allowed: a file that ends in .html")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        page, figures = (_of_sweeps if "sweep" in kinds.values() else _of_runs)(list(dict.fromkeys(paths)), folder)
+        write_whole(output, page.html())
+    except OSError as error:
+        raise RunError(f"{error.filename or output}: cannot be written: {error.strerror or error}") from None
+    return [output, *figures]
+
+
+def _of_sweeps(paths: Sequence[Path], folder: Path) -> tuple[Page, list[Path]]:
+    studies = [load_study(path) for path in paths]
+    styles, files = charts.styles_of(studies), []
+    for study in studies:
+        drawn = [charts.returns(panel, styles) for panel in study.panels]
+        for axis in AXES:
+            files += write_figure(drawn, axis, folder / f"{study.name}-{axis.replace('_', '-')}")
+    return sweep_page(studies, timelines(studies)), files
+
+
+def _of_runs(paths: Sequence[Path], folder: Path) -> tuple[Page, list[Path]]:
+    runs, files = [load_run(path) for path in paths], []
+    for axis in ("simulated_time", "iteration"):
+        files += write_figure(run_charts(runs), axis, folder / f"run-{axis.replace('_', '-')}")
+    return run_page(runs), files
+
+
+def _kind(path: Path) -> str:
+    if (path / "programs.json").is_file():
+        return "sweep"
+    if (path / "config.yaml").is_file():
+        return "run"
+    raise UserError(f"{path}: is no folder of a run or a sweep, such as nigt train and nigt sweep make")

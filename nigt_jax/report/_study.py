@@ -1,0 +1,204 @@
+"""A sweep as its report sees it: panels of lines, with the curves of every seed. Needs no JAX."""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nigt_jax.config import Config
+from nigt_jax.errors import UserError
+from nigt_jax.records import Provenance, Record, read_metrics
+from nigt_jax.statistics import Curve, common_end, value_at
+from nigt_jax.sweeps import Choice, Run, SweepFolder, open_sweep
+
+AXES = {
+    "simulated_time": "simulated time",
+    "gradients": "gradients counted",
+    "communications": "exchanges",
+}
+_FAR = 0.8  # of the way from the first return to the second best final one: two lines at least are to reach it
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """The runs of one case: alike but for their seeds.
+
+    Attributes:
+      name: what sets the case apart in its panel.
+      case: its name in the sweep.
+      config: the configuration of its first run.
+      curves: for each axis, the return of every run, by seed.
+      last: the newest record of every run, by seed.
+      discarded: gradients that were begun and not counted, of all runs.
+      failed: runs that could not go on.
+      wall: seconds in rounds of all runs; 0 where they were computed as those of another scenario.
+    """
+
+    name: str
+    case: str
+    config: Config
+    curves: dict[str, list[Curve]]
+    last: list[Record]
+    discarded: int
+    failed: int
+    wall: float
+
+    def finals(self, end: float) -> np.ndarray:
+        """The return of every run at a simulated time."""
+        return np.array([value_at(curve, end) for curve in self.curves["simulated_time"]])
+
+    @property
+    def discarded_fraction(self) -> float:
+        """Of all gradients that were begun."""
+        return self.discarded / max(self.discarded + sum(record["gradients"] for record in self.last), 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """All lines of a scenario.
+
+    Attributes:
+      name: of the scenario; of the sweep where it has none.
+      lines: in the order of the sweep.
+      end: simulated time up to which all of their runs can be compared.
+      start: mean return before the first step, which is the same in all lines.
+      threshold: return whose time of arrival is told; inf where nothing was learnt.
+    """
+
+    name: str
+    lines: list[Line]
+    end: float
+    start: float
+    threshold: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A sweep.
+
+    Attributes:
+      name: of its folder.
+      path: the folder.
+      environment: its environment.
+      panels: one a scenario.
+      choices: what was chosen for every case; empty where nothing was tuned.
+      tuned: keys that were.
+      seeds: of the runs that are reported.
+      tuning_seeds: of those that nothing is reported of.
+      runs: number of all runs.
+      computed: number of those that were computed; the others differ from one of them in times alone.
+      wall: seconds in rounds of all of them.
+      provenance: of a run.
+      missing: runs that are not done.
+    """
+
+    name: str
+    path: Path
+    environment: str
+    panels: list[Panel]
+    choices: dict[str, Choice]
+    tuned: tuple[str, ...]
+    seeds: list[int]
+    tuning_seeds: list[int]
+    runs: int
+    computed: int
+    wall: float
+    provenance: Provenance
+    missing: int
+
+
+def load_study(path: Path) -> Study:
+    """Reads a sweep's folder.
+
+    Raises:
+      UserError: it is none, is damaged, or none of its reported runs is done.
+    """
+    folder = open_sweep(path)
+    failed = _outcomes(folder)
+    reported = [run for run in folder.runs if run.name in failed and not run.tuning]
+    if not reported:
+        raise UserError(f"{path}: has no run yet that is done; nigt sweep {path} --resume goes on with it")
+    panels = []
+    scenarios = list(dict.fromkeys(run.scenario for run in reported))
+    for scenario in scenarios:
+        members = [run for run in reported if run.scenario == scenario]
+        lines = [
+            _line(folder, scenario, [run for run in members if run.case == case], failed)
+            for case in dict.fromkeys(run.case for run in members)
+        ]
+        panels.append(_panel(scenario or path.name, [line for line in lines if line is not None]))
+    provenance = folder.run_folder(reported[0]).provenance()
+    assert provenance is not None
+    seeds = lambda runs: sorted({run.config.seed for run in runs})
+    return Study(
+        name=path.name,
+        path=path,
+        environment=reported[0].config.environment.name,
+        panels=panels,
+        choices=folder.choices() if folder.sweep.tuned else {},
+        tuned=folder.sweep.tuned,
+        seeds=seeds(reported),
+        tuning_seeds=seeds([run for run in folder.runs if run.tuning]),
+        runs=len(failed),
+        computed=sum(name not in folder.twins for name in failed),
+        wall=sum(_wall(folder, run) for run in folder.runs if run.name in failed),
+        provenance=provenance,
+        missing=len(folder.runs) - len(failed) + (0 if folder.tuned else folder.sweep.reported),
+    )
+
+
+def _outcomes(folder: SweepFolder) -> dict[str, str | None]:
+    """Of every run that is done, why it failed, or None."""
+    done = (folder.outcome(number) or {} for number in range(len(folder.programs)))
+    return dict(itertools.chain.from_iterable(outcome.items() for outcome in done))
+
+
+def _wall(folder: SweepFolder, run: Run) -> float:
+    return 0.0 if run.name in folder.twins else read_metrics(folder.run_folder(run).metrics)[-1]["wall_time"]
+
+
+def _line(folder: SweepFolder, scenario: str | None, runs: Sequence[Run], failed: dict[str, str | None]) -> Line | None:
+    """None where all runs of the case failed before their first evaluation after the start."""
+    curves: dict[str, list[Curve]] = {axis: [] for axis in AXES}
+    last, discarded = [], 0
+    for run in runs:
+        records = read_metrics(folder.run_folder(run).metrics)
+        evaluated = [record for record in records if "return_mean" in record]
+        if not evaluated:
+            continue
+        values = np.array([record["return_mean"] for record in evaluated])
+        for axis, own in curves.items():
+            own.append(Curve(np.array([record[axis] for record in evaluated], np.float64), values))
+        last.append(records[-1])
+        discarded += sum(record.get("discarded", 0) for record in records)
+    if not last:
+        return None
+    case = runs[0].case
+    return Line(
+        name=case.removeprefix(f"{scenario}-") if scenario else case,
+        case=case,
+        config=runs[0].config,
+        curves=curves,
+        last=last,
+        discarded=discarded,
+        failed=sum(failed[run.name] is not None for run in runs),
+        wall=sum(_wall(folder, run) for run in runs),
+    )
+
+
+def _panel(name: str, lines: list[Line]) -> Panel:
+    whole = [line for line in lines if not line.failed] or lines
+    end = common_end(curve for line in whole for curve in line.curves["simulated_time"])
+    start = float(np.mean([curve.value[0] for line in lines for curve in line.curves["simulated_time"]]))
+    gained = sorted((float(np.median(line.finals(end))) - start for line in lines), reverse=True)
+    second = gained[min(1, len(gained) - 1)]
+    wanted = second if second > 0 else gained[0]
+    return Panel(name, lines, end, start, start + _FAR * wanted if wanted > 0 else np.inf)
+
+
+def versions(provenance: Provenance) -> dict[str, Any]:
+    """The packages that wrote the newest part of a run, and their versions."""
+    return provenance.versions[-1].packages

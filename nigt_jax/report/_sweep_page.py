@@ -1,0 +1,322 @@
+"""The page of one or more sweeps. Needs no JAX, but for the workers' timeline."""
+
+import base64
+import io
+from collections.abc import Sequence
+
+import numpy as np
+
+from nigt_jax.report import _charts as charts
+from nigt_jax.report._claims import compared, seen_in_paper
+from nigt_jax.report._content import Chart, Picture, Section, Table, number, with_interval
+from nigt_jax.report._page import Page
+from nigt_jax.report._study import Line, Study, versions
+from nigt_jax.report._verdict import Overall, Verdict, judge, over_environments
+from nigt_jax.statistics import Interval
+
+_PACKAGES = ("nigt_jax", "jax", "brax")
+
+
+def sweep_page(studies: Sequence[Study], pictures: dict[str, Picture]) -> Page:
+    """The page of some sweeps.
+
+    Args:
+      studies: the sweeps.
+      pictures: timelines of workers, by the name of the panel.
+    """
+    styles = charts.styles_of(studies)
+    verdicts = {study.name: [judge(panel) for panel in study.panels] for study in studies}
+    sections = [_summary(studies, verdicts)]
+    sections.extend(_results(study, verdicts[study.name], styles) for study in studies)
+    if overall := over_environments(studies):
+        sections.append(_over_environments(overall))
+    sections.append(_work(studies, pictures))
+    if any(study.choices for study in studies):
+        sections.append(_tuning(studies, styles))
+    sections.append(_protocol(studies))
+    title = studies[0].name if len(studies) == 1 else f"{len(studies)} sweeps"
+    return Page(f"nigt_jax: {title}", _lead(studies, verdicts), sections)
+
+
+def sentence(verdict: Verdict) -> str:
+    """Who is first in a panel, by how much, and how sure that is."""
+    panel = verdict.panel
+    if verdict.first is None:
+        return "No line's median run reaches the threshold."
+    if verdict.rival is None or verdict.lead is None:
+        return f"{verdict.first.name} is alone."
+    lead = verdict.lead
+    if np.isinf(lead.value) and np.isinf(lead.high) and lead.low > 1:
+        low = "" if np.isinf(lead.low) else f", and takes at least {number(lead.low)} times as long"
+        return (
+            f"{verdict.first.name} reaches a return of {number(panel.threshold)} first; the best line of another "
+            f"method, {verdict.rival.name}, does not by simulated time {number(panel.end)}{low} (95% interval)."
+        )
+    times = f"{number(lead.value)} times as long (95% interval {number(lead.low)} to {number(lead.high)})"
+    if verdict.is_clear:
+        return (
+            f"{verdict.first.name} reaches a return of {number(panel.threshold)} first; the best line of another "
+            f"method, {verdict.rival.name}, takes {times}."
+        )
+    return (
+        f"Not decided: {verdict.first.name} reaches a return of {number(panel.threshold)} first, and the best line of "
+        f"another method, {verdict.rival.name}, takes {times}; the interval includes 1."
+    )
+
+
+def _lead(studies: Sequence[Study], verdicts: dict[str, list[Verdict]]) -> list[str]:
+    every = [verdict for own in verdicts.values() for verdict in own]
+    clear = [verdict for verdict in every if verdict.is_clear]
+    wins: dict[str, int] = {}
+    for verdict in clear:
+        assert verdict.first is not None
+        wins[verdict.first.config.method.name] = wins.get(verdict.first.config.method.name, 0) + 1
+    told = ", ".join(f"{method} in {count}" for method, count in sorted(wins.items(), key=lambda item: -item[1]))
+    lead = [
+        f"{len(every)} {'panels' if len(every) > 1 else 'panel'}: in {len(clear)} of them one method is ahead of all "
+        "others with 95% confidence" + (f" ({told})." if told else ".")
+        + " Ahead means: its median run reaches the panel's threshold in less simulated time."
+    ]  # fmt: skip
+    missing = sum(study.missing for study in studies)
+    if missing:
+        lead.append(f"Not complete: {missing:,} runs are not done yet.")
+    return lead
+
+
+def _summary(studies: Sequence[Study], verdicts: dict[str, list[Verdict]]) -> Section:
+    rows = []
+    for study in studies:
+        for verdict in verdicts[study.name]:
+            first, rival, lead = verdict.first, verdict.rival, verdict.lead
+            rows.append(
+                [
+                    f"{study.name}, {verdict.panel.name}",
+                    "-" if first is None else first.name,
+                    "-" if rival is None else rival.name,
+                    "-" if lead is None else with_interval(lead),
+                    "yes" if verdict.is_clear else "no",
+                    seen_in_paper(verdict.panel.name) or "-",
+                    "-" if seen_in_paper(verdict.panel.name) is None else compared(verdict),
+                ]
+            )
+    head = ["panel", "first", "best of another method", "takes so many times as long", "clear", "the paper", "here"]
+    texts = [
+        "Times are simulated: what workers of the speeds of each scenario would need. Intervals are 95% bootstrap "
+        "intervals over seeds. Clear: the interval lies above 1. What the paper sees is read off its curves, which are "
+        "of MuJoCo environments; these here are their Brax counterparts, so orders compare and returns do not."
+    ]
+    return Section("Who is first", "summary", texts, tables=[Table("Time to the threshold", head, rows)])
+
+
+def _results(study: Study, verdicts: Sequence[Verdict], styles: dict[str, int]) -> Section:
+    texts = [f"{verdict.panel.name}: {sentence(verdict)}" for verdict in verdicts]
+    for panel in study.panels:
+        broken = [f"{line.name} ({line.failed})" for line in panel.lines if line.failed]
+        if broken:
+            texts.append(
+                f"{panel.name}: runs that could not go on: {', '.join(broken)}; they count with what they had."
+            )
+    tables = [_table(verdict, study) for verdict in verdicts]
+    drawn = [charts.returns(panel, styles) for panel in study.panels]
+    caption = f"{study.environment}: median over {len(study.seeds)} seeds, band from the 20th to the 80th percentile"
+    return Section(study.name, f"sweep-{study.name}", [caption + ".", *texts], drawn, tables)
+
+
+def _table(verdict: Verdict, study: Study) -> Table:
+    panel = verdict.panel
+    head = ["line", *study.tuned, "area", "return at the end", f"time to {number(panel.threshold)}"]
+    head += ["runs that reach it", "better than the best of another method"]
+    rows = []
+    for row in verdict.rows:
+        values = study.choices[row.line.case].values if study.choices else {}
+        low, middle, high = row.final
+        rows.append(
+            [
+                row.line.name,
+                *(f"{values[key]:g}" if isinstance(values[key], float) else str(values[key]) for key in study.tuned),
+                with_interval(row.area),
+                f"{number(middle)} ({number(low)} to {number(high)})",
+                with_interval(row.time),
+                f"{row.reached} of {len(row.line.last)}",
+                "-"
+                if row.better is None
+                else f"{row.better.value:.0%} ({row.better.low:.0%} to {row.better.high:.0%})",
+            ]
+        )
+    return Table(f"{panel.name}, up to simulated time {number(panel.end)}", head, rows)
+
+
+def _percent(found: Interval | None) -> str:
+    return "-" if found is None else f"{found.value:.0%} ({found.low:.0%} to {found.high:.0%})"
+
+
+def _over_environments(overall: Sequence[Overall]) -> Section:
+    texts = [
+        "Interquartile mean, over environments and seeds, of the area under the return; 0 is the untrained policy and "
+        "1 the best line's median of each environment. In brackets 95% stratified bootstrap intervals, as rliable has "
+        "them."
+    ]
+    names = list(dict.fromkeys(name for scenario in overall for name in scenario.scores))
+    rows = [
+        [
+            f"{scenario.scenario} ({', '.join(scenario.environments)})",
+            *(with_interval(scenario.scores[name]) if name in scenario.scores else "-" for name in names),
+        ]
+        for scenario in overall
+    ]
+    return Section("All environments together", "environments", texts, tables=[Table("", ["scenario", *names], rows)])
+
+
+def _work(studies: Sequence[Study], pictures: dict[str, Picture]) -> Section:
+    texts = [
+        "What workers begin and nobody counts is simulated and never computed. Messages carry the policy's parameters. "
+        "All numbers are totals over a run, in the mean over seeds."
+    ]
+    head = ["panel", "line", "discarded, of all begun", "gradients", "exchanges", "uploads", "simulated time"]
+    rows = [
+        [
+            f"{study.name}, {panel.name}",
+            line.name,
+            f"{line.discarded_fraction:.0%}",
+            *(f"{np.mean([record[key] for record in line.last]):,.0f}" for key in ("gradients", "communications")),
+            f"{np.mean([record['uploads'] for record in line.last]):,.0f}",
+            number(float(np.mean([record["simulated_time"] for record in line.last]))),
+        ]
+        for study in studies
+        for panel in study.panels
+        for line in panel.lines
+    ]
+    return Section(
+        "Workers and their work",
+        "work",
+        texts,
+        tables=[Table("Whole runs", head, rows)],
+        pictures=list(pictures.values()),
+    )
+
+
+def _tuning(studies: Sequence[Study], styles: dict[str, int]) -> Section:
+    tuned = [study for study in studies if study.choices]
+    drawn = [chart for study in tuned for chart in _tuning_charts(study, styles)]
+    edges = [text for study in tuned for text in _edges(study)]
+    price = ", ".join(f"{study.name}: {study.runs:,} runs, {study.computed:,} of them computed" for study in tuned)
+    texts = [
+        "Every line had the same values to choose from and the same seeds to choose by; the value with the largest "
+        "mean area under the return, up to the time that all runs of its scenario have, was taken. What is reported is "
+        f"of other seeds. {price}.",
+        "On the edge of what was tried, so that a better value may lie beyond: " + "; ".join(edges) + "."
+        if edges
+        else "No chosen value lies on the edge of what was tried.",
+    ]
+    return Section("Tuning", "tuning", texts, drawn)
+
+
+def _tuning_charts(study: Study, styles: dict[str, int]) -> list[Chart]:
+    found = [(panel, charts.tuning(study, panel, styles)) for panel in study.panels]
+    return [_renamed(chart, f"{study.name}, {panel.name}") for panel, chart in found if chart is not None]
+
+
+def _renamed(chart: Chart, title: str) -> Chart:
+    return Chart(title, chart.y, chart.axes, chart.series, chart.threshold, chart.log_x)
+
+
+def _edges(study: Study) -> list[str]:
+    found = []
+    for case, choice in study.choices.items():
+        for key in study.tuned:
+            tried = [entry["values"][key] for entry in choice.tried]
+            if all(isinstance(value, int | float) for value in tried) and choice.values[key] in (
+                min(tried),
+                max(tried),
+            ):
+                found.append(f"{study.name}, {case}: {key} = {choice.values[key]:g}")
+    return found
+
+
+def _protocol(studies: Sequence[Study]) -> Section:
+    config = studies[0].panels[0].lines[0].config
+    texts = [
+        "A seed decides the initial policy, the evaluation's episodes and the workers' random times, so all lines of a "
+        f"panel begin at the same policy and are evaluated on the same {config.evaluation.episodes} episodes, with the "
+        "stochastic policy, always of the iterate and never of the query point.",
+        "Area: the mean return over simulated time from 0 to the time that all runs of the panel have, by trapezoids. "
+        "Threshold: 80% of the way from the untrained policy's return to the second best line's median return there. "
+        "Time to it: interpolated between evaluations; a run that has not reached it by the end counts as never. "
+        "Interquartile means, probabilities of improvement and percentile bootstrap intervals follow rliable; of five "
+        "seeds an interval is rough.",
+        "Runs that differ in simulated times alone, since the same gradients count, are computed once.",
+    ]
+    head = [
+        "sweep",
+        "runs",
+        "computed",
+        "seeds",
+        "tuned on",
+        "budget",
+        "time in rounds",
+        "on",
+        "nigt_jax",
+        "jax",
+        "brax",
+    ]
+    rows = [_where(study) for study in studies]
+    commands = [command for study in studies for command in _again(study)]
+    commands.append(f"nigt report {' '.join(str(study.path) for study in studies)}")
+    details = {f"Settings of {study.name}": _settings(study) for study in studies}
+    table = Table("What was run, and on what", head, rows)
+    return Section("Protocol", "protocol", texts, tables=[table], commands=commands, details=details)
+
+
+def _where(study: Study) -> list[str]:
+    packages, lines = versions(study.provenance), [line for panel in study.panels for line in panel.lines]
+    budgets = dict.fromkeys(" or ".join(map(str, line.config.training.ends)) for line in lines)
+    return [
+        study.name,
+        f"{study.runs:,}",
+        f"{study.computed:,}",
+        ", ".join(map(str, study.seeds)),
+        ", ".join(map(str, study.tuning_seeds)) or "-",
+        ", ".join(budgets),
+        f"{study.wall / 60:,.0f} min",
+        study.provenance.platform,
+        *(packages.get(name, "-") for name in _PACKAGES),
+    ]
+
+
+def _again(study: Study) -> list[str]:
+    return [f"nigt sweep {study.path / 'sweep.yaml'} --name {study.name}-again"]
+
+
+def _settings(study: Study) -> str:
+    return (study.path / "sweep.yaml").read_text(encoding="utf-8")
+
+
+def timelines(studies: Sequence[Study]) -> dict[str, Picture]:
+    """The first rounds of the first line of every scenario: what each worker does. Plays clocks, so it needs JAX."""
+    from nigt_jax.report._timeline import draw_timeline
+    from nigt_jax.simulation import make_timeline
+
+    found: dict[str, Picture] = {}
+    for study in studies:
+        for panel in study.panels:
+            line = panel.lines[0]
+            if panel.name in found:
+                continue
+            timeline = make_timeline(line.config, parameters=parameters_of(line))
+            if timeline is not None:
+                stream = io.BytesIO()
+                draw_timeline(timeline, stream)
+                alt = f"{panel.name}: what every worker does in the first rounds of {line.name}"
+                found[panel.name] = Picture(data_uri(stream.getvalue()), alt)
+    return found
+
+
+def parameters_of(line: Line) -> int:
+    """The number of the policy's parameters, from what a message carries."""
+    last = line.last[0]
+    return max(1, last["bytes_up"] // max(last["uploads"], 1) // 4)
+
+
+def data_uri(png: bytes) -> str:
+    """A PNG that stands in the page itself."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
