@@ -5,13 +5,21 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 CONFIG ?= configs/default.yaml
 ARGS   ?=
+SIZE   ?= quick
+# Sweeps side by side: a quick one has one core, a full one has the machine.
+JOBS   ?= $(if $(filter quick,$(SIZE)),2,1)
+PAPER  := runs/paper-$(SIZE)
+SWEEPS := $(notdir $(basename $(wildcard configs/paper/$(SIZE)/*.yaml)))
+# The longest first; and so they stand in the report.
+FIRST  := reacher hopper walker2d halfcheetah humanoid reacher-100 two-worlds ten-worlds map
+ORDER  := $(filter $(SWEEPS),$(FIRST)) $(filter-out $(FIRST),$(SWEEPS))
 
-.PHONY: help train sweep test lint format bench clean
+.PHONY: help train sweep paper report test lint format bench clean $(addprefix paper/,$(SWEEPS))
 .DEFAULT_GOAL := help
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  variables: CONFIG=configs/quick.yaml  ARGS='--method.learning_rate 0.05'  PYTHON=python3.12  VENV=.venv"
+	@echo "  variables: CONFIG=configs/quick.yaml  ARGS='--method.learning_rate 0.05'  RUN=runs/mine  SIZE=quick  JOBS=2  PYTHON=python3.12  VENV=.venv"
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +31,17 @@ train: $(READY)  ## train the main job (CONFIG, ARGS)
 
 sweep: $(READY)  ## train many configurations (CONFIG is a sweep, ARGS); docs/sweeps.md
 	$(BIN)/nigt sweep $(CONFIG) $(ARGS)
+
+paper: $(READY)  ## the paper's experiments and their page (SIZE=quick or full); again, to go on where it stopped
+	$(MAKE) --no-print-directory --keep-going --jobs=$(JOBS) $(addprefix paper/,$(ORDER))
+	$(BIN)/nigt report $(addprefix $(PAPER)/,$(ORDER)) --output $(PAPER)/report.html
+
+$(addprefix paper/,$(SWEEPS)): paper/%: $(READY)
+	if [ -d $(PAPER)/$* ]; then $(BIN)/nigt sweep $(PAPER)/$* --resume $(ARGS); \
+	else $(BIN)/nigt sweep configs/paper/$(SIZE)/$*.yaml --output $(PAPER) --name $* $(ARGS); fi
+
+report: $(READY)  ## a page and figures of RUN, the folder of a run or a sweep, or several
+	$(BIN)/nigt report $(RUN) $(ARGS)
 
 test: $(READY)  ## run the tests (ARGS go to pytest)
 	$(BIN)/python -m pytest $(ARGS)

@@ -157,7 +157,7 @@ def _run(console: Console, folder: SweepFolder, shard: tuple[int, int]) -> int:
     console.print(f"sweep     {folder.path}")
     console.print("loading JAX and compiling ...", style="dim")
     with interruptions(announce=stopping) as interrupted:
-        result = run_sweep(folder, progress=_Lines(console), interrupted=interrupted, shard=shard)
+        result = run_sweep(folder, progress=_Lines(console, folder.path.name), interrupted=interrupted, shard=shard)
     _print_summary(console, folder, result, time.perf_counter() - started)
     return 130 if result.interrupted else 0
 
@@ -165,17 +165,18 @@ def _run(console: Console, folder: SweepFolder, shard: tuple[int, int]) -> int:
 class _Lines:
     """A line now and then: at every twentieth of the sweep, and at every new program."""
 
-    def __init__(self, console: Console):
-        self._console, self._next, self._program = console, 0.0, 0
+    def __init__(self, console: Console, name: str):
+        self._console, self._name, self._next, self._program = console, name, 0.0, 0
 
     def __call__(self, now: Progress) -> None:
         if now.program == self._program and now.fraction_done < self._next:
             return
         self._program, self._next = now.program, now.fraction_done + 0.05
         rate = f"{now.steps_per_second:,.0f}" if now.steps_per_second else "-"
+        left = duration(now.seconds_left)
         self._console.print(
-            f"program {now.program}/{now.programs}  runs done {now.runs_done}/{now.runs}  {now.fraction_done:4.0%}  "
-            f"useful steps/s {rate}  time left {duration(now.seconds_left)}"
+            f"{self._name}  program {now.program}/{now.programs}  runs done {now.runs_done}/{now.runs}  "
+            f"{now.fraction_done:4.0%}  useful steps/s {rate}  time left {left}"
         )
 
 

@@ -41,6 +41,11 @@ class MethodConfig:
         return 1.0
 
     @property
+    def transport_weight(self) -> float:
+        """Weight by which query points lie ahead of the iterate; 1 where they do not."""
+        return 1.0
+
+    @property
     def gradients_per_update(self) -> int:
         """Gradients that an update needs, after the first one."""
         return 1
@@ -151,10 +156,17 @@ class _WithMomentum:
     momentum: Number = setting(
         0.9, "weight of the past direction, 1 - eta in the paper's letters", ge=0, le=1 - 1e-6, traced=True
     )
+    extrapolation: bool = setting(
+        True, "gradients are taken ahead of the iterate; false, an ablation: at the iterate", traced=True
+    )
 
     @property
     def newest_weight(self) -> float:
         return 1 - self.momentum
+
+    @property
+    def transport_weight(self) -> float:
+        return self.newest_weight if self.extrapolation else 1.0
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
@@ -198,6 +210,15 @@ class MSynchronousNigt(_WithMomentum, _InRounds):
                 f"method.batch_size: got {self.largest_batch} for {self.name}, which counts one gradient a worker; "
                 f"allowed: up to workers.count, {workers.count}"
             )
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class RennalaIgt(_WithMomentum, _InRounds):
+    """Counts the first M gradients from whoever is fast; NIGT step without its normalisation, an ablation."""
+
+    clock: ClassVar[str] = "rennala"
+
+    name: Literal["rennala_igt"] = _name("rennala_igt")
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
@@ -288,6 +309,7 @@ METHODS: dict[str, type[MethodConfig]] = {
     "malenia_nigt": MaleniaNigt,
     "synchronous_nigt": SynchronousNigt,
     "m_synchronous_nigt": MSynchronousNigt,
+    "rennala_igt": RennalaIgt,
     "rennala_pg": RennalaPg,
     "synchronous_pg": SynchronousPg,
     "afedpg": Afedpg,

@@ -32,12 +32,15 @@ class StepHyperparameters(NamedTuple):
       learning_rate: length of the step at the start; of one update, once :meth:`at` has said which.
       half_life: how far a run is when steps are half as long; inf in the units that do not matter.
       newest_weight: weight of the newest gradient, 1 - momentum. float32 cannot tell a momentum near 1 from 1.
+      transport_weight: the weight by which query points lie ahead of the iterate: that of the newest gradient, or 1
+        where they are the iterate itself.
       max_delay: delay in updates from which on a gradient that arrives is discarded.
     """
 
     learning_rate: Float[Array, ""]
     half_life: Progress
     newest_weight: Float[Array, ""]
+    transport_weight: Float[Array, ""]
     max_delay: Int[Array, ""]
 
     def at(self, now: Progress) -> "StepHyperparameters":
@@ -153,6 +156,7 @@ def step_hyperparameters(section: MethodConfig, max_delay: int = jnp.iinfo(jnp.i
         learning_rate=jnp.asarray(section.learning_rate, jnp.float32),
         half_life=_half_life(section.learning_rate_half_life),
         newest_weight=jnp.asarray(section.newest_weight, jnp.float32),  # the difference was taken in float64
+        transport_weight=jnp.asarray(section.transport_weight, jnp.float32),
         max_delay=jnp.asarray(max_delay, jnp.int32),
     )
 

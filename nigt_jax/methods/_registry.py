@@ -8,12 +8,25 @@ from nigt_jax.config import MethodConfig, RingmasterNigt
 from nigt_jax.methods._lapg import LAPG
 from nigt_jax.methods._method import Arrivals, Method, StepHyperparameters, as_sent, step_hyperparameters
 from nigt_jax.methods._schedules import M_SYNCHRONOUS, MALENIA, RENNALA, SYNCHRONOUS
-from nigt_jax.transforms import OneMinus, nigt, nigt_eval_params
+from nigt_jax.transforms import (
+    OneMinus,
+    ema_from_first,
+    implicit_gradient_transport,
+    nigt_eval_params,
+    normalized_momentum,
+)
 
 
 # Learning rates are those of one update, but schedules all the same: states that count updates are in checkpoints.
 def _nigt(hyperparameters: StepHyperparameters) -> optax.GradientTransformationExtraArgs:
-    return nigt(lambda number: hyperparameters.learning_rate, OneMinus(hyperparameters.newest_weight))
+    rate, weight = lambda number: hyperparameters.learning_rate, OneMinus(hyperparameters.newest_weight)
+    return implicit_gradient_transport(normalized_momentum(rate, weight), OneMinus(hyperparameters.transport_weight))
+
+
+def _igt(hyperparameters: StepHyperparameters) -> optax.GradientTransformationExtraArgs:
+    rate, weight = lambda number: hyperparameters.learning_rate, OneMinus(hyperparameters.newest_weight)
+    averaged = optax.chain(ema_from_first(weight), optax.scale_by_learning_rate(rate))
+    return implicit_gradient_transport(averaged, OneMinus(hyperparameters.transport_weight))
 
 
 def _plain(hyperparameters: StepHyperparameters) -> optax.GradientTransformationExtraArgs:
@@ -29,6 +42,7 @@ METHODS: dict[str, Method] = {
     "malenia_nigt": Method(MALENIA, step_hyperparameters, _nigt, nigt_eval_params),
     "synchronous_nigt": Method(SYNCHRONOUS, step_hyperparameters, _nigt, nigt_eval_params),
     "m_synchronous_nigt": Method(M_SYNCHRONOUS, step_hyperparameters, _nigt, nigt_eval_params),
+    "rennala_igt": Method(RENNALA, step_hyperparameters, _igt, nigt_eval_params),
     "rennala_pg": Method(RENNALA, step_hyperparameters, _plain, as_sent),
     "synchronous_pg": Method(SYNCHRONOUS, step_hyperparameters, _plain, as_sent),
     "afedpg": Method(Arrivals(), step_hyperparameters, _nigt, nigt_eval_params),

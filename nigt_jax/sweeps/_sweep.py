@@ -68,7 +68,8 @@ def load_sweep(path: Path) -> Sweep:
         ``overrides``, for all runs; ``scenarios``, by name, such as workers of other speeds; ``variants``, by name,
         such as methods, each of which is run in every scenario; ``grid``, lists of values by key, of which every
         combination is run with every variant; and ``tune``, lists of values by key, one of which is chosen for every
-        case, on seeds of its own. A variant may have a ``grid`` of its own besides.
+        case, on seeds of its own. A variant may have a ``grid`` of its own besides, and a ``tune`` with as many other
+        values.
 
     Raises:
       UserError: the file cannot be read, or some run is not one that may be; the line names it.
@@ -129,43 +130,60 @@ def _check_tuning(path: Path, settings: Mapping[str, Any]) -> None:
         raise UserError(f"{path}: tune.seed: {both[0]} is in grid.seed too, allowed: seeds that nothing is chosen by")
 
 
+def _tried(path: Path, settings: Mapping[str, Any], variant: str) -> dict[str, list[Any]]:
+    """The values to choose from of a variant: its own, as many as all have, or those of all."""
+    tried = {key: values for key, values in settings["tune"].items() if key != "seed"}
+    own = _mapping(path, f"variants.{variant}.tune", _mapping(path, "", settings["variants"][variant]).get("tune"))
+    _check_lists(path, f"variants.{variant}.tune", own)
+    for key, values in own.items():
+        if key not in tried or len(values) != len(tried[key]):
+            allowed = f"{len(tried[key])} values, as all have" if key in tried else ", ".join(tried) or "no tuning"
+            raise UserError(f"{path}: variants.{variant}.tune.{key}: got {values!r}, allowed: {allowed}")
+    return tried | own
+
+
 def _tuning_runs(path: Path, settings: dict[str, Any]) -> Iterator[Run]:
     """Every case with every combination of what is tuned."""
-    values = {key: given for key, given in settings["tune"].items() if key != "seed"}
-    names = _labels(list(values))
-    for combination in itertools.product(*values.values()):
-        point = dict(zip(values, combination, strict=True))
-        label = "-".join(f"{names[key]}={_short(values[key], value)}" for key, value in point.items())
-        seeds = settings | {"grid": settings["grid"] | {"seed": settings["tune"]["seed"]}}
-        for run in _runs(path, seeds, lambda case, point=point: point):  # type: ignore[misc]
-            yield run._replace(name=f"{run.name}-{label}", tuning=True)
+    seeds = settings | {"grid": settings["grid"] | {"seed": settings["tune"]["seed"]}}
+    for scenario, variant in _pairs(settings):
+        values = _tried(path, settings, variant)
+        names = _labels(list(values))
+        for combination in itertools.product(*values.values()):
+            point = dict(zip(values, combination, strict=True))
+            label = "-".join(f"{names[key]}={_short(values[key], value)}" for key, value in point.items())
+            for run in _runs_of(path, seeds, scenario, variant, lambda case, point=point: point):  # type: ignore[misc]
+                yield run._replace(name=f"{run.name}-{label}", tuning=True)
+
+
+def _pairs(settings: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
+    """The names of scenarios and variants that go together."""
+    return itertools.product(settings["scenarios"] or (None,), settings["variants"])
 
 
 def _runs(path: Path, settings: Mapping[str, Any], chosen: Callable[[str], dict[str, Any]]) -> Iterator[Run]:
-    scenarios, variants = settings["scenarios"] or {None: {}}, settings["variants"]
-    for scenario, variant in itertools.product(scenarios, variants):
-        pair = (scenario, scenarios[scenario]), (variant, variants[variant])
-        yield from _runs_of(path, settings, *pair, chosen)
+    for scenario, variant in _pairs(settings):
+        yield from _runs_of(path, settings, scenario, variant, chosen)
 
 
 def _runs_of(
     path: Path,
     settings: Mapping[str, Any],
-    scenario: tuple[Any, Any],
-    variant: tuple[Any, Any],
+    scenario: str | None,
+    variant: str,
     chosen: Callable[[str], dict[str, Any]],
 ) -> Iterator[Run]:
     """The runs of a variant in a scenario, both by name and what they change; what is tuned is as chosen for a case."""
-    circumstances = {} if scenario[0] is None else _named(path, "scenarios", *scenario)
-    changes = _named(path, "variants", *variant)
+    circumstances = {} if scenario is None else _named(path, "scenarios", scenario, settings["scenarios"][scenario])
+    changes = _named(path, "variants", variant, settings["variants"][variant])
+    changes.pop("tune", None)
     grid = settings["grid"] | _mapping(path, f"variants.{variant}.grid", changes.pop("grid", None))
     _check_lists(path, "grid", grid)
     tuned = [key for key in settings["tune"] if key != "seed"]
-    one_of_both = [("tune", tuned), ("the grid", grid), (scenario[0], circumstances), (variant[0], changes)]
+    one_of_both = [("tune", tuned), ("the grid", grid), (scenario, circumstances), (variant, changes)]
     for (one, first), (other, second) in list(itertools.combinations(one_of_both, 2))[:-1]:
         if both := [key for key in first if key in second]:
             raise UserError(f"{path}: {both[0]}: is in {one} and in {other}, allowed: one of both")
-    start = "-".join(name for name in (scenario[0], variant[0]) if name is not None)
+    start = "-".join(name for name in (scenario, variant) if name is not None)
     labels = _labels(list(grid))
     for values in itertools.product(*grid.values()):
         point = dict(zip(grid, values, strict=True))
@@ -175,7 +193,7 @@ def _runs_of(
         overrides = settings["overrides"] | circumstances | changes | point
         name = "-".join([start, *parts.values()])
         config = check_config(settings["base"], f"{path}: {name}", overrides)
-        yield Run(name, scenario[0], variant[0], case, point, False, config)
+        yield Run(name, scenario, variant, case, point, False, config)
 
 
 def _check_lists(path: Path, name: str, grid: Mapping[str, Any]) -> None:

@@ -31,7 +31,7 @@ from nigt_jax.config import (
 from nigt_jax.errors import RunWarning, UserError
 from nigt_jax.sweeps import load_sweep
 
-CONFIGS = sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))
+CONFIGS = sorted(path for path in (Path(__file__).parents[2] / "configs").rglob("*.yaml") if "paper" not in path.parts)
 
 
 def load(tmp_path, text="", **overrides):

@@ -1,4 +1,4 @@
-"""The server of each of the nine methods, alone: how gradients are combined, and the step that is made of them."""
+"""The server of each method that only sums, alone: how gradients are combined, and the step that is made of them."""
 
 import functools
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from compiled_rounds import QUICKLY, RULES
 from walk import tree_of, vector_of
-from whole_runs import Nigt, Plain
+from whole_runs import AtTheIterate, Igt, Nigt, Plain
 
 from nigt_jax.clocks import Round
 from nigt_jax.config import METHODS as SECTIONS
@@ -22,6 +22,7 @@ AS_SPECIFIED = {
     "malenia_nigt": ("malenia", True, Nigt),
     "synchronous_nigt": ("synchronous", False, Nigt),
     "m_synchronous_nigt": ("m_synchronous", False, Nigt),
+    "rennala_igt": ("rennala", False, Igt),
     "rennala_pg": ("rennala", False, Plain),
     "synchronous_pg": ("synchronous", False, Plain),
     "afedpg": (np.inf, False, Nigt),
@@ -32,18 +33,24 @@ AS_SPECIFIED = {
 told = functools.partial(jax.jit, static_argnames=("method", "axis_name"), compiler_options=QUICKLY)(tell)
 
 
-def test_there_are_nine_that_only_sum():
+def test_these_only_sum():
     assert {name for name, method in METHODS.items() if method.worker is None} == AS_SPECIFIED.keys()
 
 
 @pytest.mark.usefixtures("compiled_quickly")
-@pytest.mark.parametrize("name", AS_SPECIFIED)
-def test_equals_the_algorithm(name):
+@pytest.mark.parametrize(
+    ("name", "ahead"), [*((name, True) for name in AS_SPECIFIED), ("rennala_nigt", False), ("afedpg", False)]
+)
+def test_equals_the_algorithm(name, ahead):
     method, (counts_or_tolerates, alike, server) = METHODS[name], AS_SPECIFIED[name]
+    server = server if ahead else AtTheIterate
+    transport = SECTIONS[name](momentum=1 - WEIGHT, extrapolation=ahead).transport_weight if server is not Plain else 1
     real = lambda x: jnp.asarray(x, jnp.float32)
     changes = {"max_delay": TOLERATED} if name == "ringmaster_nigt" else {}
     half_life = Progress(real(HALF_LIFE), *[real(np.inf)] * 3)
-    settings = StepHyperparameters(real(STEP), half_life, real(WEIGHT), jnp.asarray(TOLERATED, jnp.int32))
+    settings = StepHyperparameters(
+        real(STEP), half_life, real(WEIGHT), real(transport), jnp.asarray(TOLERATED, jnp.int32)
+    )
     rounds = method.kind == "summed"
     if rounds:
         assert method.schedule.rule is RULES[counts_or_tolerates]

@@ -38,6 +38,30 @@ class Nigt:
 
 
 @dataclasses.dataclass
+class Igt(Nigt):
+    """The same without its normalisation."""
+
+    def absorb(self, g):
+        """One step."""
+        eta = self.weight
+        self.direction = g if self.direction is None else (1 - eta) * self.direction + eta * g
+        before = self.theta
+        self.theta = before + self.step(self.updates) * self.direction
+        self.query = self.theta + (1 - eta) / eta * (self.theta - before)
+        self.updates += 1
+
+
+@dataclasses.dataclass
+class AtTheIterate(Nigt):
+    """The same without its extrapolation: gradients are taken at the iterate."""
+
+    def absorb(self, g):
+        """One step."""
+        super().absorb(g)
+        self.query = self.theta
+
+
+@dataclasses.dataclass
 class Plain(Nigt):
     """Plain ascent; what is sent is the iterate."""
 

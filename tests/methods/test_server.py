@@ -12,7 +12,7 @@ CURVATURE = np.array([1.0, 3.0, 10.0])
 
 def settings(eta=0.1, alpha=0.05, half_life=np.inf):
     alpha, eta, inf = (jnp.asarray(x, jnp.float32) for x in (alpha, eta, np.inf))
-    return StepHyperparameters(alpha, Progress(jnp.float32(half_life), inf, inf, inf), eta, jnp.int32(10))
+    return StepHyperparameters(alpha, Progress(jnp.float32(half_life), inf, inf, inf), eta, eta, jnp.int32(10))
 
 
 def ascend_in_numpy(start_at, noise, eta, alpha, half_life):

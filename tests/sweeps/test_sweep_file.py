@@ -1,10 +1,12 @@
 """What a sweep's file means, and what is said about one that means nothing."""
 
+from pathlib import Path
+
 import pytest
 
 from nigt_jax.cli import main
 from nigt_jax.errors import UserError
-from nigt_jax.sweeps import load_sweep
+from nigt_jax.sweeps import load_sweep, reported_runs
 
 BASE = "training: {iterations: 5}\nworkers: {count: 3}\n"
 
@@ -119,3 +121,100 @@ def test_a_sweep_and_a_configuration_are_told_apart(tmp_path, capsys):
 def test_a_folder_that_is_no_sweep(tmp_path, capsys):
     assert main(["sweep", str(tmp_path), "--resume"]) == 2
     assert "is no folder of a sweep" in capsys.readouterr().err
+
+
+PAPER = sorted((Path(__file__).parents[2] / "configs" / "paper").rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", PAPER, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_shipped_sweep_is_one(path):
+    sweep = load_sweep(path)
+    assert sweep.runs
+    assert {run.config.evaluation.episodes for run in sweep.runs} == {16}
+    if sweep.tuned:  # as many values and the same seeds for all
+        tried = {}
+        for run in sweep.runs:
+            tried.setdefault(run.case, []).append((run.config.seed, run.config.method.learning_rate))
+        assert {len(set(values)) for values in tried.values()} == {len(sweep.runs) // len(tried)}
+        assert len({tuple(sorted({seed for seed, _ in values})) for values in tried.values()}) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", PAPER, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_shipped_sweep_can_be_run(path, capsys):
+    assert main(["sweep", str(path), "--dry-run"]) == 0
+    assert "program 1" in capsys.readouterr().out
+
+
+def test_a_sweep_may_begin_with_another_one(tmp_path):
+    written(tmp_path, "base: base.yaml\nvariants: {a: {}, b: {method.momentum: 0.5}}\ngrid: {seed: [1, 2]}")
+    (tmp_path / "t.yaml").write_text(
+        "base: s.yaml\noverrides: {environment.horizon: 7}\nvariants: {a: null, c: {method.momentum: 0.25}}\n"
+        "grid: {seed: [5]}\n"
+    )
+    runs = load_sweep(tmp_path / "t.yaml").runs
+    assert [(run.variant, run.config.method.momentum, run.config.seed) for run in runs] == [
+        ("b", 0.5, 5),
+        ("c", 0.25, 5),
+    ]
+    assert {run.config.environment.horizon for run in runs} == {7}
+
+
+TUNED = "base: base.yaml\ngrid: {seed: [1, 2]}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "tune: {method.learning_rate: [0.1]}",
+            r"tune: has no seed, allowed: seeds for tuning, and",
+        ),
+        ("tune: {seed: [7]}", r"tune: has nothing but seeds, allowed: a key with values to choose from"),
+        (
+            "tune: {seed: [7, 2], method.momentum: [0.1]}",
+            r"tune.seed: 2 is in grid.seed too, allowed: seeds",
+        ),
+        ("tune: {seed: [7], method.momentum: 0.1}", r"tune.method.momentum: got 0.1, allowed: a list of values"),
+        ("tune: {seed: [7], method.momentum: [0.1, 1.5]}", r"method.momentum: got 1.5, allowed"),
+        (
+            "tune: {seed: [7], method.momentum: [0.1]}\nvariants: {a: {tune: {method.momentum: [0.1, 0.2]}}}",
+            r"variants.a.tune.method.momentum: got \[0.1, 0.2\], allowed: 1 values, as all have",
+        ),
+        (
+            "tune: {seed: [7], method.momentum: [0.1]}\nvariants: {a: {method.momentum: 0.5}}",
+            r"method.momentum: is in tune and in a, allowed: one of both",
+        ),
+    ],
+)
+def test_tuning_that_is_none(tmp_path, text, says):
+    with pytest.raises(UserError, match=says):
+        load_sweep(written(tmp_path, TUNED + text))
+
+
+def test_a_sweep_is_no_base_of_itself(tmp_path):
+    with pytest.raises(UserError, match=r"base: is a base of itself"):
+        load_sweep(written(tmp_path, "base: s.yaml\ngrid: {seed: [1]}"))
+
+
+def test_what_is_tuned_is_tried_for_every_case(tmp_path):
+    text = """
+    base: base.yaml
+    variants:
+      rennala: {method.name: rennala_nigt, grid: {method.batch_size: [5, 8]}}
+      afedpg: {method.name: afedpg, estimator.name: return_to_go}
+    tune: {method.learning_rate: [0.1, 0.2], seed: [7]}
+    grid: {seed: [0, 1]}
+    """
+    sweep = load_sweep(written(tmp_path, text))
+    assert sweep.tuned == ("method.learning_rate",)
+    assert sweep.reported == 6
+    assert {run.case for run in sweep.runs} == {"rennala-batch_size=5", "rennala-batch_size=8", "afedpg"}
+    assert {(run.case, run.point["method.learning_rate"], run.config.seed) for run in sweep.runs} == {
+        (case, rate, 7) for case in ("rennala-batch_size=5", "rennala-batch_size=8", "afedpg") for rate in (0.1, 0.2)
+    }
+    chosen = {case: {"method.learning_rate": 0.2} for case in ("rennala-batch_size=5", "rennala-batch_size=8")}
+    reported = reported_runs(sweep, chosen | {"afedpg": {"method.learning_rate": 0.1}})
+    assert {(run.variant, run.config.method.learning_rate) for run in reported} == {("rennala", 0.2), ("afedpg", 0.1)}
+    assert {run.config.seed for run in reported} == {0, 1}
+    assert not {run.name for run in reported} & {run.name for run in sweep.runs}
