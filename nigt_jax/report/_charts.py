@@ -1,12 +1,12 @@
 """Charts of a study: return against time, gradients and exchanges; discarded work; what tuning saw. Needs no JAX."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from nigt_jax.report._content import Chart, Series
-from nigt_jax.report._study import AXES, Panel, Study
+from nigt_jax.report._study import AXES, Line, Panel, Study
 from nigt_jax.statistics import Curve, band, common_end, value_at
 
 _POINTS = 80
@@ -15,11 +15,29 @@ _POINTS = 80
 def returns(panel: Panel, styles: dict[str, int]) -> Chart:
     """Return against every axis: the median over seeds, and the band from the 20th to the 80th percentile."""
     threshold = panel.threshold if np.isfinite(panel.threshold) else None
-    series = [
-        Series(line.name, styles[line.name], {axis: _band_of(line.curves[axis], _end(panel, axis)) for axis in AXES})
+    return Chart(panel.name, "return", dict(AXES), _series(panel, styles, lambda line: line.curves), threshold)
+
+
+def worst_returns(panel: Panel, styles: dict[str, int]) -> list[Chart]:
+    """The same of the worst of the workers' environments, where these differ."""
+    if not all(line.worst for line in panel.lines):
+        return []
+    series = _series(panel, styles, lambda line: line.worst)
+    return [Chart(f"{panel.name}, worst world", "return in the worst world", dict(AXES), series)]
+
+
+def all_returns(study: Study, styles: dict[str, int]) -> list[Chart]:
+    """All charts of a study's returns."""
+    both = [(returns(panel, styles), worst_returns(panel, styles)) for panel in study.panels]
+    return [chart for mean, worst in both for chart in (mean, *worst)]
+
+
+def _series(panel: Panel, styles: dict[str, int], of: Callable[[Line], dict[str, list[Curve]]]) -> list[Series]:
+    ends = {axis: _end(panel, axis) for axis in AXES}
+    return [
+        Series(line.name, styles[line.name], {axis: _band_of(of(line)[axis], end) for axis, end in ends.items()})
         for line in panel.lines
     ]
-    return Chart(panel.name, "return", dict(AXES), series, threshold)
 
 
 def tuning(study: Study, panel: Panel, styles: dict[str, int]) -> Chart | None:

@@ -1,5 +1,6 @@
 """What a page is made of: sections of texts, charts, tables and pictures. Needs no JAX."""
 
+import base64
 import dataclasses
 from typing import Any
 
@@ -106,3 +107,8 @@ def number(value: float) -> str:
 def with_interval(found: Interval) -> str:
     """A value with its interval."""
     return f"{number(found.value)} ({number(found.low)} to {number(found.high)})"
+
+
+def data_uri(png: bytes) -> str:
+    """A PNG that stands in the page itself."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()

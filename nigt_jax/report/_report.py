@@ -7,6 +7,8 @@ from nigt_jax.errors import RunError, UserError
 from nigt_jax.records import write_whole
 from nigt_jax.report import _charts as charts
 from nigt_jax.report._figures import write_figure
+from nigt_jax.report._map import cells_of, dump_evidence, evidence_of, is_map
+from nigt_jax.report._map_figure import write_map
 from nigt_jax.report._page import Page
 from nigt_jax.report._run_page import load_run, run_charts, run_page
 from nigt_jax.report._study import AXES, load_study
@@ -47,9 +49,15 @@ def _of_sweeps(paths: Sequence[Path], folder: Path) -> tuple[Page, list[Path]]:
     studies = [load_study(path) for path in paths]
     styles, files = charts.styles_of(studies), []
     for study in studies:
-        drawn = [charts.returns(panel, styles) for panel in study.panels]
+        drawn = charts.all_returns(study, styles)
         for axis in AXES:
             files += write_figure(drawn, axis, folder / f"{study.name}-{axis.replace('_', '-')}")
+        if is_map(study):
+            cells = cells_of(study)
+            files += write_map(cells, folder / f"{study.name}-cells")
+            evidence = folder / f"{study.name}-evidence.json"
+            write_whole(evidence, dump_evidence(evidence_of(cells), f"nigt report of {study.name}"))
+            files.append(evidence)
     return sweep_page(studies, timelines(studies)), files
 
 

@@ -10,9 +10,8 @@ import numpy as np
 from nigt_jax.config import Config, dump_config
 from nigt_jax.errors import UserError
 from nigt_jax.records import Provenance, Record, open_run, read_metrics
-from nigt_jax.report._content import Chart, Picture, Section, Series, Table, number
+from nigt_jax.report._content import Chart, Picture, Section, Series, Table, data_uri, number
 from nigt_jax.report._page import Page
-from nigt_jax.report._sweep_page import data_uri
 
 _AXES = {"simulated_time": "simulated time", "iteration": "iteration", "gradients": "gradients counted"}
 _POINTS = 400

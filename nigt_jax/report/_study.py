@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,10 @@ class Line:
     Attributes:
       name: what sets the case apart in its panel.
       case: its name in the sweep.
+      runs: the names of its runs.
       config: the configuration of its first run.
       curves: for each axis, the return of every run, by seed.
+      worst: likewise, the return in the worst of the workers' environments; empty where these are alike.
       last: the newest record of every run, by seed.
       discarded: gradients that were begun and not counted, of all runs.
       failed: runs that could not go on.
@@ -39,8 +41,10 @@ class Line:
 
     name: str
     case: str
+    runs: list[str]
     config: Config
     curves: dict[str, list[Curve]]
+    worst: dict[str, list[Curve]]
     last: list[Record]
     discarded: int
     failed: int
@@ -129,7 +133,7 @@ def load_study(path: Path) -> Study:
             _line(folder, scenario, [run for run in members if run.case == case], failed)
             for case in dict.fromkeys(run.case for run in members)
         ]
-        panels.append(_panel(scenario or path.name, [line for line in lines if line is not None]))
+        panels.append(make_panel(scenario or path.name, [line for line in lines if line is not None]))
     provenance = folder.run_folder(reported[0]).provenance()
     assert provenance is not None
     seeds = lambda runs: sorted({run.config.seed for run in runs})
@@ -162,34 +166,39 @@ def _wall(folder: SweepFolder, run: Run) -> float:
 
 def _line(folder: SweepFolder, scenario: str | None, runs: Sequence[Run], failed: dict[str, str | None]) -> Line | None:
     """None where all runs of the case failed before their first evaluation after the start."""
-    curves: dict[str, list[Curve]] = {axis: [] for axis in AXES}
-    last, discarded = [], 0
-    for run in runs:
-        records = read_metrics(folder.run_folder(run).metrics)
-        evaluated = [record for record in records if "return_mean" in record]
-        if not evaluated:
-            continue
-        values = np.array([record["return_mean"] for record in evaluated])
-        for axis, own in curves.items():
-            own.append(Curve(np.array([record[axis] for record in evaluated], np.float64), values))
-        last.append(records[-1])
-        discarded += sum(record.get("discarded", 0) for record in records)
-    if not last:
+    kept = [read_metrics(folder.run_folder(run).metrics) for run in runs]
+    kept = [records for records in kept if any("return_mean" in record for record in records)]
+    if not kept:
         return None
+    differ = "return_by_worker" in kept[0][0]
     case = runs[0].case
     return Line(
         name=case.removeprefix(f"{scenario}-") if scenario else case,
         case=case,
+        runs=[run.name for run in runs],
         config=runs[0].config,
-        curves=curves,
-        last=last,
-        discarded=discarded,
+        curves=_curves(kept, lambda record: record["return_mean"]),
+        worst=_curves(kept, lambda record: min(record["return_by_worker"])) if differ else {},
+        last=[records[-1] for records in kept],
+        discarded=sum(record.get("discarded", 0) for records in kept for record in records),
         failed=sum(failed[run.name] is not None for run in runs),
         wall=sum(_wall(folder, run) for run in runs),
     )
 
 
-def _panel(name: str, lines: list[Line]) -> Panel:
+def _curves(runs: Sequence[Sequence[Record]], value: Callable[[Record], float]) -> dict[str, list[Curve]]:
+    """A value of every run's evaluations against every axis."""
+    curves: dict[str, list[Curve]] = {axis: [] for axis in AXES}
+    for records in runs:
+        evaluated = [record for record in records if "return_mean" in record]
+        values = np.array([value(record) for record in evaluated])
+        for axis, own in curves.items():
+            own.append(Curve(np.array([record[axis] for record in evaluated], np.float64), values))
+    return curves
+
+
+def make_panel(name: str, lines: list[Line]) -> Panel:
+    """A panel of some lines: how far they can be compared, and what is to be reached."""
     whole = [line for line in lines if not line.failed] or lines
     end = common_end(curve for line in whole for curve in line.curves["simulated_time"])
     start = float(np.mean([curve.value[0] for line in lines for curve in line.curves["simulated_time"]]))

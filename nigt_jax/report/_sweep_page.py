@@ -1,6 +1,5 @@
 """The page of one or more sweeps. Needs no JAX, but for the workers' timeline."""
 
-import base64
 import io
 from collections.abc import Sequence
 
@@ -8,7 +7,9 @@ import numpy as np
 
 from nigt_jax.report import _charts as charts
 from nigt_jax.report._claims import compared, seen_in_paper
-from nigt_jax.report._content import Chart, Picture, Section, Table, number, with_interval
+from nigt_jax.report._content import Chart, Picture, Section, Table, data_uri, number, with_interval
+from nigt_jax.report._map import is_map
+from nigt_jax.report._map_page import map_section
 from nigt_jax.report._page import Page
 from nigt_jax.report._study import Line, Study, versions
 from nigt_jax.report._verdict import Overall, Verdict, judge, over_environments
@@ -28,6 +29,7 @@ def sweep_page(studies: Sequence[Study], pictures: dict[str, Picture]) -> Page:
     verdicts = {study.name: [judge(panel) for panel in study.panels] for study in studies}
     sections = [_summary(studies, verdicts)]
     sections.extend(_results(study, verdicts[study.name], styles) for study in studies)
+    sections.extend(map_section(study) for study in studies if is_map(study))
     if overall := over_environments(studies):
         sections.append(_over_environments(overall))
     sections.append(_work(studies, pictures))
@@ -42,7 +44,7 @@ def sentence(verdict: Verdict) -> str:
     """Who is first in a panel, by how much, and how sure that is."""
     panel = verdict.panel
     if verdict.first is None:
-        return "No line's median run reaches the threshold."
+        return "No line reaches the threshold in its median run."
     if verdict.rival is None or verdict.lead is None:
         return f"{verdict.first.name} is alone."
     lead = verdict.lead
@@ -117,7 +119,7 @@ def _results(study: Study, verdicts: Sequence[Verdict], styles: dict[str, int]) 
                 f"{panel.name}: runs that could not go on: {', '.join(broken)}; they count with what they had."
             )
     tables = [_table(verdict, study) for verdict in verdicts]
-    drawn = [charts.returns(panel, styles) for panel in study.panels]
+    drawn = charts.all_returns(study, styles)
     caption = f"{study.environment}: median over {len(study.seeds)} seeds, band from the 20th to the 80th percentile"
     return Section(study.name, f"sweep-{study.name}", [caption + ".", *texts], drawn, tables)
 
@@ -315,8 +317,3 @@ def parameters_of(line: Line) -> int:
     """The number of the policy's parameters, from what a message carries."""
     last = line.last[0]
     return max(1, last["bytes_up"] // max(last["uploads"], 1) // 4)
-
-
-def data_uri(png: bytes) -> str:
-    """A PNG that stands in the page itself."""
-    return "data:image/png;base64," + base64.b64encode(png).decode()

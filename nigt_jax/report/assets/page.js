@@ -46,6 +46,15 @@
       });
   }
 
+  // The range of what is drawn: names beside it do not count.
+  function reach(chart, axis, hidden) {
+    const all = chart.series.filter((s) => s.data[axis] && !hidden.has(s.name)).flatMap((s) => s.data[axis].x);
+    if (!all.length) return undefined;
+    const ends = [Math.min(...all), Math.max(...all)].map((x) => (chart.log_x ? Math.log10(x) : x));
+    const margin = 0.02 * (ends[1] - ends[0] || 1);
+    return [ends[0] - margin, ends[1] + margin];
+  }
+
   function layout(chart, axis, hidden, drawn, width) {
     const wide = width > 330;
     const line = { gridcolor: css("--grid"), zeroline: false, linecolor: css("--line"), tickcolor: css("--line"), automargin: true };
@@ -60,7 +69,8 @@
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: css("--ink") },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       margin: { l: 52, r: wide ? 14 + Math.min(6.4 * longest, 130) : 14, t: 36, b: 46 },
-      xaxis: { ...line, title: { text: chart.axes[axis], standoff: 6 }, type: chart.log_x ? "log" : "linear", exponentformat: "power" },
+      xaxis: { ...line, title: { text: chart.axes[axis], standoff: 6 }, type: chart.log_x ? "log" : "linear",
+        exponentformat: "power", range: reach(chart, axis, hidden) },
       yaxis: { ...line, title: { text: chart.y, standoff: 6 } },
       shapes, annotations: named, hovermode: "x unified",
       hoverlabel: { bgcolor: css("--paper"), bordercolor: css("--line"), font: { color: css("--ink"), size: 11 } },

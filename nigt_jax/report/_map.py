@@ -1,0 +1,181 @@
+"""The map: in which circumstances which method is first, as predicted from clocks and noise, and as measured.
+
+Needs no JAX. The prediction is that of ``nigt simulate``: a step is worth what its direction's noise leaves of it, so
+the time to a threshold is in proportion to ``tau (1 + B noise^2)``, with tau the time from step to step, `noise` that
+of a direction in units of one gradient's standard deviation, and B the noise scale, the variance of one gradient over
+the squared length of the true one.
+"""
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from nigt_jax.config import Config
+from nigt_jax.records import read_metrics
+from nigt_jax.report._study import Line, Panel, Study, make_panel
+from nigt_jax.report._verdict import Verdict, judge, times_of
+from nigt_jax.simulation import direction_noise
+
+_EDGES = (1.0, 1.25, 1.6, 2.5, np.inf)  # of predicted ratios
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A scenario with one estimator.
+
+    Attributes:
+      panel: its name, and its lines.
+      estimator: whose gradients they are.
+      spread: exponent of the workers' times.
+      price: of an exchange of worker 1, in times of its gradient.
+      topology: of exchanges.
+      noise_scale: B of a single gradient of the untrained policy.
+      predicted: of every line, its predicted time, in the unit of the shortest.
+      verdict: what was measured.
+    """
+
+    panel: Panel
+    estimator: str
+    spread: float
+    price: float
+    topology: str
+    noise_scale: float
+    predicted: dict[str, float]
+    verdict: Verdict
+
+    @property
+    def first_predicted(self) -> Line:
+        """The line that is predicted to be first."""
+        return min(self.panel.lines, key=lambda line: self.predicted[line.case])
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether the method predicted to be first was; None where nobody arrived."""
+        if self.verdict.first is None:
+            return None
+        return self.first_predicted.config.method.name == self.verdict.first.config.method.name
+
+
+def is_map(study: Study) -> bool:
+    """Whether a sweep varies circumstances and estimators."""
+    estimators = {line.config.estimator.name for panel in study.panels for line in panel.lines}
+    return len(study.panels) >= 4 and len(estimators) > 1
+
+
+def cells_of(study: Study) -> list[Cell]:
+    """The cells of a map."""
+    groups: dict[str, list[Line]] = {}
+    for panel in study.panels:
+        for line in panel.lines:
+            groups.setdefault(line.config.estimator.name, []).append(line)
+    scales = {name: noise_scale(study, lines) for name, lines in groups.items()}
+    cells = []
+    for panel, (name, scale) in itertools.product(study.panels, scales.items()):
+        own = [line for line in panel.lines if line.config.estimator.name == name]
+        part = make_panel(panel.name, own)
+        workers = own[0].config.workers
+        predicted = {line.case: _time(line, scale) for line in own}
+        shortest = min(predicted.values())
+        cells.append(
+            Cell(
+                panel=part,
+                estimator=name,
+                spread=workers.compute_time.worker_exponent,
+                price=workers.communication_time.scale / workers.compute_time.scale,
+                topology=workers.topology,
+                noise_scale=scale,
+                predicted={case: time / shortest for case, time in predicted.items()},
+                verdict=judge(part),
+            )
+        )
+    return cells
+
+
+def noise_scale(study: Study, lines: Sequence[Line]) -> float:
+    """B of a single gradient at the untrained policy, by least squares of what first rounds of different M have.
+
+    The squared norm of a mean of M gradients is in the mean that of the true gradient, plus a single one's variance
+    over M. The first gradients of all workers of a method without rounds are of the untrained policy, too.
+    """
+    rows, values = [], []
+    for line in lines:
+        for run in line.runs:
+            records = read_metrics(study.path / "runs" / run / "metrics.jsonl")[1:]
+            rounds, size = line.config.method.schedule == "rounds", line.config.method.gradients_in_first_update
+            for record in records[:1] if rounds else _first_of_workers(records, line.config):
+                rows.append([1.0, 1.0 / size])
+                values.append(record["gradient_norm"] ** 2)
+    if len({row[1] for row in rows}) < 2:
+        return float("nan")
+    # Where noise is most of it, a squared norm's own spread is as its noise, 1/M.
+    spread = np.array(rows)[:, 1]
+    (signal, variance), *_ = np.linalg.lstsq(np.array(rows) / spread[:, None], np.array(values) / spread, rcond=None)
+    return float(max(variance, 0) / max(signal, 1e-12 * max(variance, 1e-300)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """How often the line that was predicted to be faster of two was, by how much faster it was predicted to be.
+
+    Attributes:
+      least: predicted ratio of times, at least.
+      below: and below.
+      right: pairs of which that was so.
+      pairs: all pairs.
+    """
+
+    least: float
+    below: float
+    right: int
+    pairs: int
+
+
+def evidence_of(cells: Sequence[Cell]) -> list[Evidence]:
+    """What the pairs of lines of different methods of all cells say of predictions."""
+    counts = {edge: [0, 0] for edge in _EDGES[:-1]}
+    for cell in cells:
+        for one, other in itertools.combinations(cell.panel.lines, 2):
+            if one.config.method.name == other.config.method.name:
+                continue
+            slow, fast = sorted((one, other), key=lambda line: cell.predicted[line.case], reverse=True)
+            ratio = cell.predicted[slow.case] / cell.predicted[fast.case]
+            times = [np.sort(times_of(line, cell.panel.threshold, cell.panel.end)) for line in (slow, fast)]
+            slowly, quickly = (float(own[(len(own) - 1) // 2]) for own in times)
+            if np.isinf(slowly) and np.isinf(quickly):
+                continue
+            edge = max(edge for edge in counts if edge <= ratio)
+            counts[edge][0] += quickly < slowly
+            counts[edge][1] += 1
+    return [Evidence(low, high, *counts[low]) for low, high in itertools.pairwise(_EDGES)]
+
+
+def dump_evidence(evidence: Sequence[Evidence], source: str) -> str:
+    """The evidence as JSON, as ``nigt simulate`` reads it."""
+    rows = [
+        {"least": e.least, "below": None if np.isinf(e.below) else e.below, "right": e.right, "pairs": e.pairs}
+        for e in evidence
+    ]
+    return json.dumps({"source": source, "ratios": rows}, indent=1) + "\n"
+
+
+def lead_predicted(cell: Cell) -> float:
+    """How many times as long the best line of another method is predicted to take."""
+    first = cell.first_predicted
+    others = [line for line in cell.panel.lines if line.config.method.name != first.config.method.name]
+    return min(cell.predicted[line.case] for line in others) / cell.predicted[first.case] if others else 1.0
+
+
+def _time(line: Line, scale: float) -> float:
+    """The predicted time to a threshold, up to a factor that all lines of an estimator have in common."""
+    method = line.config.method
+    noise = direction_noise(method.newest_weight, method.gradients_per_update)
+    between = np.mean([record["simulated_time"] / record["iteration"] for record in line.last])
+    return float(between * (1 + scale * noise**2))
+
+
+def _first_of_workers(records: list[dict], config: Config) -> list[dict]:
+    """The updates of gradients that were begun before any update: those whose delay is their number."""
+    return [record for record in records[: config.workers.count] if record["delay"] == record["iteration"] - 1]

@@ -1,0 +1,66 @@
+"""The section of a page on the map. Needs no JAX."""
+
+from collections.abc import Sequence
+
+from nigt_jax.report._content import Picture, Section, Table, data_uri, number, with_interval
+from nigt_jax.report._map import Cell, cells_of, evidence_of, lead_predicted
+from nigt_jax.report._map_figure import map_png
+from nigt_jax.report._study import Study
+
+
+def map_section(study: Study) -> Section:
+    """What is predicted beside what was measured, in words, tables and a picture."""
+    cells = cells_of(study)
+    decided = [cell for cell in cells if cell.agrees is not None]
+    clear = [cell for cell in decided if cell.verdict.is_clear]
+    right = lambda group: f"{sum(bool(cell.agrees) for cell in group)} of {len(group)}"
+    texts = [
+        "Predicted: the time from step to step, of the clock, times 1 + B noise². Noise is that of a direction in "
+        "units of one gradient's standard deviation, as nigt simulate has it, and B the noise scale: a single "
+        "gradient's variance over the squared length of the true gradient, from what the first rounds of different M "
+        "measured at the untrained policy. Measured: the time to the threshold, tuned, and on other seeds. Strong "
+        "colours are decided with 95% confidence.",
+        f"The method predicted to be first was first in {right(decided)} cells, and in {right(clear)} of those that "
+        "are decided. The prediction knows nothing of stale gradients, of how the noise scale changes while a policy "
+        "learns, nor of how large a step may be before it does harm.",
+        *_disagreements(clear),
+    ]
+    head = ["scenario", "estimator", "B", "predicted first", "by", "measured first", "by", "agree"]
+    rows = [
+        [
+            cell.panel.name,
+            cell.estimator,
+            number(cell.noise_scale),
+            cell.first_predicted.name,
+            f"{lead_predicted(cell):.2g}x",
+            "-" if cell.verdict.first is None else cell.verdict.first.name,
+            "-" if cell.verdict.lead is None else with_interval(cell.verdict.lead),
+            "-" if cell.agrees is None else ("yes" if cell.agrees else "no"),
+        ]
+        for cell in cells
+    ]
+    ratios = [
+        [f"{e.least:g} to {e.below:g} times as long", f"{e.right} of {e.pairs}", f"{e.right / max(e.pairs, 1):.0%}"]
+        for e in evidence_of(cells)
+    ]
+    tables = [
+        Table("Every cell", head, rows),
+        Table("Pairs of lines of different methods: predicted ratio of times, and how often the order was right",
+              ["predicted", "right", ""], ratios),
+    ]  # fmt: skip
+    picture = Picture(data_uri(map_png(cells)), "The map: predicted beside measured")
+    return Section("The map", f"map-{study.name}", texts, tables=tables, pictures=[picture])
+
+
+def _disagreements(cells: Sequence[Cell]) -> list[str]:
+    """What the cells that are decided against the prediction have in common."""
+    wrong = [cell for cell in cells if not cell.agrees]
+    if not wrong:
+        return []
+    counts: dict[tuple[str, str, str], int] = {}
+    for cell in wrong:
+        assert cell.verdict.first is not None
+        key = (cell.estimator, cell.first_predicted.config.method.name, cell.verdict.first.config.method.name)
+        counts[key] = counts.get(key, 0) + 1
+    told = [f"with {e}, {p} was predicted and {m} came first in {n}" for (e, p, m), n in counts.items()]
+    return ["Decided against the prediction: " + "; ".join(told) + "."]
