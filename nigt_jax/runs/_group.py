@@ -27,9 +27,10 @@ def train_group(
     shared: Path,
     *,
     room: int = 0,
+    known: SimulatedRuntime | None = None,
     tell: Callable[[Told], None],
     interrupted: threading.Event,
-) -> list[Standing]:
+) -> tuple[list[Standing], SimulatedRuntime]:
     """Runs, or goes on with, runs that share a program. What breaks one of many does not end the others.
 
     Args:
@@ -38,11 +39,12 @@ def train_group(
       shared: folder of what they have in common, in which their checkpoints are; made where it is not there.
       room: number of runs that the program is made for, if these are fewer; see
         :class:`nigt_jax.runtimes.SimulatedRuntime`.
+      known: the runtime of earlier runs of the same kind, with as much room, whose programs are used again.
       tell: called after every chunk.
       interrupted: looked at between chunks.
 
     Returns:
-      How far each run is; all of it is in a checkpoint.
+      How far each run is; all of it is in a checkpoint. And the runtime.
 
     Raises:
       UserError: the runs cannot share a program; what is in the folders cannot be read, or is of other runs.
@@ -58,9 +60,10 @@ def train_group(
             checkpoints = Checkpoints(shared / "checkpoints", max(config.checkpoint.keep for config in configs))
         stack.callback(checkpoints.close)
         own, traces = _keeping_traces(configs, folders, stack)
-        loop = _begin(_runtime_of(own, room), own, folders, traces, checkpoints, shared, tell)
+        runtime = _runtime_of(own, room) if known is None else known.for_runs(own)
+        loop = _begin(runtime, own, folders, traces, checkpoints, shared, tell)
         loop.work(interrupted)
-        return list(loop.reached.standings)
+        return list(loop.reached.standings), runtime
 
 
 def _keeping_traces(

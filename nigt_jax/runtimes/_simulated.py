@@ -1,5 +1,6 @@
 """The simulated clock: who would have finished what, when; the devices of this process do only useful work."""
 
+import copy
 import dataclasses
 import functools
 import time
@@ -91,11 +92,11 @@ class SimulatedRuntime:
         self._runs = [config] if runs is None else list(runs)
         check_runs(config, self._runs)
         apart = runs is not None
-        claim = functools.partial(_claim_for, len(self._runs)) if apart else _claim
-        self.devices = claim(config) if devices is None else list(devices)
         wanted = max(room, len(self._runs))
-        self._resting = wanted + -wanted % len(self.devices) - len(self._runs) if apart else 0
-        self._runs += self._runs[-1:] * self._resting
+        claim = functools.partial(_claim_for, wanted) if apart else _claim
+        self.devices = claim(config) if devices is None else list(devices)
+        self._places = _Places(len(self._runs), wanted, len(self.devices) if apart else 1)
+        self._runs = self._places.filled(self._runs)
         self.compile_seconds = 0.0
         given = {"policy": policy, "estimator": estimator, "method": method}
         self.parts, self.config = self._resolved(config, environment, apart, given)
@@ -106,6 +107,29 @@ class SimulatedRuntime:
         self._placed = self._spmd.place(self.hyperparameters)
         self._evaluation_key = self._spmd.replicate(stream(config.evaluation.seed, "evaluation"))
         self._start = jax.jit(functools.partial(initial_state, parts))
+
+    def for_runs(self, runs: Sequence[Config]) -> "SimulatedRuntime":
+        """The same programs, as far as they are compiled, for other runs, which may be fewer.
+
+        Raises:
+          UserError: they differ from the runtime's own in more than what is traced.
+        """
+        if len(runs) > len(self._runs):
+            raise UserError(f"runs: got {len(runs)}, allowed: up to {len(self._runs)}, which the programs are made for")
+        check_runs(self.config, runs)
+        other, parts = copy.copy(self), self.parts
+        other._places = _Places(len(runs), len(self._runs), len(self.devices) if self._spmd.apart else 1)
+        other._runs = other._places.filled(runs)
+        largest = self.config.method.largest_batch
+        other.hyperparameters = stacked_hyperparameters(
+            other._runs, parts.policy, parts.estimator, parts.method, largest=largest
+        )
+        shapes = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
+        if shapes(other.hyperparameters) != shapes(self.hyperparameters):
+            raise UserError("runs: their workers differ in kind from those of the runs that the programs are made for")
+        other._placed = self._spmd.place(other.hyperparameters)
+        other.compile_seconds = 0.0
+        return other
 
     def _resolved(
         self, config: Config, environment: Any, apart: bool, given: Mapping[str, Any]
@@ -159,17 +183,13 @@ class SimulatedRuntime:
 
     def place(self, state: TrainState) -> TrainState:
         """A state, from wherever it comes, where the programs expect it."""
-        return self._spmd.place(jax.tree.map(self._with_resting, state))
+        return self._spmd.place(jax.tree.map(lambda x: x[self._places.run], state))
 
     def unplaced(self, state: TrainState) -> TrainState:
         """A state that the programs have, as :meth:`place` takes it: with one leading axis, of runs."""
         if not self._spmd.apart:
             return state
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[: len(self)], jax.device_get(state))
-
-    def _with_resting(self, of_runs: Any) -> Any:
-        """With copies of the last run, for the runs that rest."""
-        return jnp.concatenate([of_runs, *[of_runs[-1:]] * self._resting]) if self._resting else of_runs
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[self._places.place], jax.device_get(state))
 
     def compile(self) -> None:
         """Compiles both programs, one after the other: XLA itself uses several threads for each."""
@@ -220,7 +240,7 @@ class SimulatedRuntime:
           host. It waits for both.
         """
         state, metrics = self.chunk(state, self._placed, *self._spmd.place(self._limits(rounds, stop)))
-        metrics = jax.tree.map(lambda m: m[:, : len(self)], self._spmd.collect(metrics, axis=1))
+        metrics = jax.tree.map(lambda m: m[:, self._places.place], self._spmd.collect(metrics, axis=1))
         longest = int(metrics.made.sum(axis=0).max())
         metrics = jax.tree.map(lambda m: m[:longest], metrics)
         steps = {name: whole_steps(getattr(metrics, name)) for name in ("env_steps", "computed_steps")}
@@ -236,15 +256,15 @@ class SimulatedRuntime:
 
     def _filled_up(self, of_runs: jax.Array) -> jax.Array:
         """With zeros for the runs that rest."""
-        return jnp.pad(of_runs, (0, self._resting))
+        return jnp.zeros((len(self._runs), *of_runs.shape[1:]), of_runs.dtype).at[self._places.place].set(of_runs)
 
     def __len__(self) -> int:
         """Number of runs, without those that rest."""
-        return len(self._runs) - self._resting
+        return self._places.place.size
 
     def simulated_time(self, state: TrainState) -> Any:
         """Simulated time of each run, in the clock's unit; float64 [runs]."""
-        return to_float64(self._spmd.collect(state.clock.now))[: len(self)]
+        return to_float64(self._spmd.collect(state.clock.now))[self._places.place]
 
     def what_never_ends(self, state: TrainState, iteration: int, ended: int, run: int = 0) -> str:
         """One clause on the round of a run that never ends, and on the workers it waits for.
@@ -256,7 +276,7 @@ class SimulatedRuntime:
           run: number of the run, from 0.
         """
         clock = self._spmd.collect(state.clock)
-        own, clock = jax.tree.map(lambda x: x[run], (self.hyperparameters, clock))
+        own, clock = jax.tree.map(lambda x: x[self._places.place[run]], (self.hyperparameters, clock))
         method = self.parts.method
         return engine_of(method).endless(method, own, clock, iteration, ended)
 
@@ -270,7 +290,7 @@ class SimulatedRuntime:
         played = self._played(state, asked)
         workers = self.config.workers.count if self.config.workers.environments else 1
         number = self.config.evaluation.episodes
-        columns = (np.asarray(x)[: len(self)] for x in (played.returns, played.lengths, played.diverged))
+        columns = (np.asarray(x)[self._places.place] for x in (played.returns, played.lengths, played.diverged))
         rows = zip(*columns, strict=True)
         return [summarise(returns, lengths, diverged, number, workers) for returns, lengths, diverged in rows]
 
@@ -299,6 +319,26 @@ class SimulatedRuntime:
         episodes = self.config.evaluation.episodes
         charge = hyperparameters.charge(state.lowest)
         return evaluate(self.parts, episodes, model, state.normalizer, key, hyperparameters.variation, charge, asked)
+
+
+class _Places:
+    """Where runs are among those that a program has, which are divided over devices in equal shares.
+
+    Attributes:
+      place: of every run. Devices have as many that do not rest, or one more.
+      run: of every place; that of one that rests is the last.
+    """
+
+    def __init__(self, runs: int, wanted: int, devices: int):
+        each = -(-wanted // devices)
+        number = np.arange(runs)
+        self.place = number % devices * each + number // devices
+        self.run = np.full(each * devices, runs - 1)
+        self.run[self.place] = number
+
+    def filled(self, runs: Sequence[Config]) -> list[Config]:
+        """The runs in their places; copies of the last one where they rest."""
+        return [runs[number] for number in self.run]
 
 
 def _claim(config: Config) -> list[jax.Device]:

@@ -83,6 +83,13 @@ def programs_of(
     return programs
 
 
+def kind_of(runs: Sequence[Run]) -> str:
+    """What decides the shapes of the program of some runs, as a text."""
+    largest = max(run.config.method.largest_batch for run in runs)
+    with jax.enable_x64(False):
+        return f"{_kind(runs[0].config, {})} {largest}"
+
+
 def _kind(config: Config, seen: dict[str, Any]) -> str:
     """What decides the shapes of a run's program, as a text: whatever is not traced, and the kind of its workers."""
     free = {*traced_settings(config), *_OF_THE_HOST}

@@ -9,8 +9,9 @@ import jax
 
 from nigt_jax.records import read_metrics, write_metrics
 from nigt_jax.runs import Told, is_done, own_writes, resources, train_group
+from nigt_jax.runtimes import SimulatedRuntime
 from nigt_jax.sweeps._folder import SweepFolder
-from nigt_jax.sweeps._programs import clocks_of_runs, plan_of, platform_of
+from nigt_jax.sweeps._programs import clocks_of_runs, kind_of, plan_of, platform_of
 from nigt_jax.sweeps._progress import Progress, Result
 from nigt_jax.sweeps._sweep import Run, reported_runs
 from nigt_jax.sweeps._tuning import choose
@@ -36,14 +37,14 @@ def run_sweep(
       UserError: what is in the folder cannot be read, or another process works on a program.
       RunError: a program cannot go on; what was computed is kept.
     """
-    clock = _Clock(folder, shard, progress)
-    _run_programs(folder, clock, interrupted)
+    clock, runtimes = _Clock(folder, shard, progress), _Runtimes()
+    _run_programs(folder, clock, runtimes, interrupted)
     waiting = False
     if not folder.tuned and not interrupted.is_set():
         waiting = len(folder.done()) < len(folder.programs)
         if not waiting:
             _choose(folder, shard[1])
-            _run_programs(folder, clock, interrupted)
+            _run_programs(folder, clock, runtimes, interrupted)
     outcomes = [folder.outcome(number) for number in clock.mine]
     done = [outcome for outcome in outcomes if outcome is not None]
     folder.write_results()
@@ -66,23 +67,28 @@ def _choose(folder: SweepFolder, least: int) -> None:
     folder.add(runs, plan)
 
 
-def _run_programs(folder: SweepFolder, clock: "_Clock", interrupted: threading.Event) -> None:
+def _run_programs(folder: SweepFolder, clock: "_Clock", runtimes: "_Runtimes", interrupted: threading.Event) -> None:
     for number in clock.mine:
         if folder.outcome(number) is None and not interrupted.is_set():
-            _run_program(folder, number, clock, interrupted)
+            _run_program(folder, number, clock, runtimes, interrupted)
 
 
-def _run_program(folder: SweepFolder, number: int, clock: "_Clock", interrupted: threading.Event) -> None:
+def _run_program(
+    folder: SweepFolder, number: int, clock: "_Clock", runtimes: "_Runtimes", interrupted: threading.Event
+) -> None:
     runs = folder.runs_of(number)
     folders = [folder.run_folder(run) for run in runs]
-    standings = train_group(
+    kind = (kind_of(runs), folder.rooms[number])
+    standings, runtime = train_group(
         [run.config for run in runs],
         folders,
         folder.program_folder(number),
         room=folder.rooms[number],
+        known=runtimes.get(kind),
         tell=lambda told: clock.tell(number, told),
         interrupted=interrupted,
     )
+    runtimes.keep(kind, runtime)
     both = list(zip(runs, standings, strict=True))
     if all(own.failed is not None or is_done(run.config, own.amounts) for run, own in both):
         failed = {run.name: own.failed for run, own in both}
@@ -107,6 +113,26 @@ def _record_twins(folder: SweepFolder, number: int) -> list[tuple[Run, Run]]:
             own.write_provenance(dataclasses.replace(written, asked=resources(run.config)))
             write_metrics(own.metrics, with_times(read_metrics(origin.metrics), times))
     return pairs
+
+
+class _Runtimes:
+    """The runtimes of a few kinds of programs, since runs after tuning are of the same kinds as those before."""
+
+    _MOST = 8  # a compiled program takes thousands of the memory maps that a process may have
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, int], SimulatedRuntime] = {}
+
+    def get(self, kind: tuple[str, int]) -> SimulatedRuntime | None:
+        """The runtime of a kind, if it is kept."""
+        return self._kept.get(kind)
+
+    def keep(self, kind: tuple[str, int], runtime: SimulatedRuntime) -> None:
+        """Keeps a runtime, and lets the one go that was used the longest ago where there are too many."""
+        self._kept.pop(kind, None)
+        self._kept[kind] = runtime
+        if len(self._kept) > self._MOST:
+            del self._kept[next(iter(self._kept))]
 
 
 class _Clock:

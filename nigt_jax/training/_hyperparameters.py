@@ -81,14 +81,27 @@ def number_of_parameters(policy: Policy) -> int:
 
 
 def stacked_hyperparameters(
-    runs: Sequence[Config], policy: Policy, estimator: Estimator, method: Method, clock: Clock | None = None
+    runs: Sequence[Config],
+    policy: Policy,
+    estimator: Estimator,
+    method: Method,
+    clock: Clock | None = None,
+    largest: int = 0,
 ) -> Hyperparameters:
     """The hyperparameters of runs that share a program, with a leading axis of runs.
+
+    Args:
+      runs: their configurations.
+      policy: as of :func:`make_hyperparameters`.
+      estimator: likewise.
+      method: likewise.
+      clock: likewise.
+      largest: number of gradients in the largest round that the program is made for, if these have none as large.
 
     Raises:
       UserError: workers of different runs have settings of different kinds.
     """
-    largest = max(run.method.largest_batch for run in runs)
+    largest = max(largest, *(run.method.largest_batch for run in runs))
     first, *others = all_runs = [make_hyperparameters(run, policy, estimator, method, largest, clock) for run in runs]
     for number, own in enumerate(others, start=1):
         if _shapes(own) != _shapes(first):
