@@ -28,12 +28,17 @@ def add_report(commands: Any) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from nigt_jax.cli._process import use_cpu
     from nigt_jax.report import write_report
 
-    use_cpu(keep_programs=False)
-    page, *figures = write_report(arguments.folders, arguments.output or arguments.folders[0] / "report.html")
+    output = arguments.output or arguments.folders[0] / "report.html"
+    page, *figures = write_report(arguments.folders, output, before_clocks=_use_cpu)
     print(f"page      {page}")
     if figures:
         print(f"figures   {len(figures)} files in {figures[0].parent}")
     return 0
+
+
+def _use_cpu() -> None:
+    from nigt_jax.cli._process import use_cpu
+
+    use_cpu(keep_programs=False)

@@ -1,6 +1,6 @@
 from ._checkpoint import Checkpoints
 from ._folder import RunFolder, check_output, create_run, open_run, write_whole
-from ._metrics import MetricsLog, Record, read_metrics, write_metrics
+from ._metrics import MetricsLog, Record, last_record, read_metrics, write_metrics
 from ._provenance import (
     EnvironmentRecord,
     Provenance,
@@ -25,6 +25,7 @@ __all__ = [
     "check_output",
     "create_run",
     "installed_versions",
+    "last_record",
     "naming_the_writer",
     "open_run",
     "read_metrics",

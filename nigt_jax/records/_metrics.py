@@ -10,6 +10,7 @@ from nigt_jax.errors import UserError
 from nigt_jax.records._folder import write_whole
 
 Record = dict[str, Any]
+_TAIL = 2**20  # bytes; a record of a thousand workers' returns is some twenty thousand
 
 
 class MetricsLog:
@@ -71,6 +72,21 @@ def read_metrics(path: Path) -> list[Record]:
             ) from None
         records.append(record)
     return records
+
+
+def last_record(path: Path) -> Record:
+    """The newest whole record of a file, without reading all of it.
+
+    Raises:
+      UserError: it has none, is damaged there, or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL))
+            lines = file.read().split(b"\n")[:-1]
+        return json.loads(lines[-1])
+    except (OSError, ValueError, IndexError):
+        raise UserError(f"{path}: has no whole record at its end") from None
 
 
 def write_metrics(path: Path, records: Iterable[Record]) -> None:

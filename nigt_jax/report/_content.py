@@ -106,6 +106,8 @@ def number(value: float) -> str:
 
 def with_interval(found: Interval) -> str:
     """A value with its interval."""
+    if np.isinf(found.low):
+        return number(found.low)
     return f"{number(found.value)} ({number(found.low)} to {number(found.high)})"
 
 

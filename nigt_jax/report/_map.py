@@ -66,15 +66,18 @@ def is_map(study: Study) -> bool:
 
 
 def cells_of(study: Study) -> list[Cell]:
-    """The cells of a map."""
+    """The cells of a sweep: every panel with every estimator whose noise its rounds of different M tell."""
     groups: dict[str, list[Line]] = {}
     for panel in study.panels:
         for line in panel.lines:
             groups.setdefault(line.config.estimator.name, []).append(line)
-    scales = {name: noise_scale(study, lines) for name, lines in groups.items()}
+    found = {name: noise_scale(study, lines) for name, lines in groups.items()}
+    scales = {name: scale for name, scale in found.items() if np.isfinite(scale)}
     cells = []
     for panel, (name, scale) in itertools.product(study.panels, scales.items()):
         own = [line for line in panel.lines if line.config.estimator.name == name]
+        if len(own) < 2:
+            continue
         part = make_panel(panel.name, own)
         workers = own[0].config.workers
         predicted = {line.case: _time(line, scale) for line in own}

@@ -1,6 +1,6 @@
 """``nigt report``: the page and the figures of runs or sweeps."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nigt_jax.errors import RunError, UserError
@@ -15,12 +15,15 @@ from nigt_jax.report._study import AXES, load_study
 from nigt_jax.report._sweep_page import sweep_page, timelines
 
 
-def write_report(paths: Sequence[Path], output: Path) -> list[Path]:
+def write_report(
+    paths: Sequence[Path], output: Path, *, before_clocks: Callable[[], None] = lambda: None
+) -> list[Path]:
     """Writes one HTML page on runs or sweeps, and beside it its figures as PNG and SVG.
 
     Args:
       paths: folders of sweeps, or of runs; not both.
       output: the page's file. Figures are in a folder of the same name without the suffix.
+      before_clocks: called once everything is read, before JAX is loaded to play workers' clocks.
 
     Returns:
       The files, the page first.
@@ -38,14 +41,15 @@ def write_report(paths: Sequence[Path], output: Path) -> list[Path]:
         raise UserError(f"--output: got {output}, allowed: a file that ends in .html")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        page, figures = (_of_sweeps if "sweep" in kinds.values() else _of_runs)(list(dict.fromkeys(paths)), folder)
+        of = _of_sweeps if "sweep" in kinds.values() else _of_runs
+        page, figures = of(list(dict.fromkeys(paths)), folder, before_clocks)
         write_whole(output, page.html())
     except OSError as error:
         raise RunError(f"{error.filename or output}: cannot be written: {error.strerror or error}") from None
     return [output, *figures]
 
 
-def _of_sweeps(paths: Sequence[Path], folder: Path) -> tuple[Page, list[Path]]:
+def _of_sweeps(paths: Sequence[Path], folder: Path, before_clocks: Callable[[], None]) -> tuple[Page, list[Path]]:
     studies = [load_study(path) for path in paths]
     styles, files = charts.styles_of(studies), []
     for study in studies:
@@ -58,13 +62,15 @@ def _of_sweeps(paths: Sequence[Path], folder: Path) -> tuple[Page, list[Path]]:
             evidence = folder / f"{study.name}-evidence.json"
             write_whole(evidence, dump_evidence(evidence_of(cells), f"nigt report of {study.name}"))
             files.append(evidence)
+    before_clocks()
     return sweep_page(studies, timelines(studies)), files
 
 
-def _of_runs(paths: Sequence[Path], folder: Path) -> tuple[Page, list[Path]]:
+def _of_runs(paths: Sequence[Path], folder: Path, before_clocks: Callable[[], None]) -> tuple[Page, list[Path]]:
     runs, files = [load_run(path) for path in paths], []
     for axis in ("simulated_time", "iteration"):
         files += write_figure(run_charts(runs), axis, folder / f"run-{axis.replace('_', '-')}")
+    before_clocks()
     return run_page(runs), files
 
 

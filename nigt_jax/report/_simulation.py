@@ -8,7 +8,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from nigt_jax.simulation import Answer, Comparison, Figures
+from nigt_jax.simulation import Answer, Comparison, Figures, how_sure, source_of_evidence
 
 _MOST_ROWS = 12  # of workers; more of them are shown in groups
 
@@ -106,20 +106,27 @@ def _by_batch_size(comparison: Comparison, narrow: bool) -> Table:
 
 def _choices(answer: Answer, configured: str) -> Table:
     table = _table("method")
-    for name in ("M", "round time", "per gradient", "x best"):
+    for name in ("M", "round time", "per gradient", "x best", "sure"):
         table.add_column(name, justify="right")
     table.add_column("")
     best = next((c.round_time for c in answer.choices if c.method == answer.best), None)
     for choice in answer.choices:
         name = choice.method + ("*" if choice.method == configured else "")
         if choice.round_time is None or best is None:
-            table.add_row(name, "-", "-", _number(choice.time_per_gradient), "-", choice.why_not)
+            table.add_row(name, "-", "-", _number(choice.time_per_gradient), "-", "-", choice.why_not)
             continue
         times = [choice.round_time, choice.time_per_gradient]
         mark = "<- fastest" if choice.method == answer.best else ""
-        cells = [f"{choice.batch_size:,}", *map(_number, times), f"{choice.round_time / best:.2f}", mark]
+        ratio = choice.round_time / best
+        cells = [f"{choice.batch_size:,}", *map(_number, times), f"{ratio:.2f}", "" if mark else _sure(ratio), mark]
         table.add_row(name, *cells, style="bold" if mark else None)
     return table
+
+
+def _sure(ratio: float) -> str:
+    """How often a method that was predicted to be so much slower was slower in training."""
+    found = how_sure(ratio)
+    return "?" if found is None else f"{found.right / found.pairs:.0%}"
 
 
 def _advice(answer: Answer) -> str:
@@ -128,6 +135,9 @@ def _advice(answer: Answer) -> str:
         return "no method makes such directions on these workers"
     lines = [f"take       --method.name {best.method}"]
     lines[0] += f" --method.batch_size {best.batch_size}" if best.batch_size != 1 else ""
+    lines.append(
+        f"sure       how often whom the clocks have as much slower was slower in training: {source_of_evidence()}"
+    )
     lines.append("           if workers' environments differ, only Malenia and the synchronous methods are unbiased")
     return "\n".join(lines)
 

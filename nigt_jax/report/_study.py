@@ -10,7 +10,7 @@ import numpy as np
 
 from nigt_jax.config import Config
 from nigt_jax.errors import UserError
-from nigt_jax.records import Provenance, Record, read_metrics
+from nigt_jax.records import Provenance, Record, last_record, read_metrics
 from nigt_jax.statistics import Curve, common_end, value_at
 from nigt_jax.sweeps import Choice, Run, SweepFolder, open_sweep
 
@@ -161,7 +161,7 @@ def _outcomes(folder: SweepFolder) -> dict[str, str | None]:
 
 
 def _wall(folder: SweepFolder, run: Run) -> float:
-    return 0.0 if run.name in folder.twins else read_metrics(folder.run_folder(run).metrics)[-1]["wall_time"]
+    return 0.0 if run.name in folder.twins else last_record(folder.run_folder(run).metrics)["wall_time"]
 
 
 def _line(folder: SweepFolder, scenario: str | None, runs: Sequence[Run], failed: dict[str, str | None]) -> Line | None:

@@ -8,7 +8,7 @@ import numpy as np
 from nigt_jax.report import _charts as charts
 from nigt_jax.report._claims import compared, seen_in_paper
 from nigt_jax.report._content import Chart, Picture, Section, Table, data_uri, number, with_interval
-from nigt_jax.report._map import is_map
+from nigt_jax.report._map import Cell, cells_of, is_map, lead_predicted
 from nigt_jax.report._map_page import map_section
 from nigt_jax.report._page import Page
 from nigt_jax.report._study import Line, Study, versions
@@ -47,27 +47,22 @@ def sentence(verdict: Verdict) -> str:
         return "No line reaches the threshold in its median run."
     if verdict.rival is None or verdict.lead is None:
         return f"{verdict.first.name} is alone."
-    lead = verdict.lead
+    lead, rival = verdict.lead, verdict.rival
+    other = rival.config.method.name != verdict.first.config.method.name
+    who = f"the {'best line of another method' if other else 'next line'}, {rival.name},"
+    wins = f"{verdict.first.name} reaches a return of {number(panel.threshold)} first"
     if np.isinf(lead.value) and np.isinf(lead.high) and lead.low > 1:
         low = "" if np.isinf(lead.low) else f", and takes at least {number(lead.low)} times as long"
-        return (
-            f"{verdict.first.name} reaches a return of {number(panel.threshold)} first; the best line of another "
-            f"method, {verdict.rival.name}, does not by simulated time {number(panel.end)}{low} (95% interval)."
-        )
+        return f"{wins}; {who} does not by simulated time {number(panel.end)}{low} (95% interval)."
     times = f"{number(lead.value)} times as long (95% interval {number(lead.low)} to {number(lead.high)})"
     if verdict.is_clear:
-        return (
-            f"{verdict.first.name} reaches a return of {number(panel.threshold)} first; the best line of another "
-            f"method, {verdict.rival.name}, takes {times}."
-        )
-    return (
-        f"Not decided: {verdict.first.name} reaches a return of {number(panel.threshold)} first, and the best line of "
-        f"another method, {verdict.rival.name}, takes {times}; the interval includes 1."
-    )
+        return f"{wins}; {who} takes {times}."
+    return f"Not decided: {wins}, and {who} takes {times}; the interval includes 1."
 
 
 def _lead(studies: Sequence[Study], verdicts: dict[str, list[Verdict]]) -> list[str]:
-    every = [verdict for own in verdicts.values() for verdict in own]
+    methods = lambda verdict: {line.config.method.name for line in verdict.panel.lines}
+    every = [verdict for own in verdicts.values() for verdict in own if len(methods(verdict)) > 1]
     clear = [verdict for verdict in every if verdict.is_clear]
     wins: dict[str, int] = {}
     for verdict in clear:
@@ -75,8 +70,8 @@ def _lead(studies: Sequence[Study], verdicts: dict[str, list[Verdict]]) -> list[
         wins[verdict.first.config.method.name] = wins.get(verdict.first.config.method.name, 0) + 1
     told = ", ".join(f"{method} in {count}" for method, count in sorted(wins.items(), key=lambda item: -item[1]))
     lead = [
-        f"{len(every)} {'panels' if len(every) > 1 else 'panel'}: in {len(clear)} of them one method is ahead of all "
-        "others with 95% confidence" + (f" ({told})." if told else ".")
+        f"{len(every)} {'panels' if len(every) != 1 else 'panel'} of several methods: in {len(clear)} of them one is "
+        "ahead of all others with 95% confidence" + (f" ({told})." if told else ".")
         + " Ahead means: its median run reaches the panel's threshold in less simulated time."
     ]  # fmt: skip
     missing = sum(study.missing for study in studies)
@@ -86,28 +81,58 @@ def _lead(studies: Sequence[Study], verdicts: dict[str, list[Verdict]]) -> list[
 
 
 def _summary(studies: Sequence[Study], verdicts: dict[str, list[Verdict]]) -> Section:
-    rows = []
+    rows, differing = [], []
     for study in studies:
+        predictions = {} if is_map(study) else {cell.panel.name: cell for cell in cells_of(study)}
         for verdict in verdicts[study.name]:
-            first, rival, lead = verdict.first, verdict.rival, verdict.lead
-            rows.append(
-                [
-                    f"{study.name}, {verdict.panel.name}",
-                    "-" if first is None else first.name,
-                    "-" if rival is None else rival.name,
-                    "-" if lead is None else with_interval(lead),
-                    "yes" if verdict.is_clear else "no",
-                    seen_in_paper(verdict.panel.name) or "-",
-                    "-" if seen_in_paper(verdict.panel.name) is None else compared(verdict),
-                ]
-            )
-    head = ["panel", "first", "best of another method", "takes so many times as long", "clear", "the paper", "here"]
+            cell = predictions.get(verdict.panel.name)
+            rows.append(_summary_row(study, verdict, cell))
+            seen = seen_in_paper(verdict.panel.name)
+            if seen is not None and compared(verdict).startswith("differs"):
+                differing.append(
+                    f"{study.name}, {verdict.panel.name}: {compared(verdict)}. {_explained(verdict, cell)}"
+                )
+    head = ["panel", "first", "next", "takes so many times as long", "clear", "predicted first",
+            "the paper", "here"]  # fmt: skip
     texts = [
         "Times are simulated: what workers of the speeds of each scenario would need. Intervals are 95% bootstrap "
-        "intervals over seeds. Clear: the interval lies above 1. What the paper sees is read off its curves, which are "
-        "of MuJoCo environments; these here are their Brax counterparts, so orders compare and returns do not."
+        "intervals over seeds. Clear: the interval lies above 1. Predicted: by the clocks and the noise of gradients "
+        "alone, as the map explains. What the paper sees is read off its curves, which are of MuJoCo environments; "
+        "these here are their Brax counterparts, so orders compare and returns do not.",
+        *(["What differs from the paper:"] if differing else []),
+        *differing,
     ]
     return Section("Who is first", "summary", texts, tables=[Table("Time to the threshold", head, rows)])
+
+
+def _summary_row(study: Study, verdict: Verdict, cell: Cell | None) -> list[str]:
+    first, rival, lead, seen = verdict.first, verdict.rival, verdict.lead, seen_in_paper(verdict.panel.name)
+    return [
+        f"{study.name}, {verdict.panel.name}",
+        "-" if first is None else first.name,
+        "-" if rival is None else rival.name,
+        "-" if lead is None else with_interval(lead),
+        "yes" if verdict.is_clear else "no",
+        "-" if cell is None else f"{cell.first_predicted.name} ({lead_predicted(cell):.2g}x)",
+        seen or "-",
+        "-" if seen is None else compared(verdict),
+    ]
+
+
+def _explained(verdict: Verdict, cell: Cell | None) -> str:
+    """Whether clocks and noise alone say the same as was measured, against the paper."""
+    if cell is None or verdict.first is None or verdict.rival is None:
+        return ""
+    first = cell.first_predicted
+    told = (
+        f"Clocks and noise alone, with a noise scale of {number(cell.noise_scale)}, predict {first.name} first, by "
+        f"{lead_predicted(cell):.2g}x"
+    )
+    if first.config.method.name == verdict.first.config.method.name:
+        return f"{told}: the same as measured, so it is a matter of how noisy these gradients are."
+    return (
+        f"{told}, so they do not explain it: what they leave out is stale gradients, how noise changes, and step sizes."
+    )
 
 
 def _results(study: Study, verdicts: Sequence[Verdict], styles: dict[str, int]) -> Section:
@@ -245,7 +270,7 @@ def _protocol(studies: Sequence[Study]) -> Section:
         "Threshold: 80% of the way from the untrained policy's return to the second best line's median return there. "
         "Time to it: interpolated between evaluations; a run that has not reached it by the end counts as never. "
         "Interquartile means, probabilities of improvement and percentile bootstrap intervals follow rliable; of five "
-        "seeds an interval is rough.",
+        "seeds an interval is rough, and since the same runs say who is first and by how much, it leans toward a lead.",
         "Runs that differ in simulated times alone, since the same gradients count, are computed once.",
     ]
     head = [

@@ -1,6 +1,7 @@
 from ._answer import Answer, Choice, answer
 from ._arrivals import play_arrivals
 from ._compare import Comparison, compare
+from ._evidence import Sureness, how_sure, source_of_evidence
 from ._figures import Figures
 from ._noise import batch_needed, direction_noise
 from ._save import to_json
@@ -14,14 +15,17 @@ __all__ = [
     "Choice",
     "Comparison",
     "Figures",
+    "Sureness",
     "Timeline",
     "answer",
     "batch_needed",
     "compare",
     "direction_noise",
+    "how_sure",
     "make_timeline",
     "malenia_bounds",
     "play_arrivals",
     "rennala_bounds",
+    "source_of_evidence",
     "to_json",
 ]

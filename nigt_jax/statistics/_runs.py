@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
 
 def band(values: Float[np.ndarray, "runs ..."]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -18,6 +17,8 @@ def interquartile_mean(scores: Float[np.ndarray, "*samples runs tasks"]) -> np.n
       Agarwal et al., `Deep Reinforcement Learning at the Edge of the Statistical Precipice
       <https://arxiv.org/abs/2108.13264>`_, 2021
     """
+    from scipy import stats  # takes a second or two to import
+
     return stats.trim_mean(scores.reshape(*scores.shape[:-2], -1), 0.25, axis=-1)
 
 

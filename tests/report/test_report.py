@@ -86,7 +86,7 @@ def page(made):
 def test_the_page_says_what_the_tables_say(page):
     html = page.read_text(encoding="utf-8")
     text = re.sub(r"<script.*?</script>|<style.*?</style>", "", html, flags=re.DOTALL)
-    assert "2 panels: in 1 of them one method is ahead" in text
+    assert "2 panels of several methods: in 1 of them one is ahead" in text
     assert "afedpg, takes 2.00 times as long" in text
     assert "Not decided: " in text
     assert "nigt sweep" in text
