@@ -80,10 +80,13 @@ def _draw(axes: Axes, chart: Chart, axis: str) -> None:
 def _name_lines(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
     """Writes names beside the ends of lines, moved apart where they would cover each other."""
     low, high = axes.get_ylim()
-    gap, used = (high - low) * 0.075, -math.inf
-    for x, y, name, colour in sorted(ends, key=lambda end: end[1]):
-        place = max(y, used + gap)
-        used = place
+    gap, ends = (high - low) * 0.075, sorted(ends, key=lambda end: end[1])
+    places: list[float] = []
+    for _, y, _, _ in ends:
+        places.append(max(y, places[-1] + gap if places else low))
+    for number in reversed(range(len(places))):  # and none above the axes
+        places[number] = min(places[number], high - gap * (len(places) - 1 - number))
+    for (x, y, name, colour), place in zip(ends, places, strict=True):
         axes.annotate(
             name,
             (x, y),

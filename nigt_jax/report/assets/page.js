@@ -32,18 +32,18 @@
   function labels(chart, axis, hidden, drawn) {
     const shown = chart.series.filter((series) => series.data[axis] && !hidden.has(series.name));
     const all = drawn.flatMap((trace) => trace.y);
-    const gap = (Math.max(...all) - Math.min(...all)) * 0.085;
+    const top = Math.max(...all);
+    const gap = (top - Math.min(...all)) * 0.085;
     let used = -Infinity;
-    return shown
+    const placed = shown
       .map((series) => ({ series, x: series.data[axis].x.at(-1), y: series.data[axis].y.at(-1) }))
       .sort((a, b) => a.y - b.y)
-      .map(({ series, x, y }) => {
-        used = Math.max(y, used + gap);
-        return {
-          xref: "x", yref: "y", x: chart.log_x ? Math.log10(x) : x, y: used, xanchor: "left", xshift: 6, showarrow: false,
-          text: series.name, font: { size: 11, color: of(colours, series.style) },
-        };
-      });
+      .map((end) => ({ ...end, place: (used = Math.max(end.y, used + gap)) }));
+    return placed.map(({ series, x, place }, number) => ({
+      xref: "x", yref: "y", x: chart.log_x ? Math.log10(x) : x, y: Math.min(place, top - gap * (placed.length - 1 - number)),
+      xanchor: "left", xshift: 6, showarrow: false, text: series.name,
+      font: { size: 11, color: of(colours, series.style) },
+    }));
   }
 
   // The range of what is drawn: names beside it do not count.
