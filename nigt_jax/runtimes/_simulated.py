@@ -336,7 +336,7 @@ class _Places:
         self.run = np.full(each * devices, runs - 1)
         self.run[self.place] = number
 
-    def filled(self, runs: Sequence[Config]) -> list[Config]:
+    def filled(self, runs: Sequence[Any]) -> list[Any]:
         """The runs in their places; copies of the last one where they rest."""
         return [runs[number] for number in self.run]
 

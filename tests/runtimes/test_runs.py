@@ -12,6 +12,7 @@ from probes import EndsWhenGood
 from nigt_jax.config import Noise, PowerLaw, check_config, converted
 from nigt_jax.errors import UserError
 from nigt_jax.runtimes import SimulatedRuntime, make_parts
+from nigt_jax.runtimes._simulated import _Places
 from nigt_jax.training import stacked_hyperparameters
 
 
@@ -193,3 +194,40 @@ def test_recordings_of_as_many_rows_share_a_program(tmp_path):
     assert got[1].tolist() == [[4, 5, 4], [3, 3, 3], [2, 2, 2], [1, 1, 1]]
     with pytest.raises(UserError, match=r"runs\[1\].workers: differ from .*, or recordings of as many rows$"):
         stacked([runs[0], runs[2]])
+
+
+def test_the_same_programs_serve_other_runs():
+    """Three runs in the programs of four, on two devices: the numbers of a runtime of their own."""
+    cfg = config("rennala_nigt", "return_to_go", devices=2)
+    first = SimulatedRuntime(cfg, EndsWhenGood(), runs=variants(cfg))
+    first.compile()
+    others = [dataclasses.replace(one, seed=one.seed + 5) for one in variants(cfg)[:3]]
+    again, own = first.for_runs(others), SimulatedRuntime(cfg, EndsWhenGood(), runs=others, room=4)
+    assert again.chunk is first.chunk  # nothing is compiled again
+    assert len(again) == len(own) == 3
+    (ours, evaluated), (theirs, expected) = run(again), run(own)
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+    assert evaluated == expected
+    assert ours.gradients.shape == (3, 3)
+    kept = again.unplaced(again.initial_state())
+    assert {x.shape[0] for x in jax.tree.leaves(kept)} == {3}
+
+
+def test_other_runs_have_to_be_of_the_same_kind():
+    cfg = config("rennala_nigt", "return_to_go")
+    runtime = SimulatedRuntime(cfg, EndsWhenGood(), runs=variants(cfg)[:2])
+    with pytest.raises(UserError, match="runs: got 4, allowed: up to 2, which the programs are made for"):
+        runtime.for_runs(variants(cfg))
+    with pytest.raises(UserError, match=r"runs\[0\].environment.horizon: got 7"):
+        runtime.for_runs([dataclasses.replace(cfg, environment=dataclasses.replace(cfg.environment, horizon=7))])
+    gamma = dataclasses.replace(cfg.workers, noise=Noise(family="gamma"))
+    with pytest.raises(UserError, match="workers differ in kind"):
+        runtime.for_runs([dataclasses.replace(cfg, workers=gamma)])
+
+
+def test_runs_that_rest_are_shared_out_over_devices():
+    """Five runs in eight places on two devices: three and two of them, and none is lost."""
+    places = _Places(5, 8, 2)
+    assert places.place.tolist() == [0, 4, 1, 5, 2]
+    assert places.run[places.place].tolist() == [0, 1, 2, 3, 4]
+    assert places.filled(list("abcde")) == ["a", "c", "e", "e", "b", "d", "e", "e"]
