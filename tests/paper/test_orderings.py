@@ -1,7 +1,7 @@
 """The orders that the paper sees, trained: ``make test ARGS="-m paper"``.
 
-Half an hour on two cores, less where ``NIGT_PAPER`` names a folder with sweeps that are done, such as what ``make paper``
-made: ``NIGT_PAPER=runs/paper-quick``.
+Half an hour on two cores, less where ``NIGT_PAPER`` names a folder with sweeps that are done, such as that of ``make
+paper``: ``NIGT_PAPER=runs/paper-quick``.
 """
 
 import os
