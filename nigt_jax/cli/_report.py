@@ -34,7 +34,7 @@ def _report(arguments: argparse.Namespace) -> int:
     page, *figures = write_report(arguments.folders, output, before_clocks=_use_cpu)
     print(f"page      {page}")
     if figures:
-        print(f"figures   {len(figures)} files in {figures[0].parent}")
+        print(f"beside it {len(figures)} files in {figures[0].parent}: figures and tables.md")
     return 0
 
 

@@ -9,6 +9,7 @@ from nigt_jax.report import _charts as charts
 from nigt_jax.report._figures import write_figure
 from nigt_jax.report._map import cells_of, dump_evidence, evidence_of, is_map
 from nigt_jax.report._map_figure import write_map
+from nigt_jax.report._markdown import markdown
 from nigt_jax.report._page import Page
 from nigt_jax.report._run_page import load_run, run_charts, run_page
 from nigt_jax.report._study import AXES, load_study
@@ -22,7 +23,8 @@ def write_report(
 
     Args:
       paths: folders of sweeps, or of runs; not both.
-      output: the page's file. Figures are in a folder of the same name without the suffix.
+      output: the page's file. Figures are in a folder of the same name without the suffix, with ``tables.md``, the
+        page's texts and tables.
       before_clocks: called once everything is read, before JAX is loaded to play workers' clocks.
 
     Returns:
@@ -44,9 +46,23 @@ def write_report(
         of = _of_sweeps if "sweep" in kinds.values() else _of_runs
         page, figures = of(list(dict.fromkeys(paths)), folder, before_clocks)
         write_whole(output, page.html())
+        tables = folder / "tables.md"
+        write_whole(tables, markdown(page, _shown(figures)))
     except OSError as error:
         raise RunError(f"{error.filename or output}: cannot be written: {error.strerror or error}") from None
-    return [output, *figures]
+    return [output, tables, *figures]
+
+
+def _shown(figures: Sequence[Path]) -> dict[str, str]:
+    """The picture of each section of a page, by its anchor."""
+    shown = {}
+    for figure in figures:
+        if figure.suffix == ".png":
+            name = figure.stem
+            for end, kind in (("-simulated-time", "sweep"), ("-cells", "map")):
+                if name.endswith(end):
+                    shown["training" if name == f"run{end}" else f"{kind}-{name.removesuffix(end)}"] = figure.name
+    return shown
 
 
 def _of_sweeps(paths: Sequence[Path], folder: Path, before_clocks: Callable[[], None]) -> tuple[Page, list[Path]]:

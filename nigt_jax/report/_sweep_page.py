@@ -40,8 +40,23 @@ def sweep_page(studies: Sequence[Study], pictures: dict[str, Picture]) -> Page:
     return Page(f"nigt_jax: {title}", _lead(studies, verdicts), sections)
 
 
-def sentence(verdict: Verdict) -> str:
-    """Who is first in a panel, by how much, and how sure that is."""
+def sentences(verdict: Verdict) -> str:
+    """Who is first in a panel and who is best at its end, by how much, and how sure that is."""
+    return " ".join(filter(None, [_of_times(verdict), _of_ending(verdict)]))
+
+
+def _of_ending(verdict: Verdict) -> str:
+    ending = verdict.ending
+    if ending is None:
+        return ""
+    return (
+        f"At the end {ending.best.name} has the highest median return, {number(ending.medians[0])} against "
+        f"{number(ending.medians[1])} of {ending.rival.name}; a run of it is better with a probability of "
+        f"{_percent(ending.better)}."
+    )
+
+
+def _of_times(verdict: Verdict) -> str:
     panel = verdict.panel
     if verdict.first is None:
         return "No line reaches the threshold in its median run."
@@ -93,7 +108,7 @@ def _summary(studies: Sequence[Study], verdicts: dict[str, list[Verdict]]) -> Se
                     f"{study.name}, {verdict.panel.name}: {compared(verdict)}. {_explained(verdict, cell)}"
                 )
     head = ["panel", "first", "next", "takes so many times as long", "clear", "predicted first",
-            "the paper", "here"]  # fmt: skip
+            "best at the end", "the paper", "here"]  # fmt: skip
     texts = [
         "Times are simulated: what workers of the speeds of each scenario would need. Intervals are 95% bootstrap "
         "intervals over seeds. Clear: the interval lies above 1. Predicted: by the clocks and the noise of gradients "
@@ -114,6 +129,7 @@ def _summary_row(study: Study, verdict: Verdict, cell: Cell | None) -> list[str]
         "-" if lead is None else with_interval(lead),
         "yes" if verdict.is_clear else "no",
         "-" if cell is None else f"{cell.first_predicted.name} ({lead_predicted(cell):.2g}x)",
+        "-" if verdict.ending is None else f"{verdict.ending.best.name} ({verdict.ending.better.value:.0%})",
         seen or "-",
         "-" if seen is None else compared(verdict),
     ]
@@ -136,7 +152,7 @@ def _explained(verdict: Verdict, cell: Cell | None) -> str:
 
 
 def _results(study: Study, verdicts: Sequence[Verdict], styles: dict[str, int]) -> Section:
-    texts = [f"{verdict.panel.name}: {sentence(verdict)}" for verdict in verdicts]
+    texts = [f"{verdict.panel.name}: {sentences(verdict)}" for verdict in verdicts]
     for panel in study.panels:
         broken = [f"{line.name} ({line.failed})" for line in panel.lines if line.failed]
         if broken:

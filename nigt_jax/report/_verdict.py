@@ -41,6 +41,23 @@ class Row:
 
 
 @dataclasses.dataclass(frozen=True)
+class Ending:
+    """Who has the highest return where a panel ends.
+
+    Attributes:
+      best: the line with the highest median.
+      rival: the best line of another method, or of the same where there is only one.
+      medians: of both.
+      better: probability that a run of the best has a higher return than one of the rival.
+    """
+
+    best: Line
+    rival: Line
+    medians: tuple[float, float]
+    better: Interval
+
+
+@dataclasses.dataclass(frozen=True)
 class Verdict:
     """A panel in figures.
 
@@ -50,6 +67,7 @@ class Verdict:
       first: the line whose median time to the threshold is the shortest; None where none reaches it.
       lead: how many times as long the best line of another method takes; None where there is no other.
       rival: that line.
+      ending: who has the highest return at the end; None where there is one line only.
     """
 
     panel: Panel
@@ -57,6 +75,7 @@ class Verdict:
     first: Line | None
     lead: Interval | None
     rival: Line | None
+    ending: Ending | None
 
     @property
     def is_clear(self) -> bool:
@@ -70,17 +89,34 @@ def judge(panel: Panel) -> Verdict:
     times = {line.case: times_of(line, panel.threshold, panel.end) for line in panel.lines}
     rows = [_row(panel, line, areas, times[line.case]) for line in panel.lines]
     medians = {line.case: float(_median(times[line.case])) for line in panel.lines}
+    ending = _ending(panel)
     first = min(panel.lines, key=lambda line: medians[line.case])
     if math.isinf(medians[first.case]):
-        return Verdict(panel, rows, None, None, None)
-    others = [line for line in panel.lines if line.config.method.name != first.config.method.name]
-    others = others or [line for line in panel.lines if line is not first]
+        return Verdict(panel, rows, None, None, None, ending)
+    others = _others(panel, first)
     if not others:
-        return Verdict(panel, rows, first, None, None)
+        return Verdict(panel, rows, first, None, None, ending)
     rival = min(others, key=lambda line: medians[line.case])
     column = lambda line: times[line.case][:, None]
     lead = stratified(_ratio, column(rival), column(first))
-    return Verdict(panel, rows, first, lead, rival)
+    return Verdict(panel, rows, first, lead, rival, ending)
+
+
+def _others(panel: Panel, line: Line) -> list[Line]:
+    """The lines of other methods; all others where there is one method only."""
+    others = [other for other in panel.lines if other.config.method.name != line.config.method.name]
+    return others or [other for other in panel.lines if other is not line]
+
+
+def _ending(panel: Panel) -> Ending | None:
+    finals = {line.case: line.finals(panel.end) for line in panel.lines}
+    median = lambda line: float(np.median(finals[line.case]))
+    best = max(panel.lines, key=median)
+    if not (others := _others(panel, best)):
+        return None
+    rival = max(others, key=median)
+    better = stratified(probability_of_improvement, finals[best.case][:, None], finals[rival.case][:, None])
+    return Ending(best, rival, (median(best), median(rival)), better)
 
 
 def areas_of(line: Line, end: float) -> np.ndarray:

@@ -47,6 +47,9 @@ def test_areas_times_and_who_is_first(made):
     assert verdict.is_clear
     assert verdict.lead.value == pytest.approx(2.0)
     assert verdict.rows[0].better.value == 1.0
+    assert (verdict.ending.best.name, verdict.ending.rival.name) == ("rennala", "afedpg")
+    assert verdict.ending.medians == pytest.approx((205, 105))
+    assert verdict.ending.better == (1.0, 1.0, 1.0)
     assert verdict.rows[0].line.discarded_fraction == pytest.approx(20 / 120)
 
 
@@ -100,7 +103,10 @@ def test_the_page_says_what_the_tables_say(page):
     assert data["y"][-1] == pytest.approx(205.0)
     figures = {path.name for path in page.with_suffix("").iterdir()}
     axes = ("simulated-time", "gradients", "communications")
-    assert figures == {f"made-up-{axis}.{kind}" for axis in axes for kind in ("png", "svg")}
+    assert figures == {"tables.md", *(f"made-up-{axis}.{kind}" for axis in axes for kind in ("png", "svg"))}
+    tables = (page.with_suffix("") / "tables.md").read_text()
+    assert "![made-up](made-up-simulated-time.png)" in tables
+    assert "| rennala | 0.2 | 55.0 " in tables
 
 
 def test_the_page_asks_for_nothing(page):

@@ -171,11 +171,17 @@ tune:
 )
 
 
-def test_what_is_tuned_is_chosen_by_its_area_and_reported_on_other_seeds(tmp_path):
-    folder = created(tmp_path, TUNED)
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    """A sweep with tuning that nothing disturbed."""
+    folder = created(tmp_path_factory.mktemp("tuned"), TUNED)
     assert [len(program) for program in folder.programs] == [4, 4]
     assert run_sweep(folder, interrupted=threading.Event()).runs_done == 12
-    reopened = open_sweep(folder.path)
+    return folder
+
+
+def test_what_is_tuned_is_chosen_by_its_area_and_reported_on_other_seeds(tuned):
+    folder, reopened = tuned, open_sweep(tuned.path)
     assert [run.name for run in reopened.runs] == [run.name for run in folder.runs]
     rows = pyarrow.parquet.read_table(folder.path / "results.parquet").to_pylist()
     for variant in ("rennala", "afedpg"):
@@ -201,9 +207,7 @@ def test_what_is_tuned_is_chosen_by_its_area_and_reported_on_other_seeds(tmp_pat
         assert {row["method.learning_rate"] for row in reported} == {max(mean, key=mean.get)}
 
 
-def test_a_sweep_with_tuning_goes_on_where_it_was_stopped(tmp_path):
-    whole = created(tmp_path, TUNED, "whole")
-    run_sweep(whole, interrupted=threading.Event())
+def test_a_sweep_with_tuning_goes_on_where_it_was_stopped(tuned, tmp_path):
     folder = created(tmp_path, TUNED, "stopped")
     for program in (1, 2, 3):
         stop = threading.Event()
@@ -212,7 +216,7 @@ def test_a_sweep_with_tuning_goes_on_where_it_was_stopped(tmp_path):
         folder = open_sweep(folder.path)
         assert folder.tuned == (program == 3)
     assert main(["sweep", str(folder.path), "--resume"]) == 0
-    assert records_of(open_sweep(folder.path)) == records_of(whole)
+    assert records_of(open_sweep(folder.path)) == records_of(tuned)
 
 
 def test_shards_wait_for_each_others_tuning(tmp_path, capsys):
@@ -271,7 +275,8 @@ def test_runs_that_differ_in_times_alone_are_those_that_nigt_train_makes(tmp_pat
         assert "random" not in twins["afedpg"]
     run_sweep(folder, interrupted=threading.Event())
     compared = [run for run in folder.runs if run.name in folder.twins]
-    for run in compared if estimator == "policy_gradient" else compared[1:5]:
+    few = ("random-rennala", "dear-malenia")
+    for run in compared if estimator == "policy_gradient" else [run for run in compared if run.name in few]:
         train(run.config, tmp_path / run.name)
         alone, ours = read_metrics(tmp_path / run.name / "metrics.jsonl"), read_metrics(folder.run_folder(run).metrics)
         assert [row.keys() for row in alone] == [row.keys() for row in ours]
