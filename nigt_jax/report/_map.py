@@ -66,7 +66,12 @@ def is_map(study: Study) -> bool:
 
 
 def cells_of(study: Study) -> list[Cell]:
-    """The cells of a sweep: every panel with every estimator whose noise its rounds of different M tell."""
+    """The cells of a sweep: every panel with every estimator whose noise its rounds of different M tell.
+
+    None where workers' environments differ: there is more to it than noise.
+    """
+    if any(line.worst for panel in study.panels for line in panel.lines):
+        return []
     groups: dict[str, list[Line]] = {}
     for panel in study.panels:
         for line in panel.lines:

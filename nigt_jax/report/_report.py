@@ -73,11 +73,11 @@ def _of_sweeps(paths: Sequence[Path], folder: Path, before_clocks: Callable[[], 
         for axis in AXES:
             files += write_figure(drawn, axis, folder / f"{study.name}-{axis.replace('_', '-')}")
         if is_map(study):
-            cells = cells_of(study)
-            files += write_map(cells, folder / f"{study.name}-cells")
-            evidence = folder / f"{study.name}-evidence.json"
-            write_whole(evidence, dump_evidence(evidence_of(cells), f"nigt report of {study.name}"))
-            files.append(evidence)
+            files += write_map(cells_of(study), folder / f"{study.name}-cells")
+    evidence = folder / "evidence.json"
+    cells = [cell for study in studies for cell in cells_of(study)]
+    write_whole(evidence, dump_evidence(evidence_of(cells), ", ".join(study.name for study in studies)))
+    files.append(evidence)
     before_clocks()
     return sweep_page(studies, timelines(studies)), files
 

@@ -135,9 +135,8 @@ def _advice(answer: Answer) -> str:
         return "no method makes such directions on these workers"
     lines = [f"take       --method.name {best.method}"]
     lines[0] += f" --method.batch_size {best.batch_size}" if best.batch_size != 1 else ""
-    lines.append(
-        f"sure       how often whom the clocks have as much slower was slower in training: {source_of_evidence()}"
-    )
+    told = "of pairs of methods predicted to be as far apart, how many came in that order in training"
+    lines.append(f"sure       {told} ({source_of_evidence()})")
     lines.append("           if workers' environments differ, only Malenia and the synchronous methods are unbiased")
     return "\n".join(lines)
 

@@ -1,6 +1,6 @@
 """How often predictions of who is faster were right where both were trained: what makes advice more or less sure.
 
-``evidence.json`` is what ``nigt report`` wrote of the map of docs/results. Needs no JAX.
+``evidence.json`` is what ``nigt report`` wrote of the sweeps in docs/results. Needs no JAX.
 """
 
 import functools
@@ -43,5 +43,5 @@ def how_sure(ratio: float) -> Sureness | None:
 
 
 def source_of_evidence() -> str:
-    """Where the evidence comes from."""
+    """The sweeps that the evidence comes from."""
     return _evidence()["source"]

@@ -103,7 +103,11 @@ def test_the_page_says_what_the_tables_say(page):
     assert data["y"][-1] == pytest.approx(205.0)
     figures = {path.name for path in page.with_suffix("").iterdir()}
     axes = ("simulated-time", "gradients", "communications")
-    assert figures == {"tables.md", *(f"made-up-{axis}.{kind}" for axis in axes for kind in ("png", "svg"))}
+    assert figures == {
+        "tables.md",
+        "evidence.json",
+        *(f"made-up-{axis}.{kind}" for axis in axes for kind in ("png", "svg")),
+    }
     tables = (page.with_suffix("") / "tables.md").read_text()
     assert "![made-up](made-up-simulated-time.png)" in tables
     assert "| rennala | 0.2 | 55.0 " in tables
@@ -184,9 +188,7 @@ def test_the_map_finds_the_noise_scale_and_who_wins(tmp_path):
     assert (dear.spread, dear.price, dear.topology) == (0.5, 9.0, "parallel-links")
     assert sum(row.pairs for row in evidence_of(list(cells.values()))) == 8
     assert main(["report", str(folder.path), "--output", str(tmp_path / "map.html")]) == 0
-    assert {"made-up-cells.png", "made-up-cells.svg", "made-up-evidence.json"} <= {
-        p.name for p in (tmp_path / "map").iterdir()
-    }
+    assert {"made-up-cells.png", "made-up-cells.svg", "evidence.json"} <= {p.name for p in (tmp_path / "map").iterdir()}
     assert "The method predicted to be first was first in" in (tmp_path / "map.html").read_text()
 
 
