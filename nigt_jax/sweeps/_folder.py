@@ -56,6 +56,22 @@ class SweepFolder:
         content = {"chosen": {case: choice._asdict() for case, choice in choices.items()}, **plan._asdict()}
         write_whole(self.path / CHOSEN, json.dumps(content, indent=1) + "\n")
 
+    def read_chosen(self) -> None:
+        """Adds the runs that come after tuning, where they are written down and not known yet.
+
+        Raises:
+          UserError: what is written is damaged.
+        """
+        path = self.path / CHOSEN
+        if self.tuned or not path.is_file():
+            return
+        try:
+            runs = reported_runs(self.sweep, {case: choice.values for case, choice in self.choices().items()})
+        except (KeyError, TypeError, AttributeError):
+            raise _damaged(path) from None
+        self.add(runs, _read_plan(path))
+        _check_plan(self, path)
+
     def choices(self) -> dict[str, Choice]:
         """What was chosen for each case."""
         return {case: Choice(**choice) for case, choice in _read(self.path / CHOSEN)["chosen"].items()}
@@ -167,14 +183,7 @@ def open_sweep(path: Path) -> SweepFolder:
         raise UserError(f"{path}: is no folder of a sweep (no {PLAN} in it), such as nigt sweep makes")
     folder = SweepFolder(path, load_sweep(path / "sweep.yaml"), _read_plan(path / PLAN))
     _check_plan(folder, path / PLAN)
-    if (path / CHOSEN).is_file():
-        chosen = {case: choice.values for case, choice in folder.choices().items()}
-        try:
-            runs = reported_runs(folder.sweep, chosen)
-        except KeyError:
-            raise _damaged(path / CHOSEN) from None
-        folder.add(runs, _read_plan(path / CHOSEN))
-        _check_plan(folder, path / CHOSEN)
+    folder.read_chosen()
     return folder
 
 

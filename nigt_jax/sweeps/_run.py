@@ -54,7 +54,10 @@ def run_sweep(
 
 
 def _choose(folder: SweepFolder, least: int) -> None:
-    """Chooses what is tuned, and adds the runs that come after. Whoever else does it too writes the same."""
+    """Chooses what is tuned, and adds the runs that come after, unless another shard has done so meanwhile."""
+    folder.read_chosen()
+    if folder.tuned:
+        return
     broken = {name for number in folder.done() for name, why in (folder.outcome(number) or {}).items() if why}
     records = lambda run: read_metrics(folder.run_folder(run).metrics)
     choices = choose(folder.runs, folder.sweep.tuned, records, lambda run: run.name in broken)

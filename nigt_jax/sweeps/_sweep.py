@@ -80,6 +80,8 @@ def load_sweep(path: Path) -> Sweep:
     _check_tuning(path, settings)
     # Of what will be chosen, the first value stands for all: so the reported runs are checked as well.
     reported = tuple(_runs(path, settings, lambda case: {key: settings["tune"][key][0] for key in tuned}))
+    for variant in settings["variants"]:
+        _tried(path, settings, variant)
     runs = tuple(_tuning_runs(path, settings)) if tuned else reported
     keys = dict.fromkeys(key for run in reported for key in run.point)
     return Sweep(settings, runs, tuple(keys), tuned, len(reported) if tuned else 0)
@@ -133,7 +135,7 @@ def _check_tuning(path: Path, settings: Mapping[str, Any]) -> None:
 def _tried(path: Path, settings: Mapping[str, Any], variant: str) -> dict[str, list[Any]]:
     """The values to choose from of a variant: its own, as many as all have, or those of all."""
     tried = {key: values for key, values in settings["tune"].items() if key != "seed"}
-    own = _mapping(path, f"variants.{variant}.tune", _mapping(path, "", settings["variants"][variant]).get("tune"))
+    own = _mapping(path, f"variants.{variant}.tune", (settings["variants"][variant] or {}).get("tune"))
     _check_lists(path, f"variants.{variant}.tune", own)
     for key, values in own.items():
         if key not in tried or len(values) != len(tried[key]):

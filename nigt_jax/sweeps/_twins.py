@@ -23,7 +23,6 @@ from nigt_jax.sweeps._sweep import Run
 from nigt_jax.training import messages
 
 _ROUNDS = 256  # in one call
-_OF_TIMES = ("uploads", "downloads", "discarded")
 
 
 class Times(NamedTuple):
@@ -85,7 +84,7 @@ class Clocks:
 def with_times(records: Sequence[Record], times: Times) -> list[Record]:
     """Records of a run, with the times of another clock under which the same gradients count."""
     made = []
-    totals = dict.fromkeys(_OF_TIMES[:2], 0)
+    totals = {"uploads": 0, "downloads": 0}
     for record in records:
         own, place = dict(record), record["iteration"] - 1
         if place >= 0:

@@ -192,6 +192,12 @@ def test_tuning_that_is_none(tmp_path, text, says):
         load_sweep(written(tmp_path, TUNED + text))
 
 
+def test_a_variant_tunes_only_what_is_tuned(tmp_path):
+    text = "base: base.yaml\nvariants: {a: {tune: {method.momentum: [0.1]}}}\ngrid: {seed: [1]}"
+    with pytest.raises(UserError, match=r"variants.a.tune.method.momentum: got \[0.1\], allowed: no tuning"):
+        load_sweep(written(tmp_path, text))
+
+
 def test_a_sweep_is_no_base_of_itself(tmp_path):
     with pytest.raises(UserError, match=r"base: is a base of itself"):
         load_sweep(written(tmp_path, "base: s.yaml\ngrid: {seed: [1]}"))
