@@ -7,16 +7,15 @@ the squared length of the true one.
 """
 
 import dataclasses
+import functools
 import itertools
 import json
 from collections.abc import Sequence
 
 import numpy as np
 
-from nigt_jax.config import Config
-from nigt_jax.records import read_metrics
 from nigt_jax.report._study import Line, Panel, Study, make_panel
-from nigt_jax.report._verdict import Verdict, judge, times_of
+from nigt_jax.report._verdict import Verdict, judge, median_time
 from nigt_jax.simulation import direction_noise
 
 _EDGES = (1.0, 1.25, 1.6, 2.5, np.inf)  # of predicted ratios
@@ -34,7 +33,6 @@ class Cell:
       topology: of exchanges.
       noise_scale: B of a single gradient of the untrained policy.
       predicted: of every line, its predicted time, in the unit of the shortest.
-      verdict: what was measured.
     """
 
     panel: Panel
@@ -44,7 +42,11 @@ class Cell:
     topology: str
     noise_scale: float
     predicted: dict[str, float]
-    verdict: Verdict
+
+    @functools.cached_property
+    def verdict(self) -> Verdict:
+        """What was measured."""
+        return judge(self.panel)
 
     @property
     def first_predicted(self) -> Line:
@@ -76,7 +78,7 @@ def cells_of(study: Study) -> list[Cell]:
     for panel in study.panels:
         for line in panel.lines:
             groups.setdefault(line.config.estimator.name, []).append(line)
-    found = {name: noise_scale(study, lines) for name, lines in groups.items()}
+    found = {name: noise_scale(lines) for name, lines in groups.items()}
     scales = {name: scale for name, scale in found.items() if np.isfinite(scale)}
     cells = []
     for panel, (name, scale) in itertools.product(study.panels, scales.items()):
@@ -96,26 +98,20 @@ def cells_of(study: Study) -> list[Cell]:
                 topology=workers.topology,
                 noise_scale=scale,
                 predicted={case: time / shortest for case, time in predicted.items()},
-                verdict=judge(part),
             )
         )
     return cells
 
 
-def noise_scale(study: Study, lines: Sequence[Line]) -> float:
+def noise_scale(lines: Sequence[Line]) -> float:
     """B of a single gradient at the untrained policy, by least squares of what first rounds of different M have.
 
     The squared norm of a mean of M gradients is in the mean that of the true gradient, plus a single one's variance
     over M. The first gradients of all workers of a method without rounds are of the untrained policy, too.
     """
-    rows, values = [], []
-    for line in lines:
-        for run in line.runs:
-            records = read_metrics(study.path / "runs" / run / "metrics.jsonl")[1:]
-            rounds, size = line.config.method.schedule == "rounds", line.config.method.gradients_in_first_update
-            for record in records[:1] if rounds else _first_of_workers(records, line.config):
-                rows.append([1.0, 1.0 / size])
-                values.append(record["gradient_norm"] ** 2)
+    sizes = [(1 / line.config.method.gradients_in_first_update, line.first_norms) for line in lines]
+    rows = [[1.0, share] for share, norms in sizes for _ in norms]
+    values = [norm**2 for _, norms in sizes for norm in norms]
     if len({row[1] for row in rows}) < 2:
         return float("nan")
     # Where noise is most of it, a squared norm's own spread is as its noise, 1/M.
@@ -150,8 +146,7 @@ def evidence_of(cells: Sequence[Cell]) -> list[Evidence]:
                 continue
             slow, fast = sorted((one, other), key=lambda line: cell.predicted[line.case], reverse=True)
             ratio = cell.predicted[slow.case] / cell.predicted[fast.case]
-            times = [np.sort(times_of(line, cell.panel.threshold, cell.panel.end)) for line in (slow, fast)]
-            slowly, quickly = (float(own[(len(own) - 1) // 2]) for own in times)
+            slowly, quickly = (median_time(line, cell.panel) for line in (slow, fast))
             if np.isinf(slowly) and np.isinf(quickly):
                 continue
             edge = max(edge for edge in counts if edge <= ratio)
@@ -160,13 +155,14 @@ def evidence_of(cells: Sequence[Cell]) -> list[Evidence]:
     return [Evidence(low, high, *counts[low]) for low, high in itertools.pairwise(_EDGES)]
 
 
-def dump_evidence(evidence: Sequence[Evidence], source: str) -> str:
-    """The evidence as JSON, as ``nigt simulate`` reads it."""
+def dump_evidence(cells: Sequence[Cell], source: str) -> str:
+    """What the cells say of predictions as JSON, as ``nigt simulate`` reads it."""
+    methods = sorted({line.config.method.name for cell in cells for line in cell.panel.lines})
     rows = [
         {"least": e.least, "below": None if np.isinf(e.below) else e.below, "right": e.right, "pairs": e.pairs}
-        for e in evidence
+        for e in evidence_of(cells)
     ]
-    return json.dumps({"source": source, "ratios": rows}, indent=1) + "\n"
+    return json.dumps({"source": source, "methods": methods, "ratios": rows}, indent=1) + "\n"
 
 
 def lead_predicted(cell: Cell) -> float:
@@ -182,8 +178,3 @@ def _time(line: Line, scale: float) -> float:
     noise = direction_noise(method.newest_weight, method.gradients_per_update)
     between = np.mean([record["simulated_time"] / record["iteration"] for record in line.last])
     return float(between * (1 + scale * noise**2))
-
-
-def _first_of_workers(records: list[dict], config: Config) -> list[dict]:
-    """The updates of gradients that were begun before any update: those whose delay is their number."""
-    return [record for record in records[: config.workers.count] if record["delay"] == record["iteration"] - 1]

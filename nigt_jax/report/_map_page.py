@@ -1,16 +1,16 @@
 """The section of a page on the map. Needs no JAX."""
 
+import collections
 from collections.abc import Sequence
 
 from nigt_jax.report._content import Picture, Section, Table, data_uri, number, with_interval
-from nigt_jax.report._map import Cell, cells_of, evidence_of, lead_predicted
+from nigt_jax.report._map import Cell, evidence_of, lead_predicted
 from nigt_jax.report._map_figure import map_png
 from nigt_jax.report._study import Study
 
 
-def map_section(study: Study) -> Section:
+def map_section(study: Study, cells: Sequence[Cell]) -> Section:
     """What is predicted beside what was measured, in words, tables and a picture."""
-    cells = cells_of(study)
     decided = [cell for cell in cells if cell.agrees is not None]
     clear = [cell for cell in decided if cell.verdict.is_clear]
     right = lambda group: f"{sum(bool(cell.agrees) for cell in group)} of {len(group)}"
@@ -57,10 +57,9 @@ def _disagreements(cells: Sequence[Cell]) -> list[str]:
     wrong = [cell for cell in cells if not cell.agrees]
     if not wrong:
         return []
-    counts: dict[tuple[str, str, str], int] = {}
-    for cell in wrong:
-        assert cell.verdict.first is not None
-        key = (cell.estimator, cell.first_predicted.config.method.name, cell.verdict.first.config.method.name)
-        counts[key] = counts.get(key, 0) + 1
+    name = lambda line: line.config.method.name
+    counts = collections.Counter(
+        (cell.estimator, name(cell.first_predicted), name(cell.verdict.first)) for cell in wrong
+    )
     told = [f"with {e}, {p} was predicted and {m} came first in {n}" for (e, p, m), n in counts.items()]
     return ["Decided against the prediction: " + "; ".join(told) + "."]

@@ -7,7 +7,7 @@ from nigt_jax.errors import RunError, UserError
 from nigt_jax.records import write_whole
 from nigt_jax.report import _charts as charts
 from nigt_jax.report._figures import write_figure
-from nigt_jax.report._map import cells_of, dump_evidence, evidence_of, is_map
+from nigt_jax.report._map import cells_of, dump_evidence, is_map
 from nigt_jax.report._map_figure import write_map
 from nigt_jax.report._markdown import markdown
 from nigt_jax.report._page import Page
@@ -68,18 +68,19 @@ def _shown(figures: Sequence[Path]) -> dict[str, str]:
 def _of_sweeps(paths: Sequence[Path], folder: Path, before_clocks: Callable[[], None]) -> tuple[Page, list[Path]]:
     studies = [load_study(path) for path in paths]
     styles, files = charts.styles_of(studies), []
+    cells = {study.name: cells_of(study) for study in studies}
     for study in studies:
         drawn = charts.all_returns(study, styles)
         for axis in AXES:
             files += write_figure(drawn, axis, folder / f"{study.name}-{axis.replace('_', '-')}")
         if is_map(study):
-            files += write_map(cells_of(study), folder / f"{study.name}-cells")
+            files += write_map(cells[study.name], folder / f"{study.name}-cells")
     evidence = folder / "evidence.json"
-    cells = [cell for study in studies for cell in cells_of(study)]
-    write_whole(evidence, dump_evidence(evidence_of(cells), ", ".join(study.name for study in studies)))
+    every = [cell for own in cells.values() for cell in own]
+    write_whole(evidence, dump_evidence(every, ", ".join(study.name for study in studies)))
     files.append(evidence)
     before_clocks()
-    return sweep_page(studies, timelines(studies)), files
+    return sweep_page(studies, cells, timelines(studies)), files
 
 
 def _of_runs(paths: Sequence[Path], folder: Path, before_clocks: Callable[[], None]) -> tuple[Page, list[Path]]:

@@ -1,7 +1,6 @@
 """The page of one run, or of a few side by side. Needs no JAX, but for the workers' timeline."""
 
 import dataclasses
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,8 +9,9 @@ import numpy as np
 from nigt_jax.config import Config, dump_config
 from nigt_jax.errors import UserError
 from nigt_jax.records import Provenance, Record, open_run, read_metrics
-from nigt_jax.report._content import Chart, Picture, Section, Series, Table, data_uri, number
+from nigt_jax.report._content import Chart, Section, Series, Table, number
 from nigt_jax.report._page import Page
+from nigt_jax.report._workers import picture_of_workers
 
 _AXES = {"simulated_time": "simulated time", "iteration": "iteration", "gradients": "gradients counted"}
 _POINTS = 400
@@ -56,7 +56,11 @@ def run_page(runs: Sequence[OneRun]) -> Page:
         Section("Training", "training", ["Bands: one standard deviation between the evaluation's episodes."],
                 run_charts(runs), [_totals(runs)])
     ]  # fmt: skip
-    pictures = [picture for run in runs if (picture := _workers(run)) is not None]
+    shown = [
+        picture_of_workers(run.config, run.records[-1], f"{run.name}: what every worker does at the beginning")
+        for run in runs
+    ]
+    pictures = [picture for picture in shown if picture is not None]
     texts = ["The beginning of the run, as its clock has it: who is counted, who is discarded, and who waits."]
     sections.append(Section("Workers", "workers", texts, pictures=pictures))
     commands = [f"nigt train {run.path / 'config.yaml'} --name {run.name}-again" for run in runs]
@@ -125,16 +129,3 @@ def _totals(runs: Sequence[OneRun]) -> Table:
         rows.append([key, *(f"{v:,}" if isinstance(v, int) else number(v) for v in last)])
     on = [run.provenance.platform if run.provenance else "-" for run in runs]
     return Table("Whole runs", ["", *(run.name for run in runs)], [*rows, ["platform", *on]])
-
-
-def _workers(run: OneRun) -> Picture | None:
-    from nigt_jax.report._timeline import draw_timeline
-    from nigt_jax.simulation import make_timeline
-
-    last = run.records[-1]
-    timeline = make_timeline(run.config, parameters=max(1, last["bytes_up"] // max(last["uploads"], 1) // 4))
-    if timeline is None:
-        return None
-    stream = io.BytesIO()
-    draw_timeline(timeline, stream)
-    return Picture(data_uri(stream.getvalue()), f"{run.name}: what every worker does at the beginning")

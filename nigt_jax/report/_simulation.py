@@ -118,14 +118,15 @@ def _choices(answer: Answer, configured: str) -> Table:
         times = [choice.round_time, choice.time_per_gradient]
         mark = "<- fastest" if choice.method == answer.best else ""
         ratio = choice.round_time / best
-        cells = [f"{choice.batch_size:,}", *map(_number, times), f"{ratio:.2f}", "" if mark else _sure(ratio), mark]
+        sure = "" if mark else _sure(ratio, choice.method, answer.best)
+        cells = [f"{choice.batch_size:,}", *map(_number, times), f"{ratio:.2f}", sure, mark]
         table.add_row(name, *cells, style="bold" if mark else None)
     return table
 
 
-def _sure(ratio: float) -> str:
+def _sure(ratio: float, *methods: str | None) -> str:
     """How often a method that was predicted to be so much slower was slower in training."""
-    found = how_sure(ratio)
+    found = how_sure(ratio, *filter(None, methods))
     return "?" if found is None else f"{found.right / found.pairs:.0%}"
 
 

@@ -12,7 +12,7 @@ from nigt_jax.config import Config
 from nigt_jax.errors import UserError
 from nigt_jax.records import Provenance, Record, last_record, read_metrics
 from nigt_jax.statistics import Curve, common_end, value_at
-from nigt_jax.sweeps import Choice, Run, SweepFolder, open_sweep
+from nigt_jax.sweeps import Choice, Run, SweepFolder, curve_of, open_sweep
 
 AXES = {
     "simulated_time": "simulated time",
@@ -29,26 +29,24 @@ class Line:
     Attributes:
       name: what sets the case apart in its panel.
       case: its name in the sweep.
-      runs: the names of its runs.
+      first_norms: norms of the first gradients of all runs, those of the untrained policy.
       config: the configuration of its first run.
       curves: for each axis, the return of every run, by seed.
       worst: likewise, the return in the worst of the workers' environments; empty where these are alike.
       last: the newest record of every run, by seed.
       discarded: gradients that were begun and not counted, of all runs.
       failed: runs that could not go on.
-      wall: seconds in rounds of all runs; 0 where they were computed as those of another scenario.
     """
 
     name: str
     case: str
-    runs: list[str]
+    first_norms: list[float]
     config: Config
     curves: dict[str, list[Curve]]
     worst: dict[str, list[Curve]]
     last: list[Record]
     discarded: int
     failed: int
-    wall: float
 
     def finals(self, end: float) -> np.ndarray:
         """The return of every run at a simulated time."""
@@ -135,7 +133,8 @@ def load_study(path: Path) -> Study:
         ]
         panels.append(make_panel(scenario or path.name, [line for line in lines if line is not None]))
     provenance = folder.run_folder(reported[0]).provenance()
-    assert provenance is not None
+    if provenance is None:
+        raise UserError(f"{folder.run_folder(reported[0]).path}: has no run.json, which every run of a sweep has")
     seeds = lambda runs: sorted({run.config.seed for run in runs})
     return Study(
         name=path.name,
@@ -175,26 +174,28 @@ def _line(folder: SweepFolder, scenario: str | None, runs: Sequence[Run], failed
     return Line(
         name=case.removeprefix(f"{scenario}-") if scenario else case,
         case=case,
-        runs=[run.name for run in runs],
+        first_norms=[norm for records in kept for norm in _first_norms(records, runs[0].config)],
         config=runs[0].config,
         curves=_curves(kept, lambda record: record["return_mean"]),
         worst=_curves(kept, lambda record: min(record["return_by_worker"])) if differ else {},
         last=[records[-1] for records in kept],
         discarded=sum(record.get("discarded", 0) for records in kept for record in records),
         failed=sum(failed[run.name] is not None for run in runs),
-        wall=sum(_wall(folder, run) for run in runs),
     )
+
+
+def _first_norms(records: Sequence[Record], config: Config) -> list[float]:
+    """Of the first round; where there are none, of the gradients that workers began before any update.
+
+    These are the updates whose delay is the number of those before.
+    """
+    first = records[1:2] if config.method.schedule == "rounds" else records[1 : config.workers.count + 1]
+    return [record["gradient_norm"] for record in first if record["delay"] == record["iteration"] - 1]
 
 
 def _curves(runs: Sequence[Sequence[Record]], value: Callable[[Record], float]) -> dict[str, list[Curve]]:
     """A value of every run's evaluations against every axis."""
-    curves: dict[str, list[Curve]] = {axis: [] for axis in AXES}
-    for records in runs:
-        evaluated = [record for record in records if "return_mean" in record]
-        values = np.array([value(record) for record in evaluated])
-        for axis, own in curves.items():
-            own.append(Curve(np.array([record[axis] for record in evaluated], np.float64), values))
-    return curves
+    return {axis: [curve_of(records, axis, value) for records in runs] for axis in AXES}
 
 
 def make_panel(name: str, lines: list[Line]) -> Panel:

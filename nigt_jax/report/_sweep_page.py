@@ -1,35 +1,38 @@
 """The page of one or more sweeps. Needs no JAX, but for the workers' timeline."""
 
-import io
-from collections.abc import Sequence
+import collections
+import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from nigt_jax.report import _charts as charts
 from nigt_jax.report._claims import compared, seen_in_paper
-from nigt_jax.report._content import Chart, Picture, Section, Table, data_uri, number, with_interval
-from nigt_jax.report._map import Cell, cells_of, is_map, lead_predicted
+from nigt_jax.report._content import Chart, Picture, Section, Table, number, with_interval
+from nigt_jax.report._map import Cell, is_map, lead_predicted
 from nigt_jax.report._map_page import map_section
 from nigt_jax.report._page import Page
-from nigt_jax.report._study import Line, Study, versions
+from nigt_jax.report._study import Study, versions
 from nigt_jax.report._verdict import Overall, Verdict, judge, over_environments
+from nigt_jax.report._workers import picture_of_workers
 from nigt_jax.statistics import Interval
 
 _PACKAGES = ("nigt_jax", "jax", "brax")
 
 
-def sweep_page(studies: Sequence[Study], pictures: dict[str, Picture]) -> Page:
+def sweep_page(studies: Sequence[Study], cells: Mapping[str, Sequence[Cell]], pictures: Mapping[str, Picture]) -> Page:
     """The page of some sweeps.
 
     Args:
       studies: the sweeps.
+      cells: what is predicted of each, by its name.
       pictures: timelines of workers, by the name of the panel.
     """
     styles = charts.styles_of(studies)
     verdicts = {study.name: [judge(panel) for panel in study.panels] for study in studies}
-    sections = [_summary(studies, verdicts)]
+    sections = [_summary(studies, verdicts, cells)]
     sections.extend(_results(study, verdicts[study.name], styles) for study in studies)
-    sections.extend(map_section(study) for study in studies if is_map(study))
+    sections.extend(map_section(study, cells[study.name]) for study in studies if is_map(study))
     if overall := over_environments(studies):
         sections.append(_over_environments(overall))
     sections.append(_work(studies, pictures))
@@ -79,11 +82,8 @@ def _lead(studies: Sequence[Study], verdicts: dict[str, list[Verdict]]) -> list[
     methods = lambda verdict: {line.config.method.name for line in verdict.panel.lines}
     every = [verdict for own in verdicts.values() for verdict in own if len(methods(verdict)) > 1]
     clear = [verdict for verdict in every if verdict.is_clear]
-    wins: dict[str, int] = {}
-    for verdict in clear:
-        assert verdict.first is not None
-        wins[verdict.first.config.method.name] = wins.get(verdict.first.config.method.name, 0) + 1
-    told = ", ".join(f"{method} in {count}" for method, count in sorted(wins.items(), key=lambda item: -item[1]))
+    wins = collections.Counter(verdict.first.config.method.name for verdict in clear if verdict.first is not None)
+    told = ", ".join(f"{method} in {count}" for method, count in wins.most_common())
     lead = [
         f"{len(every)} {'panels' if len(every) != 1 else 'panel'} of several methods: in {len(clear)} of them one is "
         "ahead of all others with 95% confidence" + (f" ({told})." if told else ".")
@@ -95,10 +95,12 @@ def _lead(studies: Sequence[Study], verdicts: dict[str, list[Verdict]]) -> list[
     return lead
 
 
-def _summary(studies: Sequence[Study], verdicts: dict[str, list[Verdict]]) -> Section:
+def _summary(
+    studies: Sequence[Study], verdicts: dict[str, list[Verdict]], cells: Mapping[str, Sequence[Cell]]
+) -> Section:
     rows, differing = [], []
     for study in studies:
-        predictions = {} if is_map(study) else {cell.panel.name: cell for cell in cells_of(study)}
+        predictions = {} if is_map(study) else {cell.panel.name: cell for cell in cells[study.name]}
         for verdict in verdicts[study.name]:
             cell = predictions.get(verdict.panel.name)
             rows.append(_summary_row(study, verdict, cell))
@@ -181,9 +183,7 @@ def _table(verdict: Verdict, study: Study) -> Table:
                 f"{number(middle)} ({number(low)} to {number(high)})",
                 with_interval(row.time),
                 f"{row.reached} of {len(row.line.last)}",
-                "-"
-                if row.better is None
-                else f"{row.better.value:.0%} ({row.better.low:.0%} to {row.better.high:.0%})",
+                _percent(row.better),
             ]
         )
     return Table(f"{panel.name}, up to simulated time {number(panel.end)}", head, rows)
@@ -210,7 +210,7 @@ def _over_environments(overall: Sequence[Overall]) -> Section:
     return Section("All environments together", "environments", texts, tables=[Table("", ["scenario", *names], rows)])
 
 
-def _work(studies: Sequence[Study], pictures: dict[str, Picture]) -> Section:
+def _work(studies: Sequence[Study], pictures: Mapping[str, Picture]) -> Section:
     texts = [
         "What workers begin and nobody counts is simulated and never computed. Messages carry the policy's parameters. "
         "All numbers are totals over a run, in the mean over seeds."
@@ -256,11 +256,8 @@ def _tuning(studies: Sequence[Study], styles: dict[str, int]) -> Section:
 
 def _tuning_charts(study: Study, styles: dict[str, int]) -> list[Chart]:
     found = [(panel, charts.tuning(study, panel, styles)) for panel in study.panels]
-    return [_renamed(chart, f"{study.name}, {panel.name}") for panel, chart in found if chart is not None]
-
-
-def _renamed(chart: Chart, title: str) -> Chart:
-    return Chart(title, chart.y, chart.axes, chart.series, chart.threshold, chart.log_x)
+    named = lambda panel: f"{study.name}, {panel.name}"
+    return [dataclasses.replace(chart, title=named(panel)) for panel, chart in found if chart is not None]
 
 
 def _edges(study: Study) -> list[str]:
@@ -289,19 +286,7 @@ def _protocol(studies: Sequence[Study]) -> Section:
         "seeds an interval is rough, and since the same runs say who is first and by how much, it leans toward a lead.",
         "Runs that differ in simulated times alone, since the same gradients count, are computed once.",
     ]
-    head = [
-        "sweep",
-        "runs",
-        "computed",
-        "seeds",
-        "tuned on",
-        "budget",
-        "time in rounds",
-        "on",
-        "nigt_jax",
-        "jax",
-        "brax",
-    ]
+    head = ["sweep", "runs", "computed", "seeds", "tuned on", "budget", "time in rounds", "on", *_PACKAGES]
     rows = [_where(study) for study in studies]
     commands = [command for study in studies for command in _again(study)]
     commands.append(f"nigt report {' '.join(str(study.path) for study in studies)}")
@@ -335,26 +320,11 @@ def _settings(study: Study) -> str:
 
 
 def timelines(studies: Sequence[Study]) -> dict[str, Picture]:
-    """The first rounds of the first line of every scenario: what each worker does. Plays clocks, so it needs JAX."""
-    from nigt_jax.report._timeline import draw_timeline
-    from nigt_jax.simulation import make_timeline
-
+    """The first rounds of the first line of every scenario: what each worker does."""
     found: dict[str, Picture] = {}
-    for study in studies:
-        for panel in study.panels:
-            line = panel.lines[0]
-            if panel.name in found:
-                continue
-            timeline = make_timeline(line.config, parameters=parameters_of(line))
-            if timeline is not None:
-                stream = io.BytesIO()
-                draw_timeline(timeline, stream)
-                alt = f"{panel.name}: what every worker does in the first rounds of {line.name}"
-                found[panel.name] = Picture(data_uri(stream.getvalue()), alt)
+    for panel in (panel for study in studies for panel in study.panels):
+        line = panel.lines[0]
+        alt = f"{panel.name}: what every worker does in the first rounds of {line.name}"
+        if panel.name not in found and (picture := picture_of_workers(line.config, line.last[0], alt)) is not None:
+            found[panel.name] = picture
     return found
-
-
-def parameters_of(line: Line) -> int:
-    """The number of the policy's parameters, from what a message carries."""
-    last = line.last[0]
-    return max(1, last["bytes_up"] // max(last["uploads"], 1) // 4)

@@ -172,6 +172,11 @@ def _overall(name: str, found: list[tuple[Study, Panel]]) -> Overall:
     return Overall(name, [study.environment for study, _ in found], scores)
 
 
+def median_time(line: Line, panel: Panel) -> float:
+    """The lower median of the times at which a line's runs reach the threshold."""
+    return float(_median(times_of(line, panel.threshold, panel.end)))
+
+
 def _row(panel: Panel, line: Line, areas: dict[str, np.ndarray], times: np.ndarray) -> Row:
     own = areas[line.case]
     others = [areas[other.case] for other in panel.lines if other.config.method.name != line.config.method.name]

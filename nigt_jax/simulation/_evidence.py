@@ -30,12 +30,15 @@ def _evidence() -> dict[str, Any]:
     return json.loads(text)
 
 
-def how_sure(ratio: float) -> Sureness | None:
+def how_sure(ratio: float, *methods: str) -> Sureness | None:
     """What is known of predictions that one method takes `ratio` times as long as another; None where too little is.
 
     Args:
       ratio: of predicted times, at least 1.
+      methods: their names; nothing is known of one that was not among those that were trained.
     """
+    if not set(methods) <= set(_evidence()["methods"]):
+        return None
     for row in _evidence()["ratios"]:
         if row["least"] <= ratio < (math.inf if row["below"] is None else row["below"]):
             return Sureness(row["right"], row["pairs"]) if row["pairs"] >= _FEWEST else None

@@ -4,7 +4,7 @@ from ._programs import check_program, plan_of, platform_of
 from ._progress import Progress, Result
 from ._run import run_sweep
 from ._sweep import Run, Sweep, load_sweep, reported_runs
-from ._tuning import Choice
+from ._tuning import Choice, curve_of
 
 __all__ = [
     "Choice",
@@ -16,6 +16,7 @@ __all__ = [
     "SweepFolder",
     "check_program",
     "create_sweep",
+    "curve_of",
     "load_sweep",
     "open_sweep",
     "plan_of",

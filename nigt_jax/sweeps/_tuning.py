@@ -1,6 +1,5 @@
 """Which values of what is tuned are taken: for every case by the same rule. Needs no JAX."""
 
-import itertools
 import json
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -41,8 +40,10 @@ def choose(
       failed: maps a run to whether it could not go on.
     """
     chosen: dict[str, Choice] = {}
-    for _, group in itertools.groupby(runs_by_scenario(runs), key=lambda run: run.scenario):
-        members = list(group)
+    scenarios: dict[str | None, list[Run]] = {}
+    for run in runs:
+        scenarios.setdefault(run.scenario, []).append(run)
+    for members in scenarios.values():
         curves = {run.name: curve_of(records(run)) for run in members}
         end = common_end([curves[run.name] for run in members if not failed(run)] or curves.values())
         cases: dict[str, dict[str, list[Run]]] = {}
@@ -60,16 +61,15 @@ def choose(
     return chosen
 
 
-def curve_of(records: Sequence[Record]) -> Curve:
-    """A run's return against simulated time."""
+def curve_of(
+    records: Sequence[Record],
+    axis: str = "simulated_time",
+    value: Callable[[Record], float] = lambda record: record["return_mean"],
+) -> Curve:
+    """A value of a run's evaluations, by default the return, against a column of its records."""
     evaluated = [record for record in records if "return_mean" in record]
-    times, values = ([record[name] for record in evaluated] for name in ("simulated_time", "return_mean"))
-    return Curve(np.asarray(times, np.float64), np.asarray(values, np.float64))
-
-
-def runs_by_scenario(runs: Sequence[Run]) -> list[Run]:
-    """The runs, those of a scenario beside each other."""
-    return sorted(runs, key=lambda run: run.scenario or "")
+    at, values = [record[axis] for record in evaluated], [value(record) for record in evaluated]
+    return Curve(np.asarray(at, np.float64), np.asarray(values, np.float64))
 
 
 def _mean(areas: Sequence[float | None]) -> float:

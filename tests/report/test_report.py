@@ -175,8 +175,8 @@ def test_the_map_finds_the_noise_scale_and_who_wins(tmp_path):
         name: [line for panel in study.panels for line in panel.lines if name in line.name]
         for name in ("noisy", "quiet")
     }
-    assert noise_scale(study, lines["noisy"]) == pytest.approx(10, rel=0.05)
-    assert noise_scale(study, lines["quiet"]) == pytest.approx(1, rel=0.05)
+    assert noise_scale(lines["noisy"]) == pytest.approx(10, rel=0.05)
+    assert noise_scale(lines["quiet"]) == pytest.approx(1, rel=0.05)
     cells = {(cell.panel.name, cell.estimator): cell for cell in cells_of(study)}
     assert len(cells) == 8
     dear = cells["sqrt-dear", "policy_gradient"]

@@ -17,5 +17,7 @@ def test_every_ratio_has_the_figures_of_its_own_row():
         for ratio in (row["least"], top):
             found = how_sure(ratio)
             assert found == ((row["right"], row["pairs"]) if row["pairs"] >= _FEWEST else None)
+    assert how_sure(3.0, "afedpg", "rennala_nigt") == how_sure(3.0)
+    assert how_sure(3.0, "rennala_pg", "rennala_nigt") is None
     assert any(row["pairs"] >= _FEWEST for row in rows)
     assert source_of_evidence()
