@@ -2,6 +2,7 @@
 
 from typing import NamedTuple, TypeAlias
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
@@ -74,7 +75,31 @@ class HarmonicRule(NamedTuple):
         return pairs.subtract(pairs.total(inverses), bound).high / bound.high
 
 
-Rule: TypeAlias = CountRule | HarmonicRule
+class OneOfRules(NamedTuple):
+    """One of several rules. Which one is traced, so that runs with different rules share a program.
+
+    Attributes:
+      number: its number among them.
+      rules: the rules.
+    """
+
+    number: Int[Array, ""]
+    rules: "tuple[Rule, ...]"
+
+    def limit(self, counts: Int[Array, "*shape"]) -> Int[Array, "*shape"]:
+        """How many gradients a worker computes that could have computed so many."""
+        return jax.lax.select_n(self.number, *(rule.limit(counts) for rule in self.rules))
+
+    def enough(self, counts: Int[Array, " workers"]) -> Bool[Array, ""]:
+        """Whether the round is over."""
+        return jax.lax.select_n(self.number, *(rule.enough(counts) for rule in self.rules))
+
+    def never(self, counts: Int[Array, " workers"], stuck: Bool[Array, " workers"]) -> Bool[Array, ""]:
+        """Whether it never will be, where a `stuck` worker finishes no more than it has."""
+        return jax.lax.select_n(self.number, *(rule.never(counts, stuck) for rule in self.rules))
+
+
+Rule: TypeAlias = CountRule | HarmonicRule | OneOfRules
 
 
 def rennala_rule(batch_size: int | Int[Array, ""], workers: int) -> Rule:

@@ -31,7 +31,7 @@ from nigt_jax.config._load import (
     read_settings,
     read_yaml,
 )
-from nigt_jax.config._methods import METHODS, Lapg, MethodConfig, RennalaNigt, RingmasterNigt
+from nigt_jax.config._methods import METHODS, Lapg, MethodConfig, RennalaNigt, RingmasterNigt, family
 from nigt_jax.config._tagged import converted, tags
 from nigt_jax.config._trace import LONGEST_TIME, SHORTEST_TIME, read_trace
 from nigt_jax.config._workers import EnvironmentChange, Noise, PowerLaw, SpeedChange, SpeedChanges, WorkersConfig
@@ -78,6 +78,7 @@ __all__ = [
     "describe",
     "dotted",
     "dump_config",
+    "family",
     "load_config",
     "nearest_key",
     "read_settings",

@@ -20,6 +20,7 @@ class MethodConfig:
 
     schedule: ClassVar[Literal["rounds", "arrivals"]]
     clock: ClassVar[str]  # methods of the same clock keep the same time
+    update: ClassVar[str]  # methods of the same schedule and update share programs
     compares: ClassVar[Literal["round", "gradient", "worker"]]  # whose episodes an estimator may compare
 
     name: str = _name("")
@@ -174,6 +175,7 @@ class RennalaNigt(_WithMomentum, _InRounds):
     """Counts the first M gradients from whoever is fast; NIGT step."""
 
     clock: ClassVar[str] = "rennala"
+    update: ClassVar[str] = "nigt"
 
     name: Literal["rennala_nigt"] = _name("rennala_nigt")
 
@@ -183,6 +185,7 @@ class MaleniaNigt(_WithMomentum, _InRounds):
     """Collects until the harmonic mean of the counts is M/n, and weighs workers equally; NIGT step."""
 
     clock: ClassVar[str] = "malenia"
+    update: ClassVar[str] = "nigt"
 
     name: Literal["malenia_nigt"] = _name("malenia_nigt")
 
@@ -192,6 +195,7 @@ class SynchronousNigt(_WithMomentum, _InRounds):
     """Waits for M/n gradients of every worker; NIGT step."""
 
     clock: ClassVar[str] = "synchronous"
+    update: ClassVar[str] = "nigt"
 
     name: Literal["synchronous_nigt"] = _name("synchronous_nigt")
 
@@ -201,6 +205,7 @@ class MSynchronousNigt(_WithMomentum, _InRounds):
     """Waits for one gradient of each of the first M workers; NIGT step."""
 
     clock: ClassVar[str] = "m_synchronous"
+    update: ClassVar[str] = "nigt"
 
     name: Literal["m_synchronous_nigt"] = _name("m_synchronous_nigt")
 
@@ -217,6 +222,7 @@ class RennalaIgt(_WithMomentum, _InRounds):
     """Counts the first M gradients from whoever is fast; NIGT step without its normalisation, an ablation."""
 
     clock: ClassVar[str] = "rennala"
+    update: ClassVar[str] = "igt"
 
     name: Literal["rennala_igt"] = _name("rennala_igt")
 
@@ -226,6 +232,7 @@ class RennalaPg(_InRounds):
     """Counts the first M gradients from whoever is fast; plain ascent."""
 
     clock: ClassVar[str] = "rennala"
+    update: ClassVar[str] = "ascent"
 
     name: Literal["rennala_pg"] = _name("rennala_pg")
 
@@ -235,6 +242,7 @@ class SynchronousPg(_InRounds):
     """Waits for M/n gradients of every worker; plain ascent."""
 
     clock: ClassVar[str] = "synchronous"
+    update: ClassVar[str] = "ascent"
 
     name: Literal["synchronous_pg"] = _name("synchronous_pg")
 
@@ -244,6 +252,7 @@ class Afedpg(_WithMomentum, _ByArrival):
     """Absorbs every gradient at once; NIGT step."""
 
     clock: ClassVar[str] = "afedpg"
+    update: ClassVar[str] = "nigt"
 
     name: Literal["afedpg"] = _name("afedpg")
 
@@ -253,6 +262,7 @@ class RingmasterNigt(_WithMomentum, _ByArrival):
     """Absorbs every gradient that is not too old at once; NIGT step."""
 
     clock: ClassVar[str] = "ringmaster"
+    update: ClassVar[str] = "nigt"
 
     name: Literal["ringmaster_nigt"] = _name("ringmaster_nigt")
     max_delay: int = setting(
@@ -265,6 +275,7 @@ class AsynchronousPg(_ByArrival):
     """Absorbs every gradient at once; plain ascent."""
 
     clock: ClassVar[str] = "afedpg"
+    update: ClassVar[str] = "ascent"
 
     name: Literal["asynchronous_pg"] = _name("asynchronous_pg")
 
@@ -274,6 +285,7 @@ class Lapg(_InRounds):
     """Every worker computes in every round, and uploads only what has changed enough; plain ascent."""
 
     clock: ClassVar[str] = "synchronous"
+    update: ClassVar[str] = "lapg"
     compares: ClassVar[Literal["round", "gradient", "worker"]] = "worker"
 
     name: Literal["lapg"] = _name("lapg")
@@ -317,3 +329,9 @@ METHODS: dict[str, type[MethodConfig]] = {
     "asynchronous_pg": AsynchronousPg,
     "lapg": Lapg,
 }
+
+
+def family(name: str) -> tuple[str, ...]:
+    """The methods that share a program with one, itself among them: they differ in who is counted alone."""
+    alike = lambda method: (method.schedule, method.update)
+    return tuple(other for other, method in METHODS.items() if alike(method) == alike(METHODS[name]))

@@ -4,13 +4,14 @@ from nigt_jax.methods._method import (
     Arrivals,
     Contributions,
     Method,
+    OneOfRounds,
     Progress,
     Rounds,
     StepHyperparameters,
     WorkerSide,
     step_hyperparameters,
 )
-from nigt_jax.methods._registry import METHODS
+from nigt_jax.methods._registry import METHODS, method_of_many
 from nigt_jax.methods._server import Iterate, QueryPoint, ServerState, ask, iterate, start, tell
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Contributions",
     "Iterate",
     "Method",
+    "OneOfRounds",
     "Progress",
     "QueryPoint",
     "Rounds",
@@ -27,6 +29,7 @@ __all__ = [
     "WorkerSide",
     "ask",
     "iterate",
+    "method_of_many",
     "start",
     "step_hyperparameters",
     "tell",

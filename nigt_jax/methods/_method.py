@@ -5,14 +5,15 @@ are packed over devices whoever they belong to. A method whose workers have a st
 names its :class:`WorkerSide` too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from nigt_jax.clocks import Round, Rule
+from nigt_jax.clocks import OneOfRules, Round, Rule
 from nigt_jax.config import MethodConfig, amount_of
 
 
@@ -63,12 +64,50 @@ class Rounds(NamedTuple):
     weigh: Callable[[Round], Float[Array, " workers"]]
     most_per_worker: Callable[[int, int], int] | None
 
+    def number_of(self, name: str) -> int:
+        """Number of a method's schedule among these: the only one."""
+        del name
+        return 0
+
+    def at(self, number: Int[Array, ""]) -> "Rounds":
+        """The schedule of a number: the only one."""
+        del number
+        return self
+
+
+class OneOfRounds(NamedTuple):
+    """The schedules of methods that share a program. Which one a run has is traced.
+
+    Attributes:
+      by_name: the schedules of the methods.
+    """
+
+    by_name: Mapping[str, Rounds]
+
+    def number_of(self, name: str) -> int:
+        """Number of a method's schedule among these."""
+        return list(self.by_name).index(name)
+
+    def at(self, number: Int[Array, ""]) -> Rounds:
+        """The schedule of a number."""
+        several = list(self.by_name.values())
+
+        def rule(batch_size: Int[Array, ""], workers: int) -> Rule:
+            return OneOfRules(number, tuple(one.rule(batch_size, workers) for one in several))
+
+        return Rounds(rule, lambda counted: jax.lax.select_n(number, *(one.weigh(counted) for one in several)), None)
+
 
 class Arrivals(NamedTuple):
     """Schedule: every gradient is absorbed when it arrives, or discarded for its delay.
 
     Each worker computes at the query point that it was sent when its last gradient arrived, however old that is.
     """
+
+    def number_of(self, name: str) -> int:
+        """Number of a method's schedule among these: the only one."""
+        del name
+        return 0
 
 
 class Contributions(NamedTuple):
@@ -125,7 +164,7 @@ class Method(NamedTuple):
       direction: maps (state of the update, aggregate) to the direction whose norm is reported.
     """
 
-    schedule: Rounds | Arrivals
+    schedule: Rounds | OneOfRounds | Arrivals
     hyperparameters: Callable[[MethodConfig], Any]
     update: Callable[[Any], optax.GradientTransformationExtraArgs]
     model: Callable[[optax.OptState, Any], Any]
@@ -134,13 +173,13 @@ class Method(NamedTuple):
 
     @property
     def rounds(self) -> Rounds | None:
-        """The schedule of a method that collects gradients in rounds; None of one that absorbs arrivals."""
+        """The schedule of a single method that collects gradients in rounds; None of any other."""
         return self.schedule if isinstance(self.schedule, Rounds) else None
 
     @property
     def kind(self) -> Literal["summed", "workers", "arrivals"]:
         """How the method's rounds are computed: by sums, worker by worker, or arrival by arrival."""
-        if self.rounds is None:
+        if isinstance(self.schedule, Arrivals):
             return "arrivals"
         return "summed" if self.worker is None else "workers"
 

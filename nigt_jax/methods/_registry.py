@@ -1,12 +1,20 @@
 """Every method: who is counted, how the counted are combined, and what is done with the result."""
 
+import functools
 from typing import cast
 
 import optax
 
-from nigt_jax.config import MethodConfig, RingmasterNigt
+from nigt_jax.config import MethodConfig, RingmasterNigt, family
 from nigt_jax.methods._lapg import LAPG
-from nigt_jax.methods._method import Arrivals, Method, StepHyperparameters, as_sent, step_hyperparameters
+from nigt_jax.methods._method import (
+    Arrivals,
+    Method,
+    OneOfRounds,
+    StepHyperparameters,
+    as_sent,
+    step_hyperparameters,
+)
 from nigt_jax.methods._schedules import M_SYNCHRONOUS, MALENIA, RENNALA, SYNCHRONOUS
 from nigt_jax.transforms import (
     OneMinus,
@@ -50,3 +58,17 @@ METHODS: dict[str, Method] = {
     "asynchronous_pg": Method(Arrivals(), step_hyperparameters, _plain, as_sent),
     "lapg": LAPG,
 }
+
+
+@functools.cache
+def method_of_many(name: str) -> Method:
+    """The method of a program of many runs, each of which has one of the family of `name`.
+
+    Members of a family differ in who is counted, or in what a hyperparameter says; that is traced.
+    """
+    members = {other: METHODS[other] for other in family(name)}
+    rounds = {other: member.rounds for other, member in members.items() if member.rounds is not None}
+    return METHODS[name]._replace(
+        schedule=OneOfRounds(rounds) if len(rounds) > 1 else METHODS[name].schedule,
+        hyperparameters=lambda section: members[section.name].hyperparameters(section),
+    )

@@ -17,7 +17,7 @@ from nigt_jax.config import Config
 from nigt_jax.environments import in_32_bits, make_environment, probe
 from nigt_jax.errors import UserError
 from nigt_jax.estimators import Estimator
-from nigt_jax.methods import Method, iterate
+from nigt_jax.methods import Method, iterate, method_of_many
 from nigt_jax.policies import Policy
 from nigt_jax.runtimes._devices import claim_devices, device_name
 from nigt_jax.runtimes._lanes import choose_lanes
@@ -98,6 +98,8 @@ class SimulatedRuntime:
         self._places = _Places(len(self._runs), wanted, len(self.devices) if apart else 1)
         self._runs = self._places.filled(self._runs)
         self.compile_seconds = 0.0
+        if apart and method is None:
+            method = method_of_many(config.method.name)
         given = {"policy": policy, "estimator": estimator, "method": method}
         self.parts, self.config = self._resolved(config, environment, apart, given)
         self._spmd = Spmd(config.training.spmd, self.devices, apart=apart)
@@ -207,9 +209,21 @@ class SimulatedRuntime:
 
     @functools.cached_property
     def _evaluation(self) -> Program:
+        """Knows nothing of methods and estimators, so that it is the same for all of them, and compiled once."""
         with jax.default_matmul_precision("highest"):
-            arguments = (self.initial_state(), self._placed, self._spmd.place(jnp.ones(len(self._runs), bool)))
-            return self._spmd.compile(self._play, arguments, (self._evaluation_key,))
+            played = self._evaluated(self.initial_state(), self._placed)
+            asked = self._spmd.place(jnp.ones(len(self._runs), bool))
+            return self._spmd.compile(self._play, (*played, asked), (self._evaluation_key,))
+
+    @functools.cached_property
+    def _evaluated(self) -> Program:
+        """From a state to what an evaluation knows of it."""
+
+        def pick(state: TrainState, hyperparameters: Hyperparameters) -> tuple:
+            model = jax.vmap(functools.partial(iterate, self.parts.method))(state.server)
+            return model, state.normalizer, hyperparameters.variation, hyperparameters.charge(state.lowest)
+
+        return self._spmd.compile(pick, (self.initial_state(), self._placed))
 
     def program(
         self, function: Callable[[Parts, TrainState, Hyperparameters], Any], options: Mapping[str, Any] | None = None
@@ -312,13 +326,11 @@ class SimulatedRuntime:
 
     def _played(self, state: TrainState, asked: Sequence[bool] | None = None) -> Any:
         chosen = self._filled_up(jnp.ones(len(self), bool) if asked is None else jnp.asarray(asked, bool))
-        return self._spmd.collect(self._evaluation(state, self._placed, self._spmd.place(chosen), self._evaluation_key))
+        played = self._evaluated(state, self._placed)
+        return self._spmd.collect(self._evaluation(*played, self._spmd.place(chosen), self._evaluation_key))
 
-    def _play(self, state: TrainState, hyperparameters: Hyperparameters, asked: Any, key: Any) -> Any:
-        model = jax.vmap(functools.partial(iterate, self.parts.method))(state.server)
-        episodes = self.config.evaluation.episodes
-        charge = hyperparameters.charge(state.lowest)
-        return evaluate(self.parts, episodes, model, state.normalizer, key, hyperparameters.variation, charge, asked)
+    def _play(self, model: Any, normalizer: Any, variation: Any, charge: Any, asked: Any, key: Any) -> Any:
+        return evaluate(self.parts, self.config.evaluation.episodes, model, normalizer, key, variation, charge, asked)
 
 
 class _Places:

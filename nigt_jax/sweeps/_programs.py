@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from nigt_jax.clocks import make_clock
-from nigt_jax.config import Config, dotted, to_dict, traced_settings
+from nigt_jax.config import Config, dotted, family, to_dict, traced_settings
 from nigt_jax.environments import make_environment, make_variation
 from nigt_jax.runtimes import SimulatedRuntime, claim_devices, make_policy, observation_size
 from nigt_jax.sweeps._plan import Plan
@@ -28,7 +28,7 @@ def plan_of(runs: Sequence[Run], platform: str, least: int = 1, before: Sequence
       platform: JAX's name of the devices' platform: so many runs share a program that the steps of a round fit.
       least: number of groups that there should be at least, so that as many machines have something to do.
       before: programs that are there already. A program of a kind of theirs has at most as many runs; and room for as
-        many, if it fills half of it, so that it need not be compiled again.
+        many, if it fills a quarter of it, so that it need not be compiled again.
     """
     twins = clocks_of_runs().twins(runs)
     computed = [run for run in runs if run.name not in twins]
@@ -36,14 +36,13 @@ def plan_of(runs: Sequence[Run], platform: str, least: int = 1, before: Sequence
     rooms: dict[str, int] = {}
     for program in before:
         kind = _kind(program[0].config, seen)
-        rooms[kind] = max(rooms.get(kind, 0), len(program))
+        rooms[kind] = max(rooms.get(kind, 0), _room(program, seen, platform))
     programs = programs_of(computed, platform, least, rooms)
-    made_for = [rooms.get(_kind(program[0].config, seen), len(program)) for program in programs]
-    return Plan(
-        [[run.name for run in program] for program in programs],
-        [room if 2 * len(program) >= room else len(program) for program, room in zip(programs, made_for, strict=True)],
-        twins,
-    )
+    made_for = []
+    for program in programs:
+        there, own = rooms.get(_kind(program[0].config, seen), 0), _room(program, seen, platform)
+        made_for.append(there if len(program) <= there <= 4 * len(program) else own)
+    return Plan([[run.name for run in program] for program in programs], made_for, twins)
 
 
 def platform_of(runs: Sequence[Run]) -> str:
@@ -98,6 +97,7 @@ def _kind(config: Config, seen: dict[str, Any]) -> str:
         for key, value in dotted(to_dict(config)).items()
         if key not in free and not key.startswith("workers.")
     }
+    settings["method.name"] = family(config.method.name)
     if config.method.name == "lapg":  # whose round is one block, of all that its workers play
         settings["rounds"] = (config.method.gradients_per_update, config.method.gradients_in_first_update)
     workers = repr(config.workers)
@@ -126,6 +126,11 @@ def _most_together(group: Sequence[Run], seen: dict[str, Any], platform: str) ->
     episodes = largest.method.largest_batch * largest.method.trajectories_per_gradient
     limits, elsewhere = _MOST_ELSEWHERE
     return max(1, limits.get(platform, elsewhere) // (episodes * _sizes(largest, seen)[0]))
+
+
+def _room(program: Sequence[Run], seen: dict[str, Any], platform: str) -> int:
+    """Number of runs that a program is made for: a power of two, so that other sweeps find it compiled."""
+    return max(len(program), min(2 ** (len(program) - 1).bit_length(), _most_together(program, seen, platform)))
 
 
 def check_program(runs: Sequence[Run]) -> None:

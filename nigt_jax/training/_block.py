@@ -35,11 +35,11 @@ def next_round(
     Returns:
       The rounds, leaves [runs, ...], and what :func:`nigt_jax.clocks.exchange` goes on with.
     """
-    schedule = cast(Rounds, parts.method.schedule)
 
     def of_one(own: Hyperparameters, iteration: Array, clock: Any, goes: Array) -> tuple[Round, Any]:
         batch_size = jnp.where(iteration == 0, own.initial_batch_size, own.batch_size)
-        counted, collected = collect_round(own.clock, schedule.rule(batch_size, own.clock.workers), clock)
+        rule = cast(Rounds, parts.method.schedule).at(own.schedule).rule(batch_size, own.clock.workers)
+        counted, collected = collect_round(own.clock, rule, clock)
         counts, discarded = (jnp.where(goes, number, 0) for number in (counted.counts, counted.discarded))
         return counted._replace(counts=counts, discarded=discarded), collected
 

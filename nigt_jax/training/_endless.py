@@ -21,7 +21,7 @@ def round_that_never_ends(
       iteration: rounds done by then.
       ended: rounds that ended after it; the next one does not.
     """
-    endless, schedule = iteration + ended + 1, cast(Rounds, method.schedule)
+    endless, schedule = iteration + ended + 1, cast(Rounds, method.schedule).at(hyperparameters.schedule)
 
     def rule(number: int) -> Rule:
         batch_size = hyperparameters.initial_batch_size if number == 1 else hyperparameters.batch_size

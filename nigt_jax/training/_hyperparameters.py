@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from nigt_jax.clocks import Clock, make_clock
-from nigt_jax.config import Config, dotted, to_dict, traced_settings
+from nigt_jax.config import Config, dotted, family, to_dict, traced_settings
 from nigt_jax.environments import Variation, make_variation
 from nigt_jax.errors import UserError
 from nigt_jax.estimators import Estimator
@@ -22,6 +22,7 @@ class Hyperparameters(NamedTuple):
     These are one run's; those of many runs have a leading axis of runs.
 
     Attributes:
+      schedule: number of the method's schedule among those of the program.
       step: the method's own, such as :class:`nigt_jax.methods.StepHyperparameters`.
       estimator: the estimator's own, such as :class:`nigt_jax.estimators.EstimatorHyperparameters`.
       clock: how long workers take.
@@ -32,6 +33,7 @@ class Hyperparameters(NamedTuple):
         :meth:`charge`.
     """
 
+    schedule: Int[Array, ""]
     step: Any
     estimator: Any
     clock: Clock
@@ -59,12 +61,13 @@ def make_hyperparameters(
       config: one run's configuration.
       policy: its policy; times may depend on the number of its parameters.
       estimator: its estimator.
-      method: its method.
+      method: its method, or that of all runs that share the program.
       largest: number of gradients in the largest round of all runs that share the program.
       clock: how long workers take, instead of what the configuration says.
     """
     penalty, parameters = config.environment.divergence_penalty, number_of_parameters(policy)
     return Hyperparameters(
+        schedule=jnp.asarray(method.schedule.number_of(config.method.name), jnp.int32),
         step=method.hyperparameters(config.method),
         estimator=estimator.hyperparameters(config.estimator),
         clock=make_clock(config.workers, parameters, largest) if clock is None else clock,
@@ -121,14 +124,18 @@ def check_runs(config: Config, runs: Sequence[Config]) -> None:
     Raises:
       UserError: names the first setting in which a run differs.
     """
-    wanted, traced = dotted(to_dict(config)), traced_settings(config)
+    wanted, names = dotted(to_dict(config)), family(config.method.name)
     for number, run in enumerate(runs):
+        traced = traced_settings(run)
         for key, value in dotted(to_dict(run)).items():
             free = key in traced or key.startswith(("workers.", "training.", "checkpoint.", "evaluation.every"))
+            if key == "method.name" and value in names:
+                continue
             if not free and value != wanted.get(key):
+                alike = f", in method.name ({', '.join(names)})" if len(names) > 1 else ""
                 raise UserError(
                     f"runs[{number}].{key}: got {value}, but the configuration of all has {wanted.get(key)}; runs in "
-                    f"one program may differ in {', '.join(traced)} and in their workers"
+                    f"one program may differ in {', '.join(traced)}{alike} and in their workers"
                 )
 
 

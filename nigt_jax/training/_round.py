@@ -111,7 +111,7 @@ def _collect(
     factor common to all that the weighted mean divides out.
     """
     schedule = cast(Rounds, parts.method.schedule)
-    weights = jax.vmap(schedule.weigh)(counted)
+    weights = jax.vmap(lambda number, counted: schedule.at(number).weigh(counted))(hyperparameters.schedule, counted)
 
     def block(number: Array, carry: tuple) -> tuple:
         sums, normalizer, estimator = carry

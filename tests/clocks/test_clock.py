@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from nigt_jax.clocks import (
     Clock,
     FixedWork,
+    OneOfRules,
     Speed,
     begin_arrivals,
     m_synchronous_rule,
@@ -61,6 +62,18 @@ def play(clock, rule, batch_size):
     return jax.lax.scan(step, clock.begin(jax.random.key(0)), length=ROUNDS)[1]
 
 
+@jax.jit
+def play_numbered(clock, number, batch_size):
+    """The same with a traced rule."""
+
+    def step(state, _):
+        rule = OneOfRules(number, tuple(make(batch_size, clock.workers) for make in RULES.values()))
+        counted, state = play_round(clock, rule, state)
+        return state, (counted, state.now)
+
+    return jax.lax.scan(step, clock.begin(jax.random.key(0)), length=ROUNDS)[1]
+
+
 def simulate(finish, rule, batch_size, how, exchange):
     carry_over, topology = how
     shared = lambda counts: sum(x for x, c in zip(exchange, counts, strict=True) if c)
@@ -88,7 +101,9 @@ def test_fixed_times_in_closed_form(times, rule, batch_size, how, exchange):
         carry_over=how[0],
     )  # fmt: skip
     finish = [lambda k, t, h=h: t + h for h in times]
-    assert_same(play(clock, rule, batch_size), simulate(finish, rule, batch_size, how, exchange))
+    wanted = list(simulate(finish, rule, batch_size, how, exchange))
+    assert_same(play(clock, rule, batch_size), wanted)
+    assert_same(play_numbered(clock, jnp.int32(list(RULES).index(rule)), batch_size), wanted)
 
 
 @given(table=lists(lists(quarters, 7), WORKERS), window=st.sampled_from([1, 3]), **cases)
@@ -99,7 +114,9 @@ def test_any_times(table, window, rule, batch_size, how, exchange):
         topology=how[1], carry_over=how[0], window=window,
     )  # fmt: skip
     finish = [lambda k, t, row=row: t + row[k % 7] for row in table]
-    assert_same(play(clock, rule, batch_size), simulate(finish, rule, batch_size, how, exchange))
+    wanted = list(simulate(finish, rule, batch_size, how, exchange))
+    assert_same(play(clock, rule, batch_size), wanted)
+    assert_same(play_numbered(clock, jnp.int32(list(RULES).index(rule)), batch_size), wanted)
 
 
 def finish_at(pieces, period, work, start):
@@ -146,7 +163,9 @@ def test_workers_that_change_their_speed(profile, period, rule, batch_size, how,
         lambda k, t, h=h, values=values: finish_at(list(zip(begins, values, strict=True)), period, h, t)
         for h, values in zip(times, profile, strict=True)
     ]
-    assert_same(play(clock, rule, batch_size), simulate(finish, rule, batch_size, how, exchange))
+    wanted = list(simulate(finish, rule, batch_size, how, exchange))
+    assert_same(play(clock, rule, batch_size), wanted)
+    assert_same(play_numbered(clock, jnp.int32(list(RULES).index(rule)), batch_size), wanted)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def config(name="rennala_nigt", estimator="leave_one_out", devices=1, spmd="pmap
             "estimator": {"name": estimator, "discount": 0.9},
             "method": {
                 "name": name,
-                "batch_size": 8,
+                "batch_size": 4 if name == "m_synchronous_nigt" else 8,
                 "momentum": 0.75,
                 "learning_rate": 0.1,
                 "trajectories_per_gradient": 2,
@@ -95,6 +95,30 @@ def test_together_and_alone(name, estimator, devices, spmd):
     )  # they do differ; AFedPG's by more than seed later
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("rennala_nigt", "malenia_nigt", "synchronous_nigt", "m_synchronous_nigt"),
+        pytest.param(("afedpg", "ringmaster_nigt"), marks=pytest.mark.slow),
+    ],
+)
+def test_methods_of_a_family_share_a_program(names):
+    """Each has the numbers of its own program, in any order, whatever the first one is."""
+    changes = {"m_synchronous_nigt": {"batch_size": 3}, "ringmaster_nigt": {"max_delay": 1}, "afedpg": {}}
+    own = {name: changes.get(name, {"batch_size": 5}) for name in reversed(names)}
+    runs = [changed(dataclasses.replace(config(name), seed=3), "method", **own[name]) for name in own]
+    metrics, evaluations = run(SimulatedRuntime(runs[1], EndsWhenGood(), runs=runs))
+    for k, own in enumerate(runs):
+        wanted, (evaluation,) = run(SimulatedRuntime(own, EndsWhenGood()))
+        for name in ("gradients", "discarded", "uploads", "downloads", "env_steps"):
+            np.testing.assert_array_equal(getattr(metrics, name)[:, k], getattr(wanted, name)[:, 0])
+        np.testing.assert_array_equal(metrics.time.high[:, k], wanted.time.high[:, 0])
+        np.testing.assert_array_equal(metrics.time.low[:, k], wanted.time.low[:, 0])
+        np.testing.assert_allclose(metrics.gradient_norm[:, k], wanted.gradient_norm[:, 0], rtol=2e-4)
+        assert evaluations[k]["return_mean"] == pytest.approx(evaluation["return_mean"], rel=1e-4)
+    assert len({(*metrics.gradients[:, k], *metrics.time.high[:, k]) for k in range(len(runs))}) == len(runs)
+
+
 @pytest.mark.parametrize("name", ["rennala_nigt", "ringmaster_nigt"])
 def test_a_run_that_breaks_breaks_alone(name):
     """As one with too long a step would, whose parameters are no numbers any more."""
@@ -151,7 +175,11 @@ def changed(cfg, section, **changes):
     ("section", "changes", "line"),
     [
         ("environment", {"horizon": 6}, r"runs\[1\].environment.horizon: got 6, but the configuration of all has 5"),
-        ("method", {"name": "malenia_nigt"}, r"runs\[1\].method.name: got malenia_nigt, but"),
+        (
+            "method",
+            {"name": "rennala_pg"},
+            r"runs\[1\].method.name: got rennala_pg, but .* differ in .*, in method.name ",
+        ),
         ("method", {"trajectories_per_gradient": 3}, r"runs\[1\].method.trajectories_per_gradient: got 3, but"),
         ("estimator", {"name": "gae"}, r"runs\[1\].estimator.name: got gae, but"),
         ("evaluation", {"episodes": 4}, r"runs\[1\].evaluation.episodes: got 4, but"),
