@@ -17,6 +17,7 @@ from nigt_jax.training import number_of_parameters
 
 # Of the host alone, so that runs may differ in them whatever their program is.
 _OF_THE_HOST = ("training.iterations", "training.budget", "evaluation.every", "checkpoint.every", "checkpoint.keep")
+_STRIDE = 32  # programs of more runs than this are made for a multiple of it, others for a power of two
 _MOST_ELSEWHERE = {"cpu": 2**28}, 2**32  # bytes of a round's steps that runs may have together
 
 
@@ -129,8 +130,10 @@ def _most_together(group: Sequence[Run], seen: dict[str, Any], platform: str) ->
 
 
 def _room(program: Sequence[Run], seen: dict[str, Any], platform: str) -> int:
-    """Number of runs that a program is made for: a power of two, so that other sweeps find it compiled."""
-    return max(len(program), min(2 ** (len(program) - 1).bit_length(), _most_together(program, seen, platform)))
+    """Number of runs that a program is made for: one of few numbers, so that other sweeps find it compiled."""
+    runs = len(program)
+    rounded = 2 ** (runs - 1).bit_length() if runs <= _STRIDE else -(-runs // _STRIDE) * _STRIDE
+    return max(runs, min(rounded, _most_together(program, seen, platform)))
 
 
 def check_program(runs: Sequence[Run]) -> None:

@@ -4,9 +4,10 @@ What workers' speeds decide is who is counted, and when. Where the first is the 
 same at every iteration, so one is computed and the other has its records with its own clock's times.
 """
 
+import contextlib
 import functools
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -73,11 +74,13 @@ class Clocks:
         if METHODS[config.method.name].kind == "workers" or config.workers.trace or not _ends_by_clock(config):
             return None
         parameters = self._size(config)
-        clock = make_clock(config.workers, parameters, config.method.largest_batch)
+        with _on_the_host():
+            clock = make_clock(config.workers, parameters, config.method.largest_batch)
         steady = isinstance(clock.work, FixedWork)
         key = f"{config.workers} {config.method} {config.training.ends} {parameters} {None if steady else config.seed}"
         if key not in self._played:
-            self._played[key] = _play(config, clock)
+            with _on_the_host():
+                self._played[key] = _play(config, clock)
         return self._played[key]
 
 
@@ -192,6 +195,15 @@ def _play_arrivals(config: Config, clock: Clock, updates: int) -> Times | None:
     messages_each = np.diff(ends, prepend=-1)
     schedule = _digest(np.stack([found.worker, found.counted]))
     return Times(schedule, found.time[ends], messages_each, messages_each, messages_each - 1)
+
+
+@contextlib.contextmanager
+def _on_the_host() -> Iterator[None]:
+    """Clocks are long chains of small steps, each of which is a kernel on an accelerator."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(RuntimeError):  # where JAX was told to know no CPU
+            stack.enter_context(jax.default_device(jax.local_devices(backend="cpu")[0]))
+        yield
 
 
 def _digest(numbers: np.ndarray) -> str:
