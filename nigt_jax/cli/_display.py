@@ -69,8 +69,13 @@ class _Lines:
 
     def __init__(self, console: Console, ends: Sequence[Amount]):
         self._console, self._ends, self._next = console, ends, 0.0
+        self._told: dict[int, str] = {}
 
     def update(self, progress: dict[str, Any]) -> None:
+        for number, worker in enumerate(progress["workers"], start=1):
+            if worker["news"] and worker["news"] != self._told.get(number):
+                self._told[number] = worker["news"]
+                self._console.print(f"worker {number} {worker['news']}")
         done = _fraction(progress, self._ends)
         if "return_mean" not in progress and done < self._next and done < 1:
             return
@@ -100,6 +105,8 @@ class _LiveDisplay:
             else:
                 table.add_row(name, value)
         table.add_row("return", self._last_return)
+        for number, worker in enumerate(progress["workers"], start=1):
+            table.add_row(f"worker {number}", _of_worker(worker))
         table.add_row("", ProgressBar(total=1, completed=_fraction(progress, self._ends), width=40))
         self._live.update(table, refresh=True)
 
@@ -121,7 +128,7 @@ def _shown(progress: dict[str, Any], ends: Sequence[Amount]) -> list[tuple[str, 
     rows = [("iteration", of("iterations", f"{progress['iteration']:,}"))]
     rows += [(_NAMES[unit], of(unit, f"{progress[unit]:,}")) for unit in ("gradients", "env_steps") if unit in totals]
     rows += [
-        ("simulated time", of("simulated_time", f"{progress['simulated_time']:,.1f}")),
+        (progress["clock"], of("simulated_time", f"{progress['simulated_time']:,.1f}")),
         ("useful steps/s", f"{progress['steps_per_second']:,.0f}" if progress["steps_per_second"] else "-"),
         ("time left", duration(progress["seconds_left"])),
     ]
@@ -130,6 +137,12 @@ def _shown(progress: dict[str, Any], ends: Sequence[Amount]) -> list[tuple[str, 
     if progress["diverged_fraction"] > 0.01:
         rows.append(("broken physics", f"{progress['diverged_fraction']:.1%} of episodes"))
     return rows
+
+
+def _of_worker(worker: dict[str, Any]) -> str:
+    heard = "not there" if worker["heard"] is None else f"heard {worker['heard']:.1f} s ago"
+    counted = f"{worker['counted']:,} counted, {worker['discarded']:,} discarded, {heard}"
+    return ", ".join(part for part in (counted, worker["place"], worker["news"]) if part)
 
 
 def duration(seconds: float | None) -> str:

@@ -41,9 +41,10 @@ def look_here() -> None:
 def quiet() -> None:
     """Libraries keep to themselves what a user of a command can do nothing about.
 
-    Orbax tells at length of what went as planned; Matplotlib warns where there is no home to keep its cache in.
+    Orbax tells at length of what went as planned; Matplotlib warns where there is no home to keep its cache in; Ray
+    says that it uses a token.
     """
-    for name in ("absl", "matplotlib"):
+    for name in ("absl", "matplotlib", "ray"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 

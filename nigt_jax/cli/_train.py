@@ -111,11 +111,11 @@ def _run(config: Config, folder: RunFolder, resume: bool) -> int:
             summary = train(config, folder.path, resume=resume, progress=display.update, interrupted=interrupted)
         finally:
             display.close()
-    _print_summary(console, summary, folder, time.perf_counter() - started)
+    _print_summary(console, config, summary, folder, time.perf_counter() - started)
     return 130 if summary.interrupted else 0
 
 
-def _print_summary(console: Console, summary: Any, folder: RunFolder, seconds: float) -> None:
+def _print_summary(console: Console, config: Config, summary: Any, folder: RunFolder, seconds: float) -> None:
     say = lambda name, text: console.print(f"{name:<10}{text}")
     if summary.interrupted:
         say("stopped", f"after iteration {summary.iteration}; go on with: nigt train {folder.path} --resume")
@@ -126,7 +126,8 @@ def _print_summary(console: Console, summary: Any, folder: RunFolder, seconds: f
     totals = summary.totals
     say("counted", f"{totals.gradients:,} gradients, {totals.env_steps:,} steps")
     say("exchanged", f"{totals.communications:,} times, {totals.uploads:,} uploads, {totals.downloads:,} downloads")
-    say("simulated", f"{summary.simulated_time:,.1f} time units")
+    real = config.runtime.real_time
+    say("clock" if real else "simulated", f"{summary.simulated_time:,.1f} {'seconds' if real else 'time units'}")
     say("devices", f"{summary.devices} ({summary.device_name}), {summary.lanes} lanes each")
     spent = {"compiling": summary.compile_seconds, "training": summary.training_seconds}
     spent |= {"evaluating": summary.evaluation_seconds}

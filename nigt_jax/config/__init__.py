@@ -6,7 +6,6 @@ from nigt_jax.config._config import (
     Config,
     EvaluationConfig,
     PolicyConfig,
-    RuntimeConfig,
     TrainingConfig,
     dotted,
     to_dict,
@@ -32,6 +31,7 @@ from nigt_jax.config._load import (
     read_yaml,
 )
 from nigt_jax.config._methods import METHODS, Lapg, MethodConfig, RennalaNigt, RingmasterNigt, family
+from nigt_jax.config._runtimes import RUNTIMES, RayRuntimeConfig, RuntimeConfig, SimulatedRuntimeConfig
 from nigt_jax.config._tagged import converted, tags
 from nigt_jax.config._trace import LONGEST_TIME, SHORTEST_TIME, read_trace
 from nigt_jax.config._workers import EnvironmentChange, Noise, PowerLaw, SpeedChange, SpeedChanges, WorkersConfig
@@ -45,6 +45,7 @@ __all__ = [
     "LONGEST_TIME",
     "METHODS",
     "MOST_DEVICES",
+    "RUNTIMES",
     "RUN_FILE",
     "SHORTEST_TIME",
     "SUITES",
@@ -64,10 +65,12 @@ __all__ = [
     "Noise",
     "PolicyConfig",
     "PowerLaw",
+    "RayRuntimeConfig",
     "RennalaNigt",
     "RingmasterNigt",
     "RuntimeConfig",
     "SettingInfo",
+    "SimulatedRuntimeConfig",
     "SpeedChange",
     "SpeedChanges",
     "TrainingConfig",

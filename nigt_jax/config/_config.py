@@ -16,6 +16,7 @@ from nigt_jax.config._environments import SUITES, BraxEnvironment, EnvironmentCo
 from nigt_jax.config._estimators import ESTIMATORS, EstimatorConfig, LeaveOneOut
 from nigt_jax.config._fields import COUNTABLE, LARGEST_BATCH, MOST_DEVICES, RULES, Number, setting
 from nigt_jax.config._methods import METHODS, MethodConfig, RennalaNigt
+from nigt_jax.config._runtimes import RUNTIMES, RuntimeConfig, SimulatedRuntimeConfig
 from nigt_jax.config._workers import WorkersConfig
 
 _ITERATIONS = 300  # of a run that is given neither a number of them nor a budget
@@ -107,15 +108,6 @@ class CheckpointConfig:
     keep: int = setting(3, "checkpoints kept, the newest", "checkpoints", ge=1, le=1_000_000)
 
 
-@dataclass(frozen=True, kw_only=True, config=RULES)
-class RuntimeConfig:
-    """What computes the rounds."""
-
-    kind: Literal["simulated"] = setting(
-        "simulated", "simulated: the workers' clock is simulated, and the devices of this machine do their useful work"
-    )
-
-
 def _suite(section: Any) -> str:
     name = section.get("name", "") if isinstance(section, dict) else getattr(section, "name", "")
     return suite_of(str(name))
@@ -125,12 +117,14 @@ if TYPE_CHECKING:  # what may be relied on of a section, whichever it is
     _Environment: TypeAlias = EnvironmentConfig
     _Estimator: TypeAlias = EstimatorConfig
     _Method: TypeAlias = MethodConfig
+    _Runtime: TypeAlias = RuntimeConfig
 else:
     _Environment = Annotated[
         reduce(or_, (Annotated[kind, Tag(suite)] for suite, kind in SUITES.items())), Discriminator(_suite)
     ]
     _Estimator = Annotated[reduce(or_, ESTIMATORS.values()), Field(discriminator="name")]
     _Method = Annotated[reduce(or_, METHODS.values()), Field(discriminator="name")]
+    _Runtime = Annotated[reduce(or_, RUNTIMES.values()), Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
@@ -143,7 +137,7 @@ class Config:
     estimator: _Estimator = setting(LeaveOneOut, "")
     method: _Method = setting(RennalaNigt, "")
     workers: WorkersConfig = setting(WorkersConfig, "")
-    runtime: RuntimeConfig = setting(RuntimeConfig, "")
+    runtime: _Runtime = setting(SimulatedRuntimeConfig, "")
     training: TrainingConfig = setting(TrainingConfig, "")
     evaluation: EvaluationConfig = setting(EvaluationConfig, "")
     checkpoint: CheckpointConfig = setting(CheckpointConfig, "")

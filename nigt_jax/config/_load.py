@@ -200,13 +200,14 @@ def _without_old_end(data: dict[str, Any], given: set[str]) -> dict[str, Any]:
 
 def _warn_of_foreign(path: Path, own: dict[str, Any], config: Config) -> None:
     """Warns of what a file sets for nothing: settings that the method, say, that it has chosen does not have."""
-    chosen = [key for key in TAGGED if isinstance(own.get(key), dict) and "name" in own[key]]
+    chosen = [key for key in TAGGED if isinstance(own.get(key), dict) and TAGGED[key].by in own[key]]
     _, foreign = with_names({key: own[key] for key in chosen}, frozenset())
     for key, value in foreign.items():
         section = key.split(".")[0]
-        if value != default_of(key) and own[section]["name"] == getattr(config, section).name:
+        by = TAGGED[section].by
+        name = own[section][by]
+        if value != default_of(key) and name == getattr(getattr(config, section), by):
             owners = ", ".join(TAGGED[section].owners(key.split(".")[1]))
-            name = own[section]["name"]
             warnings.warn(
                 f"{path}: {key}: not a setting of {name}, so it is left out; it belongs to {owners}",
                 RunWarning,

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 from nigt_jax.config._environments import ENVIRONMENTS, SUITES, EnvironmentConfig, suite_of
 from nigt_jax.config._estimators import ESTIMATORS, EstimatorConfig
 from nigt_jax.config._methods import METHODS, MethodConfig
+from nigt_jax.config._runtimes import RUNTIMES, RuntimeConfig
 from nigt_jax.errors import UserError
 
 
@@ -19,12 +20,14 @@ class Tagged(NamedTuple):
       default: the name of a section that does not say.
       tag: maps a name to the tag that it stands for.
       names: all names, as they are shown to users.
+      by: the setting that has the name.
     """
 
     kinds: Mapping[str, type[Any]]
     default: str
     tag: Callable[[str], str]
     names: tuple[str, ...]
+    by: str = "name"
 
     def owners(self, setting: str) -> tuple[str, ...]:
         """Tags of the kinds that have a setting."""
@@ -35,9 +38,10 @@ TAGGED: dict[str, Tagged] = {
     "environment": Tagged(SUITES, "hopper", suite_of, (*ENVIRONMENTS, "module:Class")),
     "estimator": Tagged(ESTIMATORS, "leave_one_out", str, tuple(ESTIMATORS)),
     "method": Tagged(METHODS, "rennala_nigt", str, tuple(METHODS)),
+    "runtime": Tagged(RUNTIMES, "simulated", str, tuple(RUNTIMES), by="kind"),
 }
 
-_Section = TypeVar("_Section", EnvironmentConfig, EstimatorConfig, MethodConfig)
+_Section = TypeVar("_Section", EnvironmentConfig, EstimatorConfig, MethodConfig, RuntimeConfig)
 
 
 def fields_of(kind: type[Any]) -> dict[str, Any]:
@@ -46,7 +50,7 @@ def fields_of(kind: type[Any]) -> dict[str, Any]:
 
 
 def converted(section: _Section, name: str) -> _Section:
-    """The section of another method, estimator or environment: what both have is carried over, the rest is default.
+    """The section of another method, runtime and so on: what both have is carried over, the rest is default.
 
     Args:
       section: a section.
@@ -55,7 +59,7 @@ def converted(section: _Section, name: str) -> _Section:
     (tagged,) = (t for t in TAGGED.values() if isinstance(section, tuple(t.kinds.values())))
     kind = tagged.kinds[tagged.tag(name)]
     shared = {key: getattr(section, key) for key in fields_of(type(section)) if key in fields_of(kind)}
-    return kind(**(shared | {"name": name}))
+    return kind(**(shared | {tagged.by: name}))
 
 
 def with_names(data: dict[str, Any], given: frozenset[str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -78,8 +82,8 @@ def with_names(data: dict[str, Any], given: frozenset[str]) -> tuple[dict[str, A
         section = {} if section is None else section
         if not isinstance(section, dict):
             continue  # the schema says what is wrong with that
-        name = section.get("name", tagged.default)
-        _refuse_unknown(f"{key}.name", name, tagged)
+        name = section.get(tagged.by, tagged.default)
+        _refuse_unknown(f"{key}.{tagged.by}", name, tagged)
         kind = tagged.kinds[tagged.tag(name)]
         others = {k: v for k, v in section.items() if k not in fields_of(kind) and tagged.owners(k)}
         for setting in others:
@@ -88,12 +92,12 @@ def with_names(data: dict[str, Any], given: frozenset[str]) -> tuple[dict[str, A
                     f"{key}.{setting}: not a setting of {name}, allowed with: {', '.join(tagged.owners(setting))}"
                 )
         foreign |= {f"{key}.{setting}": value for setting, value in others.items()}
-        named[key] = {"name": name} | {k: v for k, v in section.items() if k not in others}
+        named[key] = {tagged.by: name} | {k: v for k, v in section.items() if k not in others}
     return named, foreign
 
 
 def tags(section: str) -> tuple[str, ...]:
-    """The kinds of a tagged section: names of methods or estimators, suites of environments."""
+    """The kinds of a tagged section: names of methods, estimators or runtimes, suites of environments."""
     return tuple(TAGGED[section].kinds)
 
 

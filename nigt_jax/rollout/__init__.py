@@ -4,15 +4,19 @@ from nigt_jax.rollout._queue import Outcomes, Tasks
 from nigt_jax.rollout._rollout import Steps, Trajectories, one_policy, play_only, rollout
 from nigt_jax.rollout._side_by_side import side_by_side
 from nigt_jax.rollout._statistics import observation_statistics
+from nigt_jax.rollout._steady import advance_steady, begin_steady, steady_trajectories
 
 __all__ = [
     "Outcomes",
     "Steps",
     "Tasks",
     "Trajectories",
+    "advance_steady",
+    "begin_steady",
     "observation_statistics",
     "one_policy",
     "play_only",
     "rollout",
     "side_by_side",
+    "steady_trajectories",
 ]

@@ -192,7 +192,32 @@ def play(
     for body, width in zip([queue, *[finish] * len(narrower)], [*narrower, 0], strict=True):
         now = jax.lax.while_loop(functools.partial(_many, game.number, width), body, now)
         now = now._replace(lanes=_only_busy(now.lanes, width, nowhere=first)) if width else now
-    return _charged(tasks, now.outcomes, horizon), now.computed, now.record
+    return charged(tasks, now.outcomes, horizon), now.computed, now.record
+
+
+def begin_all(
+    environment: Any, policy: Policy, tasks: Tasks, horizon: int, write: Write, record: Any, *, lanes_last: bool
+) -> Any:
+    """All episodes at their starts, each in a lane of its own; arguments as of :func:`play`."""
+    game = _make_game(environment, policy, tasks, horizon, write, lanes_last)
+    number = tasks.keys.shape[0]
+    lanes = _begin(game, jnp.arange(number), jnp.arange(number))
+    lanes = lanes._replace(policy=_policies(tasks, lanes.episode))
+    zero = jnp.zeros([], jnp.int32)
+    return _Play(zero, zero, jnp.asarray(number, jnp.int32), lanes, _nothing(number), record)
+
+
+def advance(
+    environment: Any, policy: Policy, tasks: Tasks, horizon: int, write: Write, *, lanes_last: bool
+) -> Callable[[Any], Any]:
+    """One step of every lane, idle ones included; nobody takes another episode."""
+    game = _make_game(environment, policy, tasks, horizon, write, lanes_last)
+
+    def one(now: _Play) -> _Play:
+        now, ended = _advance(game, now, None)
+        return now._replace(lanes=now.lanes._replace(busy=now.lanes.busy & ~ended))
+
+    return one
 
 
 def missed(outcomes: Outcomes, horizon: int) -> Int[Array, " episodes"]:
@@ -200,7 +225,8 @@ def missed(outcomes: Outcomes, horizon: int) -> Int[Array, " episodes"]:
     return jnp.where(outcomes.diverged, horizon + 1 - outcomes.lengths, 0)
 
 
-def _charged(tasks: Tasks, outcomes: Outcomes, horizon: int) -> Outcomes:
+def charged(tasks: Tasks, outcomes: Outcomes, horizon: int) -> Outcomes:
+    """The outcomes with what missed steps are charged."""
     charge = jnp.repeat(tasks.charge, outcomes.returns.size // tasks.charge.size)
     charged = charge * missed(outcomes, horizon).astype(jnp.float32)
     return outcomes._replace(returns=outcomes.returns + charged)

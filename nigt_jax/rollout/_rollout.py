@@ -79,6 +79,11 @@ class Trajectories:
         kept = jax.tree.map(lambda x: jnp.where(counted, x, jnp.zeros_like(x)), self.outcomes)
         return dataclasses.replace(self, outcomes=kept)
 
+    def of_full_length(self) -> "Trajectories":
+        """The same as if every episode had `horizon` steps; what stands after an end is no step of it."""
+        lengths = jnp.full_like(self.lengths, self.horizon)
+        return dataclasses.replace(self, outcomes=self.outcomes._replace(lengths=lengths))
+
     def alive(self) -> Bool[Array, "time episodes"]:
         """Whether an episode has such a step; `time` is the horizon."""
         return jnp.arange(self.horizon)[:, None] < self.lengths[None, :]
@@ -186,7 +191,7 @@ def rollout(
         reward=jnp.zeros((rows, lanes)),
     )
     outcomes, computed_steps, record = play(
-        environment, policy, tasks, horizon, num_lanes, _write, empty, lanes_last=lanes_last
+        environment, policy, tasks, horizon, num_lanes, write_all, empty, lanes_last=lanes_last
     )
     return Trajectories(horizon, chunk_size, tasks.charge.size, outcomes, tasks.charge, computed_steps, *record)
 
@@ -216,7 +221,8 @@ def _keep_nothing(record: Any, row: Any, columns: Any, step: Step) -> tuple[()]:
     return ()
 
 
-def _write(record: Step, row: Int[Array, ""], columns: Int[Array, " lanes"] | None, step: Step) -> Step:
+def write_all(record: Step, row: Int[Array, ""], columns: Int[Array, " lanes"] | None, step: Step) -> Step:
+    """Keeps every step, row by row; see :data:`nigt_jax.rollout._queue.Write`."""
     if columns is None:
         return jax.tree.map(lambda all, new: all.at[row].set(new), record, step)
     return jax.tree.map(lambda all, new: all.at[row, columns].set(new, mode="drop"), record, step)

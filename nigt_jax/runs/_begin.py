@@ -124,7 +124,7 @@ def _refuse_changes(
         elsewhere.add("environment.name")
     if before is not None and None not in (before.trace, config.workers.trace):
         elsewhere.add("workers.trace")
-    names = [key for key in now if key.endswith(".name")]  # they decide which settings there are
+    names = [key for key in now if key.endswith((".name", ".kind"))]  # they decide which settings there are
     for key in [*names, *sorted(now.keys() - {*names})]:
         if key in elsewhere or key in _MAY_CHANGE:
             continue

@@ -76,9 +76,10 @@ def train(
       config: complete.
       folder: the run's folder; made, with its config.yaml, where it is not there yet.
       resume: go on from the newest checkpoint, or from the start where there is none.
-      progress: called after every chunk with a dict of ``iteration``, ``simulated_time``, ``steps_per_second`` (useful
-        ones, None before there are any), ``seconds_left`` (None likewise), ``diverged_fraction`` (of the newest
-        episodes, those that broke the physics), and, where one was made, an evaluation.
+      progress: called after every chunk with a dict of ``iteration``, ``simulated_time``, ``clock`` (what that is to be
+        called), ``steps_per_second`` (useful ones, None before there are any), ``seconds_left`` (None likewise),
+        ``diverged_fraction`` (of the newest episodes, those that broke the physics), ``workers`` (of real ones what
+        :class:`nigt_jax.runtimes.WorkerNews` says, as dicts), and, where one was made, an evaluation.
       interrupted: looked at between chunks; by default an event that SIGINT and SIGTERM set.
       environment: a Brax environment without wrappers, instead of the one that the configuration names; see
         :func:`nigt_jax.check_environment`. config.yaml names its class; the command line goes on with that if it needs
@@ -131,11 +132,16 @@ class _Run:
     def __init__(self, config: Config, folder: RunFolder, resume: bool, progress: Progress, environment: Any):
         begun = begin(config, folder, resume, environment)
         self._runtime, self._folder, self._progress = begun.runtime, folder, progress
-        self.close = begun.checkpoints.close
+        self._checkpoints = begun.checkpoints
         writing = lambda: own_writes(folder.path, begun.checkpoints)
         self._ledger = Ledger(begun.runtime.config, folder, begun.iteration, writing)
         reached = Reached(begun.state, (self._ledger.standing(Totals(**begun.totals)),))
         self.loop = Loop(self._runtime, begun.checkpoints, [self._ledger], reached, self._notes, writing, self._tell)
+
+    def close(self) -> None:
+        """Lets go of checkpoints and workers."""
+        self._runtime.close()
+        self._checkpoints.close()
 
     def summary(self, interrupted: bool) -> Summary:
         """How this call went."""
@@ -166,5 +172,7 @@ class _Run:
             "steps_per_second": told.steps / told.seconds if told.seconds else None,
             "seconds_left": told.seconds_left,
             "diverged_fraction": self._ledger.breakage.fraction,
+            "clock": "seconds" if self._runtime.config.runtime.real_time else "simulated time",
+            "workers": [news._asdict() for news in self._runtime.workers()],
         }
         self._progress(told.records[0] | told_more)

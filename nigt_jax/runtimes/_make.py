@@ -1,12 +1,32 @@
 """From a configuration to its runtime."""
 
-from typing import Any
+from typing import Any, cast
 
-from nigt_jax.config import Config
+from nigt_jax.config import Config, RayRuntimeConfig
+from nigt_jax.errors import UserError
 from nigt_jax.runtimes._runtime import Runtime
 from nigt_jax.runtimes._simulated import SimulatedRuntime
 
-_RUNTIMES = {"simulated": SimulatedRuntime}
+
+def _on_ray(config: Config, environment: Any) -> Runtime:
+    """Imports Ray, which only this runtime needs, so that a cluster of its own listens to this machine alone."""
+    import os
+
+    if (
+        cast(RayRuntimeConfig, config.runtime).address is None
+    ):  # Ray reads it when it is imported, and its processes have it from this one
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        from nigt_jax.runtimes.cluster import RayRuntime
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        raise UserError("runtime.kind: ray is not installed, allowed: pip install 'nigt_jax[ray]'") from None
+    return RayRuntime(config, environment)
+
+
+_RUNTIMES = {"simulated": SimulatedRuntime, "ray": _on_ray}
 
 
 def make_runtime(config: Config, environment: Any = None) -> Runtime:

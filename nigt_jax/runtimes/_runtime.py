@@ -23,6 +23,24 @@ class Hardware(NamedTuple):
     lanes: int
 
 
+class WorkerNews(NamedTuple):
+    """What a runtime of real workers knows of one of them.
+
+    Attributes:
+      place: where it is, host and process; empty while it is not there.
+      counted: gradients of it that counted, since this process began.
+      discarded: gradients of it that came too late, or not at all, likewise.
+      heard: seconds since it was heard last; None where it never was.
+      news: what has happened to it last, in a clause; empty where nothing has.
+    """
+
+    place: str
+    counted: int
+    discarded: int
+    heard: float | None
+    news: str
+
+
 class Stop(NamedTuple):
     """Totals since the start at which runs stop, as lists with a number for each run.
 
@@ -111,6 +129,12 @@ class Runtime(Protocol):
 
     def probe(self) -> Any:
         """What the environment does with a fixed key and fixed actions; see :func:`nigt_jax.environments.probe`."""
+
+    def workers(self) -> tuple[WorkerNews, ...]:
+        """What there is to tell of the workers; nothing where they are a model."""
+
+    def close(self) -> None:
+        """Lets go of whatever it holds outside of this process. Nothing is computed after that."""
 
     @property
     def message_bytes(self) -> int:

@@ -23,7 +23,7 @@ from nigt_jax.runtimes._devices import claim_devices, device_name
 from nigt_jax.runtimes._lanes import choose_lanes
 from nigt_jax.runtimes._memory import refuse_too_much
 from nigt_jax.runtimes._parts import first_environment, make_parts, memory_for_steps, with_lanes
-from nigt_jax.runtimes._runtime import Hardware, Stop
+from nigt_jax.runtimes._runtime import Hardware, Stop, WorkerNews
 from nigt_jax.runtimes._spmd import Program, Spmd
 from nigt_jax.training import (
     Hyperparameters,
@@ -271,6 +271,13 @@ class SimulatedRuntime:
     def _filled_up(self, of_runs: jax.Array) -> jax.Array:
         """With zeros for the runs that rest."""
         return jnp.zeros((len(self._runs), *of_runs.shape[1:]), of_runs.dtype).at[self._places.place].set(of_runs)
+
+    def workers(self) -> tuple[WorkerNews, ...]:
+        """Nothing: workers are a model."""
+        return ()
+
+    def close(self) -> None:
+        """Nothing is held outside of this process."""
 
     def __len__(self) -> int:
         """Number of runs, without those that rest."""

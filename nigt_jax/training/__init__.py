@@ -17,8 +17,10 @@ from nigt_jax.training._parts import Parts
 from nigt_jax.training._round import run_round
 from nigt_jax.training._state import Sent, TrainState, stream
 from nigt_jax.training._steps import StepCount, add_steps, count_steps, whole_steps
+from nigt_jax.training._unit import Assignment, Unit, add_units, advance_unit, begin_unit, finish_unit
 
 __all__ = [
+    "Assignment",
     "Engine",
     "Hyperparameters",
     "Limits",
@@ -28,11 +30,16 @@ __all__ = [
     "Spent",
     "StepCount",
     "TrainState",
+    "Unit",
     "add_steps",
+    "add_units",
+    "advance_unit",
+    "begin_unit",
     "check_runs",
     "count_steps",
     "engine_of",
     "evaluate",
+    "finish_unit",
     "gradient_of_block",
     "initial_state",
     "limits_of",

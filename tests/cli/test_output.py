@@ -134,7 +134,7 @@ def test_a_display_cannot_end_a_run(terminal):
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         display = make_display(Console(file=Broken(), force_terminal=terminal), ends=[Amount(10, "iterations")])
-        display.update(record | {"diverged_fraction": 0.5})
+        display.update(record | {"diverged_fraction": 0.5, "clock": "simulated time", "workers": []})
         display.update({})
         display.close()
     (warning,) = told

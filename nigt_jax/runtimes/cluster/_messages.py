@@ -1,0 +1,59 @@
+"""What the driver and the workers of a cluster tell each other. Arrays are NumPy's; all else is small."""
+
+from typing import Any, NamedTuple
+
+
+class Order(NamedTuple):
+    """What a worker works on until it gets the next order.
+
+    Attributes:
+      number: the order's; what a worker reports carries it, so that what comes late is known for what it is.
+      most: units after which the worker waits; None where it goes on.
+      delivers: whether every report brings its gradient. Otherwise a worker keeps the sum, and is asked for it.
+    """
+
+    number: int
+    most: int | None
+    delivers: bool
+
+
+class Report(NamedTuple):
+    """A unit of work is done.
+
+    Attributes:
+      worker: who has done it, from 0.
+      incarnation: how often that worker was started before.
+      order: number of the order.
+      sequence: number of the unit among those of the order, from 0.
+      began: when it began, in seconds on the worker's own clock.
+      seconds: that it took; time in which the worker was held does not count.
+      unit: what it brings, a :class:`nigt_jax.training.Unit`; None where the worker keeps it.
+    """
+
+    worker: int
+    incarnation: int
+    order: int
+    sequence: int
+    began: float
+    seconds: float
+    unit: Any
+
+
+class Ready(NamedTuple):
+    """A worker has compiled its programs.
+
+    Attributes:
+      worker: who, from 0.
+      incarnation: how often it was started before.
+      process: number of its process.
+      host: name of its machine.
+      device: what it computes on.
+      seconds: that it took.
+    """
+
+    worker: int
+    incarnation: int
+    process: int
+    host: str
+    device: str
+    seconds: float

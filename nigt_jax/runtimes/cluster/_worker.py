@@ -1,0 +1,262 @@
+"""What a worker does: unit after unit of the order that it has, until it gets another one. It knows nothing of Ray."""
+
+import collections
+import functools
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nigt_jax.clocks import make_clock
+from nigt_jax.config import Config, RayRuntimeConfig
+from nigt_jax.environments import make_environment, of_workers
+from nigt_jax.runtimes._devices import device_name
+from nigt_jax.runtimes._parts import make_parts
+from nigt_jax.runtimes.cluster._messages import Order, Ready, Report
+from nigt_jax.training import (
+    Assignment,
+    Unit,
+    add_units,
+    advance_unit,
+    begin_unit,
+    finish_unit,
+    make_hyperparameters,
+    stream,
+)
+
+_LOOKS = 8  # times in a unit that a worker looks whether somebody still waits for it
+_APART = 64  # units that are kept apart, the newest; those before them are summed up
+_IN_DISTRIBUTION = 0x57E9
+
+
+class Worker:
+    """One worker. One thread calls :meth:`work`, and others the rest.
+
+    Args:
+      config: the run's configuration.
+      number: the worker's, from 0.
+      incarnation: how often it was started before.
+    """
+
+    def __init__(self, config: Config, number: int, incarnation: int):
+        self._config, self._number, self._incarnation = config, number, incarnation
+        self._changed = threading.Condition()
+        self._order: Order | None = None
+        self._assignment: Any = None
+        self._held, self._closed = False, False
+        self._sums = Sums()
+        self._programs = Programs(config, number)
+        self._pace = make_pace(config, number, incarnation)
+
+    def give(self, order: Order, assignment: Any) -> None:
+        """Another order; what is under way for the last one is dropped at the next look."""
+        with self._changed:
+            self._order, self._assignment, self._sums = order, assignment, Sums()
+            self._changed.notify_all()
+
+    def hold(self, held: bool) -> None:
+        """Has the worker stop where it is, or go on. Meanwhile its time does not run."""
+        with self._changed:
+            self._held = held
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Ends :meth:`work`."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def total(self, order: int, count: int) -> Unit | None:
+        """The sum of the first so many units of an order; None where that is not to be had any more."""
+        with self._changed:
+            if self._order is None or self._order.number != order:
+                return None
+            sums = self._sums
+        return sums.first(count)
+
+    def work(self) -> Iterator[Ready | Report]:
+        """What the worker has to tell, as it comes; first, that it is ready."""
+        started = time.monotonic()
+        self._programs.compile()
+        device = device_name(jax.devices()[0])
+        seconds = time.monotonic() - started
+        yield Ready(self._number, self._incarnation, os.getpid(), socket.gethostname(), device, seconds)
+        order: Order | None = None
+        while True:
+            last = order
+            order, assignment, sums = self._next_order(last)
+            if order is None:
+                return
+            assignment = jax.device_put(assignment)
+            sequence = 0
+            while order.most is None or sequence < order.most:
+                began = time.monotonic()
+                unit, seconds = self._unit(order, assignment, sequence)
+                if unit is None:
+                    break
+                sums.add(unit)
+                yield Report(
+                    self._number, self._incarnation, order.number, sequence, began, seconds,
+                    unit if order.delivers else None,
+                )  # fmt: skip
+                sequence += 1
+
+    def _next_order(self, last: Order | None) -> tuple[Order | None, Any, "Sums"]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._order is not last)
+            return (None if self._closed else self._order), self._assignment, self._sums
+
+    def _unit(self, order: Order, assignment: Any, sequence: int) -> tuple[Unit | None, float]:
+        """A unit on the host and the seconds it took; None where nobody waits for it any more."""
+        stopwatch = _Stopwatch()
+        key = self._programs.key(order.number, sequence, self._incarnation)
+        run = self._programs.begin(assignment, key)
+        for steps in self._programs.parts_of_horizon:
+            if self._interrupted(order, stopwatch):
+                return None, 0.0
+            run = jax.block_until_ready(self._programs.advance(assignment, key, run, steps))
+        unit = jax.device_get(self._programs.finish(assignment, key, run))
+        while (left := self._pace(order.number, sequence) - stopwatch.seconds) > 0:
+            if self._interrupted(order, stopwatch, left):
+                return None, 0.0
+        return unit, stopwatch.seconds
+
+    def _interrupted(self, order: Order, stopwatch: "_Stopwatch", seconds: float = 0.0) -> bool:
+        """Whether there is another order by now, or after so many seconds; waits where the worker is held."""
+        other = lambda: self._closed or self._order is not order
+        with self._changed:
+            if seconds:
+                self._changed.wait_for(lambda: other() or self._held, seconds)
+            if self._held:
+                with stopwatch.stopped():
+                    self._changed.wait_for(lambda: other() or not self._held)
+            return other()
+
+
+class Sums:
+    """What the units of an order bring, so that the sum of the first so many can be told."""
+
+    def __init__(self) -> None:
+        self._before: Unit | None = None
+        self._number_before = 0
+        self._newest: collections.deque[Unit] = collections.deque()
+        self._lock = threading.Lock()
+
+    def add(self, unit: Unit) -> None:
+        """One more."""
+        with self._lock:
+            self._newest.append(unit)
+            if len(self._newest) > _APART:
+                oldest = self._newest.popleft()
+                self._before = oldest if self._before is None else _added(self._before, oldest)
+                self._number_before += 1
+
+    def first(self, count: int) -> Unit | None:
+        """The sum of the first so many, at least one; None where they are not there, or not apart from others."""
+        with self._lock:
+            known, total = self._number_before, self._before
+            if count < max(known, 1) or count > known + len(self._newest):
+                return None
+            newest = list(self._newest)[: count - known]
+        for unit in newest:
+            total = unit if total is None else _added(total, unit)
+        return total
+
+
+class Programs:
+    """The compiled programs of a worker.
+
+    Attributes:
+      parts_of_horizon: steps of each of the parts in which a unit is played.
+    """
+
+    def __init__(self, config: Config, number: int):
+        environment = make_environment(config.environment)
+        parts = make_parts(config, environment, 1, axis=None, platform=jax.devices()[0].platform)
+        tuned = make_hyperparameters(config, parts.policy, parts.estimator, parts.method, 1)
+        variation = of_workers(tuned.variation, number)
+        self._key = jax.random.fold_in(jax.random.fold_in(stream(config.seed, "training"), _IN_DISTRIBUTION), number)
+        self._example = example_assignment(parts)
+        self.begin: Callable[..., Any] = jax.jit(lambda assignment, key: begin_unit(parts, assignment, variation, key))
+        self.advance: Callable[..., Any] = jax.jit(
+            lambda assignment, key, now, steps: advance_unit(parts, assignment, variation, key, now, steps),
+            donate_argnums=2,
+        )
+        self.finish: Callable[..., Unit] = jax.jit(
+            lambda assignment, key, now: finish_unit(parts, assignment, tuned.estimator, variation, key, now)
+        )
+        each = -(-parts.horizon // _LOOKS)
+        begun = range(0, parts.horizon, each)
+        self.parts_of_horizon = [jnp.asarray(min(each, parts.horizon - k), jnp.int32) for k in begun]
+
+    def key(self, order: int, sequence: int, incarnation: int) -> Any:
+        """The key of a unit: of each worker, start, order and place in it another one."""
+        key = functools.reduce(jax.random.fold_in, (incarnation, order), self._key)
+        return jax.random.fold_in(key, sequence)
+
+    def compile(self) -> None:
+        """Computes a unit for nothing."""
+        key, run = self.key(0, 0, 0), None
+        run = self.begin(self._example, key)
+        for steps in self.parts_of_horizon:
+            run = self.advance(self._example, key, run, steps)
+        jax.block_until_ready(self.finish(self._example, key, run))
+
+
+def example_assignment(parts: Any) -> Assignment:
+    """An assignment of the right shapes."""
+    return Assignment(parts.policy.init(jax.random.key(0)), parts.policy.init_normalizer(), jnp.zeros([]))
+
+
+def make_pace(config: Config, number: int, incarnation: int) -> Callable[[int, int], float]:
+    """The least seconds that a unit (order, sequence) takes: those of the workers' clock, where that is asked for."""
+    unit = cast(RayRuntimeConfig, config.runtime).seconds_per_time_unit
+    if not unit:
+        return lambda order, sequence: 0.0
+    work = make_clock(config.workers, 1, 1).work
+    count = config.workers.count
+    key = jax.random.fold_in(jax.random.key(config.seed), incarnation)
+
+    def seconds(order: int, sequence: int) -> float:
+        place = jnp.full((count, 1), sequence, jnp.int32)
+        amounts = work.amounts(jax.random.fold_in(key, order), place)
+        return unit * float(np.asarray(amounts)[number, 0])
+
+    return seconds
+
+
+class _Stopwatch:
+    """Seconds since it was made, but for those in which it was stopped."""
+
+    def __init__(self) -> None:
+        self._began, self._stopped = time.monotonic(), 0.0
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began - self._stopped
+
+    def stopped(self) -> "_Pause":
+        return _Pause(self)
+
+    def _leave_out(self, seconds: float) -> None:
+        self._stopped += seconds
+
+
+class _Pause:
+    def __init__(self, watch: _Stopwatch):
+        self._watch = watch
+
+    def __enter__(self) -> None:
+        self._began = time.monotonic()
+
+    def __exit__(self, *error: object) -> None:
+        self._watch._leave_out(time.monotonic() - self._began)
+
+
+_added = jax.jit(add_units)

@@ -1,0 +1,71 @@
+"""The real thing: processes of Ray, some of which are killed."""
+
+import os
+import signal
+import threading
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from nigt_jax.config import check_config
+from nigt_jax.runtimes import make_runtime
+
+
+def config(**changes):
+    settings = {
+        "environment": {"name": "fast", "horizon": 20},
+        "policy": {"hidden_sizes": [8]},
+        "estimator": {"name": "return_to_go", "discount": 0.9},
+        "method": {"name": "rennala_nigt", "batch_size": 12, "momentum": 0.5, "trajectories_per_gradient": 2},
+        "workers": {"count": 3, "compute_time": {"worker_exponent": 1}},
+        "runtime": {"kind": "ray", "seconds_per_time_unit": 0.02},
+        "training": {"iterations": 10, "chunk": 10, "platform": "cpu"},
+        "evaluation": {"episodes": 3},
+    }
+    return check_config({key: section | changes.get(key, {}) for key, section in settings.items()})
+
+
+@pytest.fixture(scope="module")
+def runtime():
+    made = make_runtime(config())
+    made.compile()
+    yield made
+    made.close()
+
+
+def kill(member):
+    os.kill(member.ready.process, signal.SIGKILL)
+
+
+def test_rounds_count_exactly_as_many_as_they_should(runtime):
+    state, metrics = runtime.run(runtime.initial_state(), 6)
+    assert int(state.iteration[0]) == 6
+    assert metrics.gradients[:, 0].tolist() == [12] * 6
+    assert (metrics.uploads <= 3).all()  # a sum of every worker, not a message of every gradient
+    assert metrics.downloads[:, 0].tolist() == [3] * 6
+    times = np.asarray(metrics.time.high)[:, 0]
+    assert (np.diff(times) > 0).all()
+    # Worker 1 takes 0.02 s, the others twice and three times as much: 12 gradients take 0.14 s, 6 rounds 0.84.
+    assert times[-1] > 0.8
+    (evaluation,) = runtime.evaluate(state)
+    assert np.isfinite(evaluation["return_mean"])
+
+
+def test_who_is_killed_costs_only_its_own_work(runtime):
+    """Killed in the middle of a round, the fastest worker; it is replaced, and no gradient counts twice."""
+    members = runtime.crew.members
+    before = [member.incarnation for member in members]
+    threading.Timer(0.3, kill, [members[0]]).start()
+    state, metrics = runtime.run(runtime.initial_state(), 10)
+    assert metrics.gradients[:, 0].tolist() == [12] * 10
+    assert members[0].incarnation == before[0] + 1
+    assert "gone" in members[0].news
+    until = time.monotonic() + 120
+    while not members[0].working and time.monotonic() < until:
+        state, _ = runtime.run(state, 1)
+    counted = members[0].counted
+    state, _ = runtime.run(state, 4)
+    assert members[0].counted > counted  # it is back
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(jax.device_get(state)))
