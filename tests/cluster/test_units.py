@@ -10,6 +10,7 @@ from nigt_jax.config import check_config
 from nigt_jax.estimators import policy_gradient_sum
 from nigt_jax.rollout import Tasks, observation_statistics, rollout
 from nigt_jax.runtimes import make_parts
+from nigt_jax.runtimes.cluster._server import fault_of
 from nigt_jax.runtimes.cluster._worker import Sums
 from nigt_jax.training import Assignment, add_units, advance_unit, begin_unit, finish_unit, make_hyperparameters
 
@@ -77,6 +78,25 @@ def test_a_unit_costs_the_same_however_its_episodes_go():
     units, made = zip(*(unit_of(parts, hyperparameters, jax.random.key(k)) for k in range(4)), strict=True)
     assert len({int(unit.env_steps) for unit in units}) > 1
     assert {int(now.computed) for now in made} == {HORIZON * EACH}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "clause"),
+    [
+        (lambda unit: unit._replace(returns=np.float32(np.nan)), "not finite"),
+        (lambda unit: unit._replace(gradient=jax.tree.map(lambda x: x * np.inf, unit.gradient)), "not finite"),
+        (lambda unit: unit._replace(gradient=jax.tree.map(lambda x: x[..., None], unit.gradient)), "another shape"),
+        (lambda unit: unit._replace(returns=np.float64(1)), "another shape"),
+        (lambda unit: unit._replace(gradient={}), "no gradient of this policy"),
+        (lambda unit: tuple(unit), "no gradient of this policy"),
+    ],
+)
+def test_what_no_worker_should_send(spoil, clause):
+    parts, hyperparameters = parts_of(EndsWhenGood())
+    unit = jax.device_get(unit_of(parts, hyperparameters, jax.random.key(0))[0])
+    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), unit)
+    assert fault_of(unit, like) is None
+    assert clause in fault_of(spoil(unit), like)
 
 
 def test_sums_of_the_first_units():

@@ -16,6 +16,7 @@ from nigt_jax.config import (
     ENVIRONMENTS,
     ESTIMATORS,
     METHODS,
+    RUNTIMES,
     SUITES,
     Config,
     check_config,
@@ -221,8 +222,9 @@ def test_files_that_cannot_be_read(tmp_path):
 def test_every_setting_is_explained_once():
     keys = [s.key for s in describe()]
     assert len(keys) == len(set(keys))
-    kinds = [*METHODS.values(), *ESTIMATORS.values(), *SUITES.values()]
-    sections = ["method"] * len(METHODS) + ["estimator"] * len(ESTIMATORS) + ["environment"] * len(SUITES)
+    tagged = {"method": METHODS, "estimator": ESTIMATORS, "environment": SUITES, "runtime": RUNTIMES}
+    kinds = [kind for kinds in tagged.values() for kind in kinds.values()]
+    sections = [section for section, kinds in tagged.items() for _ in kinds]
     leaves = {f"{section}.{key}" for section, kind in zip(sections, kinds, strict=True) for key in to_dict(kind())}
     assert set(keys) == leaves | dotted(to_dict(Config())).keys()
     assert all(s.meaning and s.allowed for s in describe())
