@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from nigt_jax.config import RUN_FILE, Config, dump_config, load_config
@@ -38,6 +38,17 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """Full states, the last few."""
         return self.path / "checkpoints"
+
+    @property
+    def durations(self) -> Path:
+        """Times of real workers' gradients, as `workers.trace` takes them."""
+        return self.path / "durations.csv"
+
+    def append_durations(self, rows: Sequence[tuple[int, float]]) -> None:
+        """Adds times of gradients, each with its worker, from 1; OSError where it cannot."""
+        header = "" if self.durations.exists() else "worker,duration\n"
+        with self.durations.open("a", encoding="utf-8") as file:
+            file.write(header + "".join(f"{worker},{seconds:.6f}\n" for worker, seconds in rows))
 
     def provenance(self) -> Provenance | None:
         """What ``run.json`` says, None where there is none; see :func:`read_provenance`."""

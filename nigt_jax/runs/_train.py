@@ -168,6 +168,10 @@ class _Run:
         return {"totals": dataclasses.asdict(standing.totals), "config": config}
 
     def _tell(self, told: Told) -> None:
+        durations = self._runtime.durations()
+        if durations:
+            with own_writes(self._folder.path, self._checkpoints):
+                self._folder.append_durations(durations)
         told_more = {
             "steps_per_second": told.steps / told.seconds if told.seconds else None,
             "seconds_left": told.seconds_left,

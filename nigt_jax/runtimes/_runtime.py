@@ -133,6 +133,9 @@ class Runtime(Protocol):
     def workers(self) -> tuple[WorkerNews, ...]:
         """What there is to tell of the workers; nothing where they are a model."""
 
+    def durations(self) -> list[tuple[int, float]]:
+        """Of every gradient that real workers finished since this was asked last: the worker, from 1, and seconds."""
+
     def close(self) -> None:
         """Lets go of whatever it holds outside of this process. Nothing is computed after that."""
 

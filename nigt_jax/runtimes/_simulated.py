@@ -276,6 +276,10 @@ class SimulatedRuntime:
         """Nothing: workers are a model."""
         return ()
 
+    def durations(self) -> list[tuple[int, float]]:
+        """Nothing: workers are a model."""
+        return []
+
     def close(self) -> None:
         """Nothing is held outside of this process."""
 

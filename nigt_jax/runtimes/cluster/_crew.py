@@ -92,6 +92,7 @@ class Crew:
         self._alone = _connect(config)
         self.members = [Member() for _ in range(config.workers.count)]
         self._held = False
+        self._durations: list[tuple[int, float]] = []
 
     def start(self, worker: int) -> None:
         """Starts a worker, or another one in its place; it is heard of when it is ready."""
@@ -180,6 +181,11 @@ class Crew:
                     found[worker] = ray.get(reference)
         return found
 
+    def durations(self) -> list[tuple[int, float]]:
+        """Of every unit that was reported since this was asked last: the worker, from 1, and seconds."""
+        found, self._durations = self._durations, []
+        return found
+
     def dismiss(self, worker: int) -> None:
         """Ends a worker's process, whatever it is doing."""
         member = self.members[worker]
@@ -212,6 +218,8 @@ class Crew:
         member.heard = time.monotonic()
         if isinstance(event, Ready):
             member.ready = event
+        else:
+            self._durations.append((worker + 1, event.seconds))
         return event
 
 
