@@ -7,81 +7,24 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from nigt_jax.config import Config, RayRuntimeConfig, check_config, to_dict
+from nigt_jax.config import Config, check_config, to_dict
 from nigt_jax.errors import UserError
-from nigt_jax.runtimes._runtime import WorkerNews
-from nigt_jax.runtimes.cluster._messages import Order, Ready, Report
+from nigt_jax.runtimes.cluster._members import Member, settings_of
+from nigt_jax.runtimes.cluster._messages import Event, Lost, Order, Ready, Report
 from nigt_jax.training import Unit
 
 _GRACE = 600.0  # seconds that a worker may take to start and compile
 
 
-class Lost(NamedTuple):
-    """A worker is gone.
-
-    Attributes:
-      worker: who, from 0.
-      why: one clause.
-    """
-
-    worker: int
-    why: str
-
-
-Event = Ready | Report | Lost
-
-
-def settings_of(config: Config) -> RayRuntimeConfig:
-    """The runtime's settings of a run on Ray."""
-    return cast(RayRuntimeConfig, config.runtime)
-
-
-class Member:
-    """What the driver knows of a worker.
-
-    Attributes:
-      incarnation: how often it was started before.
-      ready: what it said of itself; None until it has compiled.
-      heard: when it was heard last, on the driver's clock; None before that.
-      counted: units of it that counted.
-      discarded: units of it that did not.
-      faults: contributions that were refused.
-      expelled: whether it is not started any more.
-      news: what has happened to it last, in a clause.
-    """
-
-    def __init__(self) -> None:
-        self.incarnation, self.ready, self.heard = -1, None, None
-        self.counted, self.discarded, self.faults = 0, 0, 0
-        self.expelled, self.news = False, ""
-        self.actor: Any = None
-        self.stream: Any = None
-        self.since = time.monotonic()
-
-    ready: Ready | None
-    heard: float | None
-
-    def tell(self, now: float) -> WorkerNews:
-        """What is shown of it, at a time of the driver's clock."""
-        place = "" if self.ready is None else f"{self.ready.host} {self.ready.process}"
-        heard = None if self.heard is None else now - self.heard
-        return WorkerNews(place, self.counted, self.discarded, heard, self.news)
-
-    @property
-    def working(self) -> bool:
-        """Whether it can be given orders."""
-        return self.ready is not None
-
-
 class Crew:
-    """All workers.
+    """All workers, as processes of Ray; satisfies :class:`nigt_jax.runtimes.cluster._members.Workers`.
 
     Args:
       config: the run's configuration.
@@ -98,7 +41,7 @@ class Crew:
         """Starts a worker, or another one in its place; it is heard of when it is ready."""
         member = self.members[worker]
         member.incarnation += 1
-        member.ready, member.heard, member.since = None, None, time.monotonic()
+        member.ready, member.heard, member.was_ready, member.since = None, None, False, time.monotonic()
         resources = {"num_cpus": self._settings.worker_cpus, "num_gpus": self._settings.worker_gpus}
         # Never tried again by Ray: a gradient may be counted twice, and who is gone is for the driver to decide.
         options = {"max_restarts": 0, "max_task_retries": 0, **resources}
@@ -110,20 +53,11 @@ class Crew:
             self._tell(worker, "hold", True)
 
     def give(self, workers: Iterable[int], order: Order, assignment: Any) -> Any:
-        """Gives workers an order.
-
-        Args:
-          workers: whom; those that are not ready get nothing.
-          order: the order.
-          assignment: what to compute with, a tree of NumPy arrays or what this method has returned for it before; it is
-            put into Ray's store once, from where all workers take it.
-
-        Returns:
-          The assignment, for another call.
-        """
+        """Gives workers an order; the assignment is put into Ray's store once, from where all workers take it."""
         kept = assignment if isinstance(assignment, ray.ObjectRef) else ray.put(assignment)
         for worker in workers:
             if self.members[worker].working:
+                self.members[worker].told = time.monotonic()
                 self._tell(worker, "give", order, kept)
         return kept
 
@@ -134,9 +68,8 @@ class Crew:
             if member.actor is not None:
                 self._tell(worker, "hold", held)
         if not held:
-            now = time.monotonic()
             for member in self.members:
-                member.heard = now if member.heard is not None else None
+                member.told = time.monotonic()
 
     def wait(self, seconds: float) -> list[Event]:
         """What there is to hear, after so many seconds at most."""
@@ -149,28 +82,20 @@ class Crew:
             ready, _ = ray.wait(list(streams), num_returns=len(streams), timeout=0)
         return [self._next(streams[stream]) for stream in ready]
 
-    def silent(self, working: Iterable[int], deadline: float) -> list[int]:
-        """Of some workers, those that were not heard of for so long."""
-        now = time.monotonic()
-        found = []
-        for worker in working:
-            member = self.members[worker]
-            since, limit = (member.since, _GRACE) if member.heard is None else (member.heard, deadline)
-            if member.actor is not None and now - since > limit:
+    def silent(self, busy: Callable[[int], bool], deadline: float) -> list[int]:
+        """Workers that should have been heard: not ready in time, or busy and not heard of for so long."""
+        now, found = time.monotonic(), []
+        for worker, member in enumerate(self.members):
+            if member.heard is None:
+                late = now - member.since > _GRACE
+            else:
+                late = busy(worker) and now - max(member.heard, member.told) > deadline
+            if member.actor is not None and late:
                 found.append(worker)
         return found
 
     def totals(self, order: Sequence[int], counts: Mapping[int, int], seconds: float) -> dict[int, Unit | None]:
-        """The sums of the first so many units of some workers.
-
-        Args:
-          order: each worker's order.
-          counts: number of units by worker.
-          seconds: for which an answer is waited for.
-
-        Returns:
-          The sums, by worker; None where there is no answer.
-        """
+        """The sums of the first so many units of some workers, by worker; None where there is no answer."""
         asked = {worker: self._tell(worker, "total", order[worker], k) for worker, k in counts.items()}
         there, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=seconds)
         found: dict[int, Unit | None] = {}
@@ -217,7 +142,7 @@ class Crew:
             return Lost(worker, f"is gone ({type(error).__name__})")
         member.heard = time.monotonic()
         if isinstance(event, Ready):
-            member.ready = event
+            member.ready, member.was_ready, member.failed_starts = event, True, 0
         else:
             self._durations.append((worker + 1, event.seconds))
         return event

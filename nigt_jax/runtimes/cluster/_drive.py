@@ -15,8 +15,8 @@ from nigt_jax.clocks import Round
 from nigt_jax.config import Config
 from nigt_jax.errors import RunError
 from nigt_jax.methods import Rounds, StepHyperparameters
-from nigt_jax.runtimes.cluster._crew import Crew, Lost, settings_of
-from nigt_jax.runtimes.cluster._messages import Order, Ready, Report
+from nigt_jax.runtimes.cluster._members import Workers, settings_of
+from nigt_jax.runtimes.cluster._messages import Lost, Order, Ready, Report
 from nigt_jax.runtimes.cluster._server import ClusterState, absorb, assignment_of, fault_of
 from nigt_jax.runtimes.cluster._tally import Tally
 from nigt_jax.training import Hyperparameters, Parts, Unit, add_units
@@ -54,10 +54,19 @@ class Watch:
       crew: the workers.
       serve: called with a worker that is ready and has no order; gives it one.
       lose: called with a worker whose unfinished work is lost.
+      busy: whether a worker should be at work, and so be heard of before long.
     """
 
-    def __init__(self, config: Config, crew: Crew, serve: Callable[[int], None], lose: Callable[[int], None]):
-        self._settings, self._crew, self._serve, self._lose = settings_of(config), crew, serve, lose
+    def __init__(
+        self,
+        config: Config,
+        crew: Workers,
+        serve: Callable[[int], None],
+        lose: Callable[[int], None],
+        busy: Callable[[int], bool],
+    ):
+        self._settings, self._crew = settings_of(config), crew
+        self._serve, self._lose, self._busy = serve, lose, busy
 
     def hear(self) -> list[Report]:
         """What workers have done; waits a moment for the first of it."""
@@ -69,9 +78,9 @@ class Watch:
                 self._serve(event.worker)
             else:
                 self._replace(event)
-        for worker in self._crew.silent(range(len(self._crew.members)), self._settings.deadline):
+        for worker in self._crew.silent(self._busy, self._settings.deadline):
             self._crew.dismiss(worker)
-            self._replace(Lost(worker, f"was not heard of for {self._settings.deadline:g} s"))
+            self._again(Lost(worker, "was not heard of in time"))  # it may have waited for a place in the cluster
         return reports
 
     def wait_until_ready(self, seconds: float) -> None:
@@ -89,20 +98,32 @@ class Watch:
         member.news = f"sent something that {why}"
         self._lose(worker)
         if member.faults >= self._settings.most_faults:
-            member.expelled = True
-            member.news += "; expelled"
             self._crew.dismiss(worker)
-            if all(other.expelled for other in self._crew.members):
-                raise RunError(f"all workers were expelled; the last, worker {worker + 1}, {member.news}")
+            self._expel(worker)
         else:
             self._serve(worker)
 
     def _replace(self, lost: Lost) -> None:
         member = self._crew.members[lost.worker]
-        member.news = lost.why
+        member.failed_starts += not member.was_ready
+        if member.failed_starts < self._settings.most_faults:
+            self._again(lost)
+        else:
+            member.news = lost.why
+            self._lose(lost.worker)
+            self._expel(lost.worker)
+
+    def _again(self, lost: Lost) -> None:
+        self._crew.members[lost.worker].news = lost.why
         self._lose(lost.worker)
-        if not member.expelled:
-            self._crew.start(lost.worker)
+        self._crew.start(lost.worker)
+
+    def _expel(self, worker: int) -> None:
+        member = self._crew.members[worker]
+        member.expelled = True
+        member.news += "; it is not started again"
+        if all(other.expelled for other in self._crew.members):
+            raise RunError(f"no worker is left; the last, worker {worker + 1}, {member.news}")
 
 
 @dataclasses.dataclass
@@ -132,14 +153,14 @@ class InRounds:
       parts: the run's parts; their method has rounds.
       hyperparameters: the run's.
       crew: the workers.
-      like: what a unit looks like.
+      like: a unit of ShapeDtypeStructs.
     """
 
-    def __init__(self, config: Config, parts: Parts, hyperparameters: Hyperparameters, crew: Crew, like: Unit):
+    def __init__(self, config: Config, parts: Parts, hyperparameters: Hyperparameters, crew: Workers, like: Any):
         self._settings, self._number = settings_of(config), config.workers.count
         self._parts, self._hyperparameters, self._crew, self._like = parts, hyperparameters, crew, like
         self._schedule = cast(Rounds, parts.method.schedule)
-        self._watch = Watch(config, crew, self._serve, self._lose)
+        self._watch = Watch(config, crew, self._serve, self._lose, self._is_busy)
         self._orders = 0
         self._missed_since: float | None = None
         self._now: _Now | None = None
@@ -163,11 +184,7 @@ class InRounds:
                 total = self._gather(now)
         gradient, weight = total
         after, norm = absorb(self._parts, state, step, gradient, jnp.asarray(weight, jnp.float32))
-        share = self._share(now.batch)
-        busy = sum(
-            member.working and (share is None or count < share)
-            for member, count in zip(self._crew.members, now.tally.counts, strict=True)
-        )
+        busy = sum(self._is_busy(worker) for worker in range(self._number))
         done = Done(
             gradients=int(now.tally.counts.sum()),
             discarded=now.tally.discarded + busy,
@@ -195,6 +212,14 @@ class InRounds:
         """Gradients of a worker after which it waits; None where it goes on."""
         most = self._schedule.most_per_worker
         return None if most is None else most(batch, self._number)
+
+    def _is_busy(self, worker: int) -> bool:
+        """Whether a worker has begun another gradient of this round."""
+        now = self._now
+        if now is None or not self._crew.members[worker].working:
+            return False
+        share = self._share(now.batch)
+        return share is None or int(now.tally.counts[worker]) < share
 
     def _next_order(self, batch: int) -> Order:
         self._orders += 1
@@ -259,9 +284,9 @@ class ByArrival:
     Arguments are those of :class:`InRounds`.
     """
 
-    def __init__(self, config: Config, parts: Parts, hyperparameters: Hyperparameters, crew: Crew, like: Unit):
+    def __init__(self, config: Config, parts: Parts, hyperparameters: Hyperparameters, crew: Workers, like: Any):
         self._parts, self._hyperparameters, self._crew, self._like = parts, hyperparameters, crew, like
-        self._watch = Watch(config, crew, self._serve, self._lose)
+        self._watch = Watch(config, crew, self._serve, self._lose, lambda worker: self._sent[worker][0] >= 0)
         self._sent = [(-1, 0)] * config.workers.count  # number of each worker's order, and updates made by then
         self._arrived: collections.deque[Report] = collections.deque()
         self._state: ClusterState | None = None

@@ -1,6 +1,6 @@
 """What the driver and the workers of a cluster tell each other. Arrays are NumPy's; all else is small."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 
 class Order(NamedTuple):
@@ -57,3 +57,18 @@ class Ready(NamedTuple):
     host: str
     device: str
     seconds: float
+
+
+class Lost(NamedTuple):
+    """A worker is gone.
+
+    Attributes:
+      worker: who, from 0.
+      why: one clause.
+    """
+
+    worker: int
+    why: str
+
+
+Event: TypeAlias = Ready | Report | Lost

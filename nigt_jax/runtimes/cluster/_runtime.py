@@ -18,8 +18,9 @@ from nigt_jax.methods import Progress, iterate
 from nigt_jax.runtimes._devices import device_name
 from nigt_jax.runtimes._parts import make_parts
 from nigt_jax.runtimes._runtime import Hardware, Stop, WorkerNews
-from nigt_jax.runtimes.cluster._crew import Crew, settings_of
+from nigt_jax.runtimes.cluster._crew import Crew
 from nigt_jax.runtimes.cluster._drive import ByArrival, Done, InRounds
+from nigt_jax.runtimes.cluster._members import settings_of
 from nigt_jax.runtimes.cluster._server import ClusterState, begin_cluster
 from nigt_jax.runtimes.cluster._worker import example_assignment
 from nigt_jax.training import (

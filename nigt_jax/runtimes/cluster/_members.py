@@ -1,0 +1,102 @@
+"""What the driver knows of its workers, and what it can ask of whoever has them."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, cast, runtime_checkable
+
+from nigt_jax.config import Config, RayRuntimeConfig
+from nigt_jax.runtimes._runtime import WorkerNews
+from nigt_jax.runtimes.cluster._messages import Event, Order, Ready
+from nigt_jax.training import Unit
+
+
+def settings_of(config: Config) -> RayRuntimeConfig:
+    """The runtime's settings of a run on Ray."""
+    return cast(RayRuntimeConfig, config.runtime)
+
+
+class Member:
+    """What the driver knows of a worker.
+
+    Attributes:
+      incarnation: how often it was started before.
+      ready: what it said of itself; None until it has compiled.
+      heard: when it was heard last, on the driver's clock; None before that.
+      told: when it was given its last order, likewise.
+      failed_starts: how often it has ended before it was ready, since it was ready last.
+      counted: units of it that counted.
+      discarded: units of it that did not.
+      faults: contributions that were refused.
+      was_ready: whether its process, the newest, ever was.
+      expelled: whether it is not started any more.
+      news: what has happened to it last, in a clause.
+    """
+
+    def __init__(self) -> None:
+        self.incarnation, self.ready, self.heard = -1, None, None
+        self.counted, self.discarded, self.faults, self.failed_starts = 0, 0, 0, 0
+        self.expelled, self.was_ready, self.news = False, False, ""
+        self.actor: Any = None
+        self.stream: Any = None
+        self.since = self.told = time.monotonic()
+
+    ready: Ready | None
+    heard: float | None
+
+    def tell(self, now: float) -> WorkerNews:
+        """What is shown of it, at a time of the driver's clock."""
+        place = "" if self.ready is None else f"{self.ready.host} {self.ready.process}"
+        heard = None if self.heard is None else now - self.heard
+        return WorkerNews(place, self.counted, self.discarded, heard, self.news)
+
+    @property
+    def working(self) -> bool:
+        """Whether it can be given orders."""
+        return self.ready is not None
+
+
+@runtime_checkable
+class Workers(Protocol):
+    """All workers, wherever they are.
+
+    Attributes:
+      members: what is known of each.
+    """
+
+    members: list[Member]
+
+    def start(self, worker: int) -> None:
+        """Starts a worker, or another one in its place; it is heard of when it is ready."""
+
+    def give(self, workers: Iterable[int], order: Order, assignment: Any) -> Any:
+        """Gives workers an order.
+
+        Args:
+          workers: whom; those that are not ready get nothing.
+          order: the order.
+          assignment: what to compute with, a tree of NumPy arrays or what this method has returned for it before.
+
+        Returns:
+          The assignment, for another call.
+        """
+
+    def wait(self, seconds: float) -> list[Event]:
+        """What there is to hear, after so many seconds at most."""
+
+    def silent(self, busy: Callable[[int], bool], deadline: float) -> list[int]:
+        """Workers that should have been heard: not ready in time, or busy and not heard of for so long."""
+
+    def totals(self, order: Sequence[int], counts: Mapping[int, int], seconds: float) -> dict[int, Unit | None]:
+        """The sums of the first so many units of some workers.
+
+        Args:
+          order: each worker's order.
+          counts: number of units by worker.
+          seconds: for which an answer is waited for.
+
+        Returns:
+          The sums, by worker; None where there is no answer.
+        """
+
+    def dismiss(self, worker: int) -> None:
+        """Ends a worker's process, whatever it is doing."""

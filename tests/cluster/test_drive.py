@@ -1,0 +1,233 @@
+"""The driver's rounds and arrivals, on workers of a virtual clock: who counts, what is summed, who is lost."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from probes import EndsWhenGood
+
+from nigt_jax.clocks import malenia_round, rennala_round, synchronous_round
+from nigt_jax.config import check_config
+from nigt_jax.errors import RunError
+from nigt_jax.policies import ObservationStatistics
+from nigt_jax.runtimes import make_parts
+from nigt_jax.runtimes.cluster._drive import ByArrival, InRounds
+from nigt_jax.runtimes.cluster._members import Member
+from nigt_jax.runtimes.cluster._messages import Lost, Ready, Report
+from nigt_jax.runtimes.cluster._server import begin_cluster
+from nigt_jax.training import Unit, make_hyperparameters
+
+ROUNDS = {"rennala_pg": rennala_round, "malenia_nigt": malenia_round, "synchronous_pg": synchronous_round}
+START = 5.0  # units of time that a process takes until it is ready
+
+
+class Crew:
+    """Workers of a virtual clock. Worker i's gradient is i + 1 everywhere, so a mean shows who is in it."""
+
+    def __init__(self, durations, like, die=(), spoil=(), mute=()):
+        self.durations, self.like, self.now = durations, like, 0.0
+        self.members = [Member() for _ in durations]
+        self.orders, self.finish = {}, {}  # worker to (order, sequence), and to when its next event is
+        self.die, self.spoil, self.mute = set(die), set(spoil), set(mute)
+        for worker, member in enumerate(self.members):
+            member.ready = Ready(worker, 0, 1, "here", "none", 0.0)
+            member.was_ready = True
+
+    def give(self, workers, order, assignment):
+        for worker in workers:
+            self.orders[worker] = [order, 0]
+            self.finish[worker] = self.now + self.durations[worker]
+        return assignment
+
+    def start(self, worker):
+        self.members[worker].ready = None
+        self.members[worker].incarnation += 1
+        self.orders.pop(worker, None)
+        self.finish[worker] = self.now + START
+
+    def dismiss(self, worker):
+        self.members[worker].ready = None
+        self.finish.pop(worker, None)
+        self.orders.pop(worker, None)
+
+    def silent(self, busy, deadline):
+        del busy, deadline
+        return []
+
+    def wait(self, seconds):
+        del seconds
+        if not self.finish or min(self.finish.values()) == math.inf:
+            return []
+        worker = min(self.finish, key=lambda k: (self.finish[k], k))
+        self.now, member = self.finish[worker], self.members[worker]
+        if not member.working:
+            if worker in self.mute:
+                self.finish[worker] = math.inf
+                return []
+            member.ready, member.was_ready = Ready(worker, 1, 2, "here", "none", 0.0), True
+            self.finish[worker] = math.inf
+            return [member.ready]
+        order, sequence = self.orders[worker]
+        if (worker, order.number, sequence) in self.die:
+            self.die.discard((worker, order.number, sequence))
+            self.dismiss(worker)
+            return [Lost(worker, "is gone")]
+        self.orders[worker][1] += 1
+        waits = order.most is not None and sequence + 1 >= order.most
+        self.finish[worker] = math.inf if waits else self.now + self.durations[worker]
+        unit = self.unit(worker, 1) if order.delivers else None
+        return [Report(worker, 0, order.number, sequence, 0.0, self.durations[worker], unit)]
+
+    def unit(self, worker, count):
+        value = np.nan if worker in self.spoil else worker + 1.0
+        same = jax.tree.map(lambda x: np.full(x.shape, value * count, x.dtype), self.like.gradient)
+        statistics = ObservationStatistics(*(np.zeros(x.shape, np.float32) for x in self.like.statistics))
+        return Unit(same, statistics, np.float32(count), np.int32(7 * count), np.int32(0), np.float32(-1))
+
+    def totals(self, order, counts, seconds):
+        del seconds
+        assert all(self.orders[worker][0].number == order[worker] for worker in counts)
+        return {worker: self.unit(worker, count) for worker, count in counts.items()}
+
+
+def make(name, durations, kind=InRounds, runtime=None, crew=None, **method):
+    batch = {} if kind is ByArrival else {"batch_size": 6}
+    config = check_config(
+        {
+            "environment": {"name": "fast", "horizon": 5},
+            "policy": {"hidden_sizes": [4], "normalize_observations": False},
+            "estimator": {"name": "return_to_go"},
+            "method": {"name": name, "learning_rate": 0.5, **batch, **method},
+            "workers": {"count": len(durations)},
+            "runtime": {"kind": "ray", **(runtime or {})},
+            "training": {"platform": "cpu"},
+        }
+    )
+    parts = make_parts(config, EndsWhenGood(), 1, axis=None)
+    hyperparameters = make_hyperparameters(config, parts.policy, parts.estimator, parts.method, 1)
+    state = begin_cluster(parts, hyperparameters, jnp.uint32(0))
+    real = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype)
+    number = lambda dtype: jax.ShapeDtypeStruct((), jnp.dtype(dtype))
+    like = Unit(
+        jax.tree.map(lambda x: real(x[0]), state.server.sent),
+        ObservationStatistics(number("float32"), *(jax.ShapeDtypeStruct((1,), jnp.dtype("float32")),) * 2),
+        number("float32"), number("int32"), number("int32"), number("float32"),
+    )  # fmt: skip
+    crew = Crew(durations, like, **(crew or {}))
+    return kind(config, parts, hyperparameters, crew, like), state, hyperparameters.step, crew
+
+
+def moved(before, after):
+    """By how much a step of plain ascent has moved each parameter, over its length: the mean gradient."""
+    steps = jax.tree.map(lambda x, y: (y - x) / 0.5, before.server.sent, after.server.sent)
+    values = np.concatenate([np.ravel(x) for x in jax.tree.leaves(steps)])
+    np.testing.assert_allclose(values, values[0], rtol=1e-4)
+    return values[0]
+
+
+@pytest.mark.parametrize("name", ["rennala_pg", "synchronous_pg"])
+def test_who_counts_is_whom_the_clock_counts(name):
+    durations = [1.0, 1.5, 4.0]
+    driver, state, step, _ = make(name, durations)
+    after, done = driver.one(state, step)
+    wanted = ROUNDS[name](jnp.tile(jnp.asarray(durations)[:, None], (1, 8)), 6)
+    counts = np.asarray(wanted.counts)
+    assert done.gradients == counts.sum()
+    assert moved(state, after) == pytest.approx((counts * [1, 2, 3]).sum() / counts.sum(), rel=1e-4)
+    assert done.uploads == (counts > 0).sum()
+    assert done.downloads == 3
+    assert done.discarded == 3 - np.sum([0, 0, 0] if name == "rennala_pg" else [1, 1, 1])
+    assert float(done.total.returns) == counts.sum()
+    assert int(after.iteration[0]) == 1
+
+
+def test_malenia_weighs_workers_and_not_gradients():
+    durations = [1.0, 1.5, 4.0]
+    driver, state, step, _ = make("malenia_nigt", durations)
+    after, done = driver.one(state, step)
+    counts = np.asarray(malenia_round(jnp.tile(jnp.asarray(durations)[:, None], (1, 16)), 6).counts)
+    assert done.gradients == counts.sum()
+    assert len(set(counts.tolist())) > 1
+    norm = np.sqrt(sum(x.size for x in jax.tree.leaves(after.server.sent))) * np.mean([1, 2, 3])
+    assert done.norm == pytest.approx(norm, rel=1e-5)
+
+
+def test_who_dies_costs_its_own_work():
+    """Worker 1 dies at its third gradient: its two are lost, and the round has six others."""
+    driver, state, step, crew = make("rennala_pg", [1.0, 1.5, 4.0], crew={"die": [(0, 0, 2)]})
+    after, done = driver.one(state, step)
+    assert done.gradients == 6
+    # Until 9 time units there are six of worker 2, or those of workers 2 and 3: 1.5, 3, 4, 4.5, 6, 7.5.
+    assert moved(state, after) == pytest.approx((5 * 2 + 3) / 6, rel=1e-4)
+    assert crew.members[0].incarnation == 0
+    for _ in range(2):
+        after, done = driver.one(after, step)
+    assert crew.members[0].working
+    assert done.gradients == 6
+
+
+def test_what_cannot_be_is_refused_and_its_worker_expelled():
+    driver, state, step, crew = make("rennala_pg", [1.0, 1.5, 4.0], runtime={"most_faults": 2}, crew={"spoil": [0]})
+    mean = []
+    for _ in range(3):
+        before = state
+        state, done = driver.one(state, step)
+        mean.append(moved(before, state))
+        assert done.gradients == 6
+    assert min(mean) >= 2  # worker 1 is in none of them
+    assert crew.members[0].expelled
+    assert "not finite" in crew.members[0].news
+
+
+def test_no_worker_is_left():
+    driver, state, step, _ = make("rennala_pg", [1.0, 1.0], runtime={"most_faults": 1}, crew={"spoil": [0, 1]})
+    with pytest.raises(RunError, match=r"no worker is left; the last, worker \d, sent something that has numbers"):
+        driver.one(state, step)
+
+
+@pytest.mark.parametrize(("name", "waits"), [("malenia_nigt", True), ("synchronous_pg", True), ("rennala_pg", False)])
+def test_who_needs_everybody_waits_and_says_so(name, waits):
+    crew = {"die": [(2, 0, 0)], "mute": [2]}
+    driver, state, step, _ = make(name, [1.0, 1.5, 4.0], runtime={"patience": 0.05}, crew=crew)
+    if waits:
+        with pytest.raises(RunError, match=r"the round has waited 0.05 s for workers that are gone: 3$"):
+            driver.one(state, step)
+    else:
+        assert driver.one(state, step)[1].gradients == 6
+
+
+def test_arrivals_in_their_order_and_their_delays():
+    driver, state, step, _ = make("asynchronous_pg", [1.0, 2.5], ByArrival)
+    delays, means = [], []
+    for _ in range(6):
+        before = state
+        state, done = driver.one(state, step)
+        delays.append(done.delay)
+        means.append(round(float(moved(before, state))))
+    # Worker 1 at 1, 2, 3, 4, 5; worker 2 at 2.5 and 5.
+    assert means == [1, 1, 2, 1, 1, 1]
+    assert delays == [0, 0, 2, 1, 0, 0]
+    assert done.uploads == done.downloads == 1
+
+
+def test_what_is_too_old_is_discarded():
+    driver, state, step, crew = make("ringmaster_nigt", [1.0, 2.5], ByArrival, max_delay=2)
+    total = 0
+    for _ in range(5):
+        state, done = driver.one(state, step)
+        assert done.delay < 2
+        total += done.discarded
+    assert total == 1
+    assert crew.members[1].discarded == 1
+
+
+def test_an_arrival_of_who_died_comes_again():
+    driver, state, step, crew = make("asynchronous_pg", [1.0, 2.5], ByArrival, crew={"die": [(1, 1, 0)]})
+    seen = 0
+    for _ in range(12):
+        state, done = driver.one(state, step)
+        seen += done.discarded
+    assert seen == 1
+    assert crew.members[1].counted >= 1
