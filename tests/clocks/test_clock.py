@@ -101,9 +101,8 @@ def test_fixed_times_in_closed_form(times, rule, batch_size, how, exchange):
         carry_over=how[0],
     )  # fmt: skip
     finish = [lambda k, t, h=h: t + h for h in times]
-    wanted = list(simulate(finish, rule, batch_size, how, exchange))
-    assert_same(play(clock, rule, batch_size), wanted)
-    assert_same(play_numbered(clock, jnp.int32(list(RULES).index(rule)), batch_size), wanted)
+    got = play_numbered(clock, jnp.int32(list(RULES).index(rule)), batch_size)
+    assert_same(got, simulate(finish, rule, batch_size, how, exchange))
 
 
 @given(table=lists(lists(quarters, 7), WORKERS), window=st.sampled_from([1, 3]), **cases)
@@ -114,9 +113,8 @@ def test_any_times(table, window, rule, batch_size, how, exchange):
         topology=how[1], carry_over=how[0], window=window,
     )  # fmt: skip
     finish = [lambda k, t, row=row: t + row[k % 7] for row in table]
-    wanted = list(simulate(finish, rule, batch_size, how, exchange))
-    assert_same(play(clock, rule, batch_size), wanted)
-    assert_same(play_numbered(clock, jnp.int32(list(RULES).index(rule)), batch_size), wanted)
+    got = play_numbered(clock, jnp.int32(list(RULES).index(rule)), batch_size)
+    assert_same(got, simulate(finish, rule, batch_size, how, exchange))
 
 
 def finish_at(pieces, period, work, start):
@@ -163,9 +161,31 @@ def test_workers_that_change_their_speed(profile, period, rule, batch_size, how,
         lambda k, t, h=h, values=values: finish_at(list(zip(begins, values, strict=True)), period, h, t)
         for h, values in zip(times, profile, strict=True)
     ]
-    wanted = list(simulate(finish, rule, batch_size, how, exchange))
-    assert_same(play(clock, rule, batch_size), wanted)
-    assert_same(play_numbered(clock, jnp.int32(list(RULES).index(rule)), batch_size), wanted)
+    got = play_numbered(clock, jnp.int32(list(RULES).index(rule)), batch_size)
+    assert_same(got, simulate(finish, rule, batch_size, how, exchange))
+
+
+CLOCKS = {
+    "fixed": (FixedWork(jnp.array([1.0, 0.75, 2.0, 1.25])), None),
+    "recorded": (recorded_work(np.arange(1, 29) / 4, np.full(WORKERS, 7)), None),
+    "changing": (
+        FixedWork(jnp.array([1.0, 0.75, 2.0, 1.25])),
+        Speed(jnp.array([[0.0, 2.5]] * WORKERS), jnp.array([[1.0, 0.5]] * WORKERS), jnp.float32(8)),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ["fixed", "recorded", pytest.param("changing", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_a_rule_alone_is_the_same_as_among_others(rule, kind):
+    """The tests above choose among all rules, as programs of many runs do; a run of its own has one."""
+    work, speed = CLOCKS[kind]
+    clock = Clock(work=work, speed=speed, exchange=jnp.array([0.0, 0.25, 0.5, 0.75]), window=3)
+    for batch_size in (1, 3, 4) if rule == "m_synchronous" else (1, 4, 11):
+        alone = play(clock, rule, batch_size)
+        among = play_numbered(clock, jnp.int32(list(RULES).index(rule)), batch_size)
+        for one, other in zip(jax.tree.leaves(alone), jax.tree.leaves(among), strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize(
