@@ -1,6 +1,7 @@
 """What a worker does: unit after unit of the order that it has, until it gets another one. It knows nothing of Ray."""
 
 import collections
+import contextlib
 import functools
 import os
 import socket
@@ -32,7 +33,7 @@ from nigt_jax.training import (
 
 _LOOKS = 8  # times in a unit that a worker looks whether somebody still waits for it
 _APART = 64  # units that are kept apart, the newest; those before them are summed up
-_IN_DISTRIBUTION = 0x57E9
+_REAL_WORKERS = 0x57E9  # of their keys, which are no keys of a simulated clock's
 
 
 class Worker:
@@ -45,7 +46,7 @@ class Worker:
     """
 
     def __init__(self, config: Config, number: int, incarnation: int):
-        self._config, self._number, self._incarnation = config, number, incarnation
+        self._number, self._incarnation = number, incarnation
         self._changed = threading.Condition()
         self._order: Order | None = None
         self._assignment: Any = None
@@ -122,7 +123,8 @@ class Worker:
                 return None, 0.0
             run = jax.block_until_ready(self._programs.advance(assignment, key, run, steps))
         unit = jax.device_get(self._programs.finish(assignment, key, run))
-        while (left := self._pace(order.number, sequence) - stopwatch.seconds) > 0:
+        least = self._pace(order.number, sequence)
+        while (left := least - stopwatch.seconds) > 0:
             if self._interrupted(order, stopwatch, left):
                 return None, 0.0
         return unit, stopwatch.seconds
@@ -181,7 +183,7 @@ class Programs:
         parts = make_parts(config, environment, 1, axis=None, platform=jax.devices()[0].platform)
         tuned = make_hyperparameters(config, parts.policy, parts.estimator, parts.method, 1)
         variation = of_workers(tuned.variation, number)
-        self._key = jax.random.fold_in(jax.random.fold_in(stream(config.seed, "training"), _IN_DISTRIBUTION), number)
+        self._key = jax.random.fold_in(jax.random.fold_in(stream(config.seed, "training"), _REAL_WORKERS), number)
         self._example = example_assignment(parts)
         self.begin: Callable[..., Any] = jax.jit(lambda assignment, key: begin_unit(parts, assignment, variation, key))
         self.advance: Callable[..., Any] = jax.jit(
@@ -241,22 +243,11 @@ class _Stopwatch:
     def seconds(self) -> float:
         return time.monotonic() - self._began - self._stopped
 
-    def stopped(self) -> "_Pause":
-        return _Pause(self)
-
-    def _leave_out(self, seconds: float) -> None:
-        self._stopped += seconds
-
-
-class _Pause:
-    def __init__(self, watch: _Stopwatch):
-        self._watch = watch
-
-    def __enter__(self) -> None:
-        self._began = time.monotonic()
-
-    def __exit__(self, *error: object) -> None:
-        self._watch._leave_out(time.monotonic() - self._began)
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self._stopped += time.monotonic() - began
 
 
 _added = jax.jit(add_units)
