@@ -42,10 +42,8 @@ def main() -> None:
     args = parser.parse_args()
     records = [measure(args, case, method) for case in args.cases for method in args.methods]
     here = machine(jax.devices("cpu")[:1])
-    print(
-        f"{here['device']}, {here['cores']} cores, jax {here['jax']}, {here['date']}; four workers, M = {args.batch_size}, "
-        f"{args.rounds} rounds, a unit of {args.unit:g} s\n"
-    )
+    print(f"{here['device']}, {here['cores']} cores, jax {here['jax']}, {here['date']}")
+    print(f"four workers, M = {args.batch_size}, {args.rounds} rounds, a unit of {args.unit:g} s\n")
     print(table(records))
     if args.json:
         args.json.write_text(json.dumps(records, indent=1) + "\n")
