@@ -1,11 +1,14 @@
 """What a sweep's file means, and what is said about one that means nothing."""
 
+import textwrap
 from pathlib import Path
 
 import pytest
 
 from nigt_jax.cli import main
+from nigt_jax.environments import make_environment
 from nigt_jax.errors import UserError
+from nigt_jax.runtimes import observation_size
 from nigt_jax.sweeps import load_sweep, reported_runs
 
 BASE = "training: {iterations: 5}\nworkers: {count: 3}\n"
@@ -137,6 +140,29 @@ def test_every_shipped_sweep_is_one(path):
             tried.setdefault(run.case, []).append((run.config.seed, run.config.method.learning_rate))
         assert {len(set(values)) for values in tried.values()} == {len(sweep.runs) // len(tried)}
         assert len({tuple(sorted({seed for seed, _ in values})) for values in tried.values()}) == 1
+
+
+@pytest.mark.filterwarnings("ignore:Accessing:DeprecationWarning")  # Brax's own habits
+def test_every_world_of_a_shipped_sweep_can_be_played():
+    runs = [run for path in PAPER for run in load_sweep(path).runs if run.config.workers.environments]
+    worlds = {f"{run.config.environment} {run.config.workers.environments}": run.config for run in runs}
+    assert len(worlds) >= 3
+    for config in worlds.values():
+        assert observation_size(config, make_environment(config.environment)) > 0
+
+
+def test_a_world_that_cannot_be_is_refused_before_anything_is_computed(tmp_path, capsys):
+    text = """
+    base: {environment: {name: fast, horizon: 5}, workers: {count: 2}, training: {platform: cpu}}
+    scenarios:
+      alike: {}
+      different: {workers.environments: [{workers: [2], reward: {forward: -1}}]}
+    variants: {rennala: {method.name: rennala_nigt}}
+    """
+    (tmp_path / "s.yaml").write_text(textwrap.dedent(text))
+    assert main(["sweep", str(tmp_path / "s.yaml"), "--output", str(tmp_path / "runs")]) == 2
+    assert "workers.environments: got reward weight forward" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.slow
