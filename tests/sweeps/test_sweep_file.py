@@ -142,6 +142,7 @@ def test_every_shipped_sweep_is_one(path):
         assert len({tuple(sorted({seed for seed, _ in values})) for values in tried.values()}) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Accessing:DeprecationWarning")  # Brax's own habits
 def test_every_world_of_a_shipped_sweep_can_be_played():
     runs = [run for path in PAPER for run in load_sweep(path).runs if run.config.workers.environments]
