@@ -147,17 +147,23 @@ class Overall:
 
 
 def over_environments(studies: Sequence[Study]) -> list[Overall]:
-    """Scenarios that several sweeps have in common, with the lines that all of these have."""
-    panels: dict[str, list[tuple[Study, Panel]]] = {}
+    """Scenarios of as many workers that several sweeps have in common, with the lines that all of these have."""
+    panels: dict[tuple[str, int], list[tuple[Study, Panel]]] = {}
     for study in studies:
         for panel in study.panels:
-            panels.setdefault(panel.name, []).append((study, panel))
-    return [_overall(name, found) for name, found in panels.items() if len({s.environment for s, _ in found}) > 1]
+            workers = panel.lines[0].config.workers.count
+            panels.setdefault((panel.name, workers), []).append((study, panel))
+    several = {key: found for key, found in panels.items() if len({study.environment for study, _ in found}) > 1}
+    shared = {key: _shared_lines(found) for key, found in several.items()}
+    return [_overall(key[0], found, shared[key]) for key, found in several.items() if len(shared[key]) > 1]
 
 
-def _overall(name: str, found: list[tuple[Study, Panel]]) -> Overall:
+def _shared_lines(found: list[tuple[Study, Panel]]) -> list[str]:
     names = [line.name for line in found[0][1].lines]
-    shared = [n for n in names if all(any(line.name == n for line in panel.lines) for _, panel in found)]
+    return [n for n in names if all(any(line.name == n for line in panel.lines) for _, panel in found)]
+
+
+def _overall(name: str, found: list[tuple[Study, Panel]], shared: list[str]) -> Overall:
     columns: dict[str, list[np.ndarray]] = {n: [] for n in shared}
     for _, panel in found:
         areas = {line.name: areas_of(line, panel.end) for line in panel.lines if line.name in shared}
@@ -199,7 +205,7 @@ def _median(values: np.ndarray) -> np.ndarray:
 
 
 def _ratio(rival: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """How many times as long the rival takes; 1 where neither ever arrives."""
-    with np.errstate(invalid="ignore"):
-        ratio = _median(rival[..., 0]) / np.maximum(_median(first[..., 0]), 1e-12)
+    """How many times as long the rival takes; 1 where neither ever arrives, or both are there from the start."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = _median(rival[..., 0]) / _median(first[..., 0])
     return np.where(np.isnan(ratio), 1.0, ratio)

@@ -56,9 +56,8 @@ def test_slow_communication_rennala_is_the_first_at_its_rivals_final_return(pane
     assert np.median(finals(panel, "rennala_nigt")) > wanted
 
 
-@pytest.mark.parametrize("world", ["two-worlds", "opposed"])
-def test_where_worlds_differ_malenia_is_above_afedpg_and_rennala_in_the_mean(panels, world):
-    panel = panels("two-worlds")[world]
+def test_where_worlds_differ_malenia_is_above_afedpg_and_rennala_in_the_mean(panels):
+    panel = panels("two-worlds")["two-worlds"]
     malenia = np.median(finals(panel, "malenia_nigt"))
     others = {method: np.median(finals(panel, method)) for method in ("afedpg", "rennala_nigt")}
     assert malenia > max(others.values()), (malenia, others)

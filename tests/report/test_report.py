@@ -11,7 +11,7 @@ from made_up import SWEEP, browser, seed_of, write_sweep
 from nigt_jax.cli import main
 from nigt_jax.report._map import cells_of, evidence_of, is_map, noise_scale
 from nigt_jax.report._study import load_study
-from nigt_jax.report._verdict import judge, over_environments
+from nigt_jax.report._verdict import _ratio, judge, over_environments
 
 
 def fast_where_dear(run, time):
@@ -68,6 +68,15 @@ def test_where_nothing_is_learnt_nobody_is_first(tmp_path):
     assert judge(study.panels[0]).first is None
     assert main(["report", str(study.path)]) == 0
     assert "No line reaches the threshold in its median run." in (study.path / "report.html").read_text()
+
+
+def test_times_from_the_start_have_a_ratio():
+    """A threshold that the untrained policy has reached already takes no time."""
+    times = lambda *values: np.asarray(values, float)[:, None]
+    assert _ratio(times(0, 0, 0), times(0, 0, 0)) == 1
+    assert _ratio(times(2, 2, 2), times(0, 0, 0)) == np.inf
+    assert _ratio(times(np.inf, np.inf), times(np.inf, np.inf)) == 1
+    assert _ratio(times(3, 3, 9), times(2, 2, 1)) == 1.5
 
 
 def test_over_environments_scores_are_normalised(tmp_path, made):
