@@ -12,6 +12,8 @@ import pytest
 from nigt_jax.config import check_config
 from nigt_jax.runtimes import make_runtime
 
+pytestmark = pytest.mark.slow  # a cluster of processes that compile
+
 
 def config(**changes):
     settings = {
