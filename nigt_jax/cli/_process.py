@@ -7,7 +7,7 @@ import sys
 import jax
 
 from nigt_jax.cache import cache_folder
-from nigt_jax.config import Config
+from nigt_jax.config import Config, LockstepRuntimeConfig
 
 
 def prepare(config: Config, resume: bool = False) -> None:
@@ -21,11 +21,15 @@ def prepare(config: Config, resume: bool = False) -> None:
       config: the run's configuration.
       resume: whether the run has begun; its configuration then has the number of devices that it had.
     """
-    from nigt_jax.runtimes import cpu_cores, split_cpu  # with the physics, which clocks do without
+    from nigt_jax.runtimes import cpu_cores, number_of_processes, split_cpu  # with the physics, which clocks do without
 
     look_here()
     asked = config.training.devices
-    split_cpu(cpu_cores() if asked == "auto" else max(asked, cpu_cores()) if resume else asked)
+    if isinstance(config.runtime, LockstepRuntimeConfig):
+        here = cpu_cores() // (config.runtime.processes or 1)  # a scheduler's processes have cores of their own
+        split_cpu(max(1, here if asked == "auto" else asked // number_of_processes(config)))
+    else:
+        split_cpu(cpu_cores() if asked == "auto" else max(asked, cpu_cores()) if resume else asked)
     quiet()
     if config.training.compilation_cache:
         keep_compiled_programs()

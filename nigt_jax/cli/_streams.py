@@ -79,6 +79,17 @@ def forgiving_streams() -> Iterator[None]:
             sys.stdout, sys.stderr = before
 
 
+def keep_descriptor_to_us() -> None:
+    """What libraries in C write to the descriptor of standard output goes nowhere; what Python prints still appears.
+
+    Gloo, by which processes on CPUs tell each other numbers, reports every connection there.
+    """
+    own, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    sys.stdout = Forgiving(open(own, "w", encoding=sys.stdout.encoding, errors="replace", buffering=1), _tell)
+
+
 def was_shown() -> bool:
     """Whether standard output was written, or its reader had enough of it: False is a fault, such as a full disk."""
     sys.stdout.flush()

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from nigt_jax.cli._display import duration, make_display
 from nigt_jax.cli._options import add_folder, add_settings, given_settings
-from nigt_jax.cli._streams import was_shown
-from nigt_jax.config import Config, dump_config, load_config
+from nigt_jax.cli._streams import keep_descriptor_to_us, was_shown
+from nigt_jax.config import Config, LockstepRuntimeConfig, SimulatedRuntimeConfig, dump_config, load_config
 from nigt_jax.errors import UserError
 from nigt_jax.interrupts import interruptions
 from nigt_jax.records import RunFolder, check_output, create_run, open_run
@@ -57,6 +57,8 @@ def _train(arguments: argparse.Namespace) -> int:
         return _resume(arguments, overrides)
     output = arguments.output or Path("runs")
     config = load_config(arguments.source, overrides)
+    if not arguments.dry_run and _only_follows(config):
+        return 0
     check_output(output, arguments.name)
     if arguments.dry_run:
         _check_without_compiling(config)
@@ -80,6 +82,9 @@ def _check_without_compiling(config: Config) -> None:
     from nigt_jax.runtimes import make_runtime
 
     training = dataclasses.replace(config.training, lanes=1)  # so that nothing is measured
+    if isinstance(config.runtime, LockstepRuntimeConfig):  # no process is started to look at a configuration
+        training = dataclasses.replace(training, devices="auto")
+        config = dataclasses.replace(config, runtime=SimulatedRuntimeConfig())
     with jax.enable_x64(False):  # as training
         make_runtime(dataclasses.replace(config, training=training))
 
@@ -90,10 +95,26 @@ def _resume(arguments: argparse.Namespace, overrides: dict[str, str]) -> int:
     if given:
         raise UserError(f"{given[0]}: not with --resume, which continues a run as it was")
     folder, config = open_run(arguments.source)
-    return _run(config, folder, resume=True)
+    return 0 if _only_follows(config) else _run(config, folder, resume=True)
+
+
+def _only_follows(config: Config) -> bool:
+    """Whether a scheduler has started this process to take part in the run of another one, which it then has done."""
+    settings = config.runtime
+    if not isinstance(settings, LockstepRuntimeConfig) or settings.processes is not None:
+        return False
+    keep_descriptor_to_us()
+    from nigt_jax.cli._process import prepare
+
+    prepare(config)
+    from nigt_jax.runtimes import follow
+
+    return follow(config)
 
 
 def _run(config: Config, folder: RunFolder, resume: bool) -> int:
+    if isinstance(config.runtime, LockstepRuntimeConfig) and config.runtime.processes is not None:
+        keep_descriptor_to_us()
     # Bound to standard output as it is now: Brax is imported with its own silenced.
     console = Console(file=sys.stdout, markup=False, emoji=False, highlight=False, soft_wrap=True)
     started = time.perf_counter()

@@ -31,7 +31,13 @@ from nigt_jax.config._load import (
     read_yaml,
 )
 from nigt_jax.config._methods import METHODS, Lapg, MethodConfig, RennalaNigt, RingmasterNigt, family
-from nigt_jax.config._runtimes import RUNTIMES, RayRuntimeConfig, RuntimeConfig, SimulatedRuntimeConfig
+from nigt_jax.config._runtimes import (
+    RUNTIMES,
+    LockstepRuntimeConfig,
+    RayRuntimeConfig,
+    RuntimeConfig,
+    SimulatedRuntimeConfig,
+)
 from nigt_jax.config._tagged import converted, tags
 from nigt_jax.config._trace import LONGEST_TIME, SHORTEST_TIME, read_trace
 from nigt_jax.config._workers import EnvironmentChange, Noise, PowerLaw, SpeedChange, SpeedChanges, WorkersConfig
@@ -61,6 +67,7 @@ __all__ = [
     "EvaluationConfig",
     "Gae",
     "Lapg",
+    "LockstepRuntimeConfig",
     "MethodConfig",
     "Noise",
     "PolicyConfig",

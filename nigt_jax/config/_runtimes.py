@@ -8,7 +8,7 @@ from nigt_jax.config._fields import RULES, Number, setting
 
 _MEANING = (
     "simulated: the workers' clock is simulated, and the devices of this machine do their useful work; ray: the "
-    "workers are processes, of this machine or of a cluster"
+    "workers are processes, of this machine or of a cluster; lockstep: as simulated, on the devices of several processes and hosts"
 )
 
 
@@ -52,4 +52,21 @@ class RayRuntimeConfig(RuntimeConfig):
     )
 
 
-RUNTIMES: dict[str, type[RuntimeConfig]] = {"simulated": SimulatedRuntimeConfig, "ray": RayRuntimeConfig}
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class LockstepRuntimeConfig(RuntimeConfig):
+    """Workers whose times are a model; several processes compute one program on all their devices."""
+
+    real_time: ClassVar[bool] = False
+
+    kind: Literal["lockstep"] = setting("lockstep", _MEANING)
+    processes: int | None = setting(
+        None, "of this machine, which the command starts; null joins those that a scheduler has started", ge=1, le=1024
+    )
+    silence: Number = setting(60.0, "the job ends where a process is not heard of for so long", "s", ge=1, le=10**6)
+
+
+RUNTIMES: dict[str, type[RuntimeConfig]] = {
+    "simulated": SimulatedRuntimeConfig,
+    "ray": RayRuntimeConfig,
+    "lockstep": LockstepRuntimeConfig,
+}

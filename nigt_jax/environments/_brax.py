@@ -39,10 +39,21 @@ def make_brax_environment(name: str, backend: str) -> Any:
     before = mujoco.get_mju_user_warning()
     mujoco.set_mju_user_warning(lambda message: None)
     try:
-        with _quiet():
+        with _quiet(), _on_this_process():
             return envs.get_environment(name, backend=backend)
     finally:
         mujoco.set_mju_user_warning(before)
+
+
+@contextlib.contextmanager
+def _on_this_process() -> Iterator[None]:
+    """MJX puts models on JAX's first device, which in a job of several processes is another process's."""
+    before = jax.devices
+    jax.devices = jax.local_devices  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        jax.devices = before
 
 
 def in_32_bits(environment: Any) -> Any:

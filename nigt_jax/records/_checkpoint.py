@@ -31,11 +31,17 @@ class Checkpoints:
 
     def __init__(self, path: Path, keep: int):
         self.path = path
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=False)
+        alone = _alone()
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep, enable_async_checkpointing=False, create=False, multiprocessing_options=alone
+        )
+        path.mkdir(parents=True, exist_ok=True)
         with _as_os_error(path):
             self._manager = ocp.CheckpointManager(path.absolute(), options=options)
         # A manager that has restored a part of a state refuses to save a whole one.
-        self._partial = ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
+        self._partial = ocp.Checkpointer(
+            ocp.PyTreeCheckpointHandler(multiprocessing_options=alone), multiprocessing_options=alone
+        )
 
     @property
     def latest(self) -> int | None:
@@ -50,7 +56,9 @@ class Checkpoints:
         """
         if iteration == self.latest:
             return
-        items = ocp.args.Composite(state=ocp.args.StandardSave(_bare(state)), notes=ocp.args.JsonSave(notes))
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(jax.device_get(_bare(state))), notes=ocp.args.JsonSave(notes)
+        )
         with _as_os_error(self.path):
             if not self._manager.save(iteration, args=items):
                 raise FileExistsError(None, "newer checkpoints are there already", str(self.path))
@@ -152,6 +160,16 @@ class Checkpoints:
         else:
             instead = f"remove it to go back to iteration {older}"
         return UserError(f"{self._digests.parent}: this checkpoint cannot be read: {why}; {instead}")
+
+
+def _alone() -> Any:
+    """Has Orbax wait for no other process: of a job in lockstep, only the one that leads reads and writes."""
+    if jax.process_count() == 1:
+        return ocp.options.MultiprocessingOptions()
+    own = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process {own}"
+    )
 
 
 @contextlib.contextmanager

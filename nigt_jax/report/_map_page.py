@@ -3,6 +3,9 @@
 import collections
 from collections.abc import Sequence
 
+import numpy as np
+
+from nigt_jax.config import Gae
 from nigt_jax.report._content import Picture, Section, Table, data_uri, number, with_interval
 from nigt_jax.report._map import Cell, evidence_of, lead_predicted
 from nigt_jax.report._map_figure import map_png
@@ -53,7 +56,7 @@ def map_section(study: Study, cells: Sequence[Cell]) -> Section:
 
 
 def _disagreements(cells: Sequence[Cell]) -> list[str]:
-    """What the cells that are decided against the prediction have in common."""
+    """What the cells that are decided against the prediction have in common, and what it did not know there."""
     wrong = [cell for cell in cells if not cell.agrees]
     if not wrong:
         return []
@@ -62,4 +65,15 @@ def _disagreements(cells: Sequence[Cell]) -> list[str]:
         (cell.estimator, name(cell.first_predicted), name(cell.verdict.first)) for cell in wrong
     )
     told = [f"with {e}, {p} was predicted and {m} came first in {n}" for (e, p, m), n in counts.items()]
-    return ["Decided against the prediction: " + "; ".join(told) + "."]
+    texts = ["Decided against the prediction: " + "; ".join(told) + "."]
+    learns = [cell for cell in wrong if isinstance(cell.first_predicted.config.estimator, Gae)]
+    if learns:
+        updates = lambda line: round(np.mean([record["iteration"] for record in line.last]))
+        one = learns[0]
+        texts.append(
+            f"With {one.estimator} a critic learns, too, once in every update: in {one.panel.name} that is "
+            f"{updates(one.verdict.first):,} times with {one.verdict.first.name} and "
+            f"{updates(one.first_predicted):,} times with {one.first_predicted.name}. The prediction does not know of "
+            "the critic, and B is that of a policy whose critic has learnt nothing yet."
+        )
+    return texts

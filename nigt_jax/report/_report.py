@@ -77,7 +77,9 @@ def _of_sweeps(paths: Sequence[Path], folder: Path, before_clocks: Callable[[], 
             files += write_map(cells[study.name], folder / f"{study.name}-cells")
     evidence = folder / "evidence.json"
     every = [cell for own in cells.values() for cell in own]
-    write_whole(evidence, dump_evidence(every, ", ".join(study.name for study in studies)))
+    names = [study.name for study in studies]
+    source = ", ".join(names) if len(names) <= 3 else f"{len(names)} sweeps, {names[0]} to {names[-1]}"
+    write_whole(evidence, dump_evidence(every, source))
     files.append(evidence)
     before_clocks()
     return sweep_page(studies, cells, timelines(studies)), files

@@ -10,7 +10,7 @@ from nigt_jax.errors import UserError
 from nigt_jax.records import Checkpoints, EnvironmentRecord, Provenance, RunFolder, naming_the_writer, written_now
 from nigt_jax.runs._resources import block_matters, claim_resources, resources
 from nigt_jax.runs._writing import own_writes
-from nigt_jax.runtimes import Runtime, make_runtime
+from nigt_jax.runtimes import Runtime, join_job, make_runtime
 
 _MAY_CHANGE = (
     *("training.iterations", "training.budget", "training.devices", "training.lanes", "training.compilation_cache"),
@@ -60,6 +60,7 @@ def begin(config: Config, folder: RunFolder, resume: bool, environment: Any) -> 
         raise UserError(f"{folder.path}: is a run of a sweep and goes on with it: nigt sweep FOLDER --resume")
     if not resume:
         folder.refuse_strangers(config)
+    join_job(config)
     # First of all: whatever else makes JAX look for devices would keep the CPU from being split.
     config, asked = claim_resources(config, before is not None or (resume and folder.begun), before)
     with own_writes(folder.path):

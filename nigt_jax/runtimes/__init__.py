@@ -1,11 +1,12 @@
 """Runtimes: what computes the rounds of a run. One core runs on a simulated clock, in lockstep, or on a cluster."""
 
 from nigt_jax.runtimes._devices import claim_devices, cpu_cores, device_name, split_cpu
-from nigt_jax.runtimes._make import make_runtime
+from nigt_jax.runtimes._make import join_job, make_runtime
 from nigt_jax.runtimes._parts import make_parts, make_policy, observation_size, resolved_block
 from nigt_jax.runtimes._runtime import Hardware, Runtime, Stop, WorkerNews
 from nigt_jax.runtimes._simulated import SimulatedRuntime
 from nigt_jax.runtimes._spmd import Program, Spmd
+from nigt_jax.runtimes.lockstep import follow, number_of_processes
 
 __all__ = [
     "Hardware",
@@ -18,9 +19,12 @@ __all__ = [
     "claim_devices",
     "cpu_cores",
     "device_name",
+    "follow",
+    "join_job",
     "make_parts",
     "make_policy",
     "make_runtime",
+    "number_of_processes",
     "observation_size",
     "resolved_block",
     "split_cpu",

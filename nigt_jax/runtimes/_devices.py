@@ -96,6 +96,11 @@ def devices_of(kind: str) -> list[jax.Device]:
         raise UserError(f"training.platform: got {kind}, but JAX finds only: {here}") from None
 
 
+def of_this_process(devices: list[jax.Device]) -> list[jax.Device]:
+    """Those of the devices that this process can put arrays on."""
+    return [device for device in devices if device.process_index == jax.process_index()]
+
+
 def device_name(device: jax.Device) -> str:
     """What kind of device it is; of a CPU, which processor."""
     if device.platform != "cpu":

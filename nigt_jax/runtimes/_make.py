@@ -1,11 +1,13 @@
 """From a configuration to its runtime."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from nigt_jax.config import Config, RayRuntimeConfig
 from nigt_jax.errors import UserError
 from nigt_jax.runtimes._runtime import Runtime
 from nigt_jax.runtimes._simulated import SimulatedRuntime
+from nigt_jax.runtimes.lockstep import LockstepRuntime, join
 
 
 def _on_ray(config: Config, environment: Any) -> Runtime:
@@ -26,7 +28,13 @@ def _on_ray(config: Config, environment: Any) -> Runtime:
     return RayRuntime(config, environment)
 
 
-_RUNTIMES = {"simulated": SimulatedRuntime, "ray": _on_ray}
+_RUNTIMES = {"simulated": SimulatedRuntime, "ray": _on_ray, "lockstep": LockstepRuntime}
+_FIRST: dict[str, Callable[[Config], None]] = {"lockstep": join}
+
+
+def join_job(config: Config) -> None:
+    """Does what a runtime needs before anything has looked for devices: one in lockstep finds its other processes."""
+    _FIRST.get(config.runtime.kind, lambda config: None)(config)
 
 
 def make_runtime(config: Config, environment: Any = None) -> Runtime:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from nigt_jax.errors import UserError
+from nigt_jax.runtimes._devices import of_this_process
 from nigt_jax.training import Hyperparameters, Parts, initial_state
 
 _COPIES = 2  # of the state: the one that a chunk begins with is kept on the host until it is done
@@ -74,10 +75,11 @@ def _size(dtype: Any) -> int:
 
 def _memory_of(devices: list[jax.Device]) -> int:
     """Bytes of memory that each of the devices has."""
-    known = devices[0].memory_stats() or {}
+    here = of_this_process(devices)
+    known = here[0].memory_stats() or {}
     if "bytes_limit" in known:
         return known["bytes_limit"]
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // len(devices)
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // len(here)
 
 
 def _gib(number: int) -> str:

@@ -11,6 +11,7 @@ from nigt_jax.errors import UserError
 from nigt_jax.estimators import Estimator, make_estimator
 from nigt_jax.methods import METHODS, Method
 from nigt_jax.policies import GaussianMLP, Policy
+from nigt_jax.runtimes._devices import of_this_process
 from nigt_jax.training import Parts, engine_of
 
 _CHUNK, _CHUNK_ELSEWHERE = {"cpu": 2**11}, 2**16  # steps; a hopper's round: 1% to 5% slower at 2**9 and from 2**13
@@ -109,7 +110,7 @@ def memory_for_steps(devices: list[jax.Device]) -> int:
     """Bytes that a device, one of these, may take for the steps of a block."""
     if devices[0].platform == "cpu":
         return _MEMORY // len(devices)
-    known = devices[0].memory_stats() or {}
+    known = of_this_process(devices)[0].memory_stats() or {}
     return known.get("bytes_limit", _MEMORY_SHARE * _MEMORY) // _MEMORY_SHARE
 
 

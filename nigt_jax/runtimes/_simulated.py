@@ -19,7 +19,7 @@ from nigt_jax.errors import UserError
 from nigt_jax.estimators import Estimator
 from nigt_jax.methods import Method, iterate, method_of_many
 from nigt_jax.policies import Policy
-from nigt_jax.runtimes._devices import claim_devices, device_name
+from nigt_jax.runtimes._devices import claim_devices, device_name, of_this_process
 from nigt_jax.runtimes._lanes import choose_lanes
 from nigt_jax.runtimes._memory import refuse_too_much
 from nigt_jax.runtimes._parts import first_environment, make_parts, memory_for_steps, with_lanes
@@ -155,7 +155,7 @@ class SimulatedRuntime:
             started = time.perf_counter()
             alike = parts._replace(environment=first_environment(config, made))
             is_brax = environment is None and config.environment.suite == "brax"
-            lanes = choose_lanes(config, alike, self.devices, keep=is_brax)
+            lanes = choose_lanes(config, alike, of_this_process(self.devices), keep=is_brax)
             self.compile_seconds += time.perf_counter() - started
         parts = with_lanes(parts, lanes, device.platform)
         training = dataclasses.replace(config.training, lanes=parts.num_lanes[0])
@@ -176,7 +176,7 @@ class SimulatedRuntime:
 
     def probe(self) -> Any:
         """What the environment does with a fixed key and fixed actions."""
-        return probe(self.parts.environment, self.devices[0])
+        return probe(self.parts.environment, of_this_process(self.devices)[0])
 
     def initial_state(self) -> TrainState:
         """The state before the first round."""

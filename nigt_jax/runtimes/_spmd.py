@@ -32,14 +32,14 @@ class Spmd:
 
     def replicate(self, tree: Any) -> Any:
         """The tree on every device, in arrays that a mapped function takes and may overwrite."""
-        return jax.device_put(tree, NamedSharding(self._mesh, PartitionSpec()))
+        return _put(tree, NamedSharding(self._mesh, PartitionSpec()))
 
     def place(self, tree: Any) -> Any:
         """A tree with a leading axis of runs where a mapped function expects it."""
         if not self.apart:
             return self.replicate(tree)
         split = jax.tree.map(lambda x: x.reshape(len(self.devices), -1, *x.shape[1:]), tree)
-        return jax.device_put(split, NamedSharding(self._mesh, PartitionSpec(AXIS)))
+        return _put(split, NamedSharding(self._mesh, PartitionSpec(AXIS)))
 
     def collect(self, tree: Any, axis: int = 0) -> Any:
         """What a mapped function gave, on the host; `axis` is where each device has its runs."""
@@ -66,7 +66,7 @@ class Spmd:
           options: XLA's options, other than those that suit the platform.
         """
         # pmap wants something that is split: each device's number, which nobody reads.
-        numbers = jax.device_put(np.arange(len(self.devices)), NamedSharding(self._mesh, PartitionSpec(AXIS)))
+        numbers = _put(np.arange(len(self.devices), dtype=np.int32), NamedSharding(self._mesh, PartitionSpec(AXIS)))
         mapped = (self._pmapped if self.kind == "pmap" else self._shard_mapped)(
             function, len(of_runs), len(shared), (1,) if donate_first else ()
         )
@@ -121,3 +121,17 @@ class Program:
         memory = self._compiled.memory_analysis()
         held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
         return held + memory.temp_size_in_bytes
+
+
+def _put(tree: Any, sharding: NamedSharding) -> Any:
+    """What this process has, on its devices of the sharding; every process calls it with the same numbers."""
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+
+    def put(x: Any) -> jax.Array:
+        # Not by device_put, which has all processes compare what they have, and so waits for them.
+        places = sharding.addressable_devices_indices_map(x.shape)
+        pieces = [jax.device_put(x[place], device) for device, place in places.items()]
+        return jax.make_array_from_single_device_arrays(x.shape, sharding, pieces)
+
+    return jax.tree.map(put, jax.device_get(tree))
