@@ -10,7 +10,7 @@ rounds with these times. So the prediction knows nothing of the driver, of messa
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,9 @@ from nigt_jax.clocks._work import recorded_work
 from nigt_jax.config import Config, check_config
 from nigt_jax.methods import METHODS
 from nigt_jax.runtimes import make_runtime
+
+if TYPE_CHECKING:
+    from nigt_jax.runtimes.cluster import RayRuntime
 
 CASES: dict[str, dict[str, Any]] = {
     "1:16": {"compute_time": {"values": [1, 2, 4, 16]}},
@@ -54,7 +57,7 @@ def main() -> None:
 def measure(args: argparse.Namespace, case: str, method: str) -> dict[str, Any]:
     """Seconds of a round, as measured and as the workers' recorded times predict."""
     config = configure(args, case, method)
-    runtime = make_runtime(config)
+    runtime = cast("RayRuntime", make_runtime(config))
     runtime.compile()
     try:
         state, _ = runtime.run(runtime.initial_state(), 2)  # the first messages are slow

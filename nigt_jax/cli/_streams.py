@@ -87,7 +87,8 @@ def keep_descriptor_to_us() -> None:
     own, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.close(nowhere)
-    sys.stdout = Forgiving(open(own, "w", encoding=sys.stdout.encoding, errors="replace", buffering=1), _tell)
+    stream = open(own, "w", encoding=sys.stdout.encoding, errors="replace", buffering=1)  # noqa: SIM115  (until the end)
+    sys.stdout = Forgiving(stream, _tell)
 
 
 def was_shown() -> bool:

@@ -8,7 +8,8 @@ from nigt_jax.config._fields import RULES, Number, setting
 
 _MEANING = (
     "simulated: the workers' clock is simulated, and the devices of this machine do their useful work; ray: the "
-    "workers are processes, of this machine or of a cluster; lockstep: as simulated, on the devices of several processes and hosts"
+    "workers are processes, of this machine or of a cluster; lockstep: as simulated, on the devices of several "
+    "processes, of one host or many"
 )
 
 
@@ -43,6 +44,12 @@ class RayRuntimeConfig(RuntimeConfig):
     worker_gpus: Number = setting(0.0, "GPUs that it sets aside; 0.5 lets two workers share one", "GPUs", ge=0)
     deadline: Number = setting(120.0, "a worker that is silent for so long is replaced", "s", gt=0)
     patience: Number = setting(300.0, "a round waits so long for workers that it needs and that are gone", "s", gt=0)
+    without_the_lost: bool = setting(
+        False, "whether the run then goes on without them, also where the method needs everybody; otherwise it ends"
+    )
+    begin_with: int | None = setting(
+        None, "workers that are started at first; null for all; DIR/NAME/workers changes it later", "workers", ge=1
+    )
     most_faults: int = setting(3, "contributions of a worker that are refused before it is expelled", ge=1, le=10**6)
     seconds_per_time_unit: Number = setting(
         0.0,

@@ -49,7 +49,7 @@ def make_brax_environment(name: str, backend: str) -> Any:
 def _on_this_process() -> Iterator[None]:
     """MJX puts models on JAX's first device, which in a job of several processes is another process's."""
     before = jax.devices
-    jax.devices = jax.local_devices  # type: ignore[assignment]
+    jax.devices = jax.local_devices
     try:
         yield
     finally:

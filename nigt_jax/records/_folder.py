@@ -44,6 +44,21 @@ class RunFolder:
         """Times of real workers' gradients, as `workers.trace` takes them."""
         return self.path / "durations.csv"
 
+    def wanted_workers(self) -> int | None:
+        """How many real workers there should be, as somebody has written into ``workers``; None where nobody has.
+
+        Raises:
+          UserError: it is no number.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            text = (self.path / "workers").read_text(encoding="utf-8", errors="replace").strip()
+            if not text.isdecimal() or len(text) > 9:
+                raise UserError(
+                    f"{self.path / 'workers'}: got {text[:20]!r}, allowed: how many workers there should be"
+                )
+            return int(text)
+        return None
+
     def append_durations(self, rows: Sequence[tuple[int, float]]) -> None:
         """Adds times of gradients, each with its worker, from 1; OSError where it cannot."""
         header = "" if self.durations.exists() else "worker,duration\n"

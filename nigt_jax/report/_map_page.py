@@ -2,6 +2,7 @@
 
 import collections
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from nigt_jax.config import Gae
 from nigt_jax.report._content import Picture, Section, Table, data_uri, number, with_interval
 from nigt_jax.report._map import Cell, evidence_of, lead_predicted
 from nigt_jax.report._map_figure import map_png
-from nigt_jax.report._study import Study
+from nigt_jax.report._study import Line, Study
 
 
 def map_section(study: Study, cells: Sequence[Cell]) -> Section:
@@ -70,9 +71,10 @@ def _disagreements(cells: Sequence[Cell]) -> list[str]:
     if learns:
         updates = lambda line: round(np.mean([record["iteration"] for record in line.last]))
         one = learns[0]
+        first = cast(Line, one.verdict.first)
         texts.append(
             f"With {one.estimator} a critic learns, too, once in every update: in {one.panel.name} that is "
-            f"{updates(one.verdict.first):,} times with {one.verdict.first.name} and "
+            f"{updates(first):,} times with {first.name} and "
             f"{updates(one.first_predicted):,} times with {one.first_predicted.name}. The prediction does not know of "
             "the critic, and B is that of a policy whose critic has learnt nothing yet."
         )

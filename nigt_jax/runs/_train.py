@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import jax
 
 from nigt_jax.config import Config, to_dict
-from nigt_jax.errors import UserError, enough_memory
+from nigt_jax.errors import RunWarning, UserError, enough_memory
 from nigt_jax.interrupts import interruptions
 from nigt_jax.records import Record, RunFolder
 from nigt_jax.runs._begin import begin
@@ -20,6 +21,7 @@ from nigt_jax.runs._loop import Loop, Reached, Told
 from nigt_jax.runs._standing import Standing
 from nigt_jax.runs._totals import Totals
 from nigt_jax.runs._writing import own_writes
+from nigt_jax.runtimes import Staff
 
 
 @dataclasses.dataclass
@@ -133,6 +135,7 @@ class _Run:
         begun = begin(config, folder, resume, environment)
         self._runtime, self._folder, self._progress = begun.runtime, folder, progress
         self._checkpoints = begun.checkpoints
+        self._wanted: int | None = None
         writing = lambda: own_writes(folder.path, begun.checkpoints)
         self._ledger = Ledger(begun.runtime.config, folder, begun.iteration, writing)
         reached = Reached(begun.state, (self._ledger.standing(Totals(**begun.totals)),))
@@ -168,15 +171,31 @@ class _Run:
         return {"totals": dataclasses.asdict(standing.totals), "config": config}
 
     def _tell(self, told: Told) -> None:
-        durations = self._runtime.durations()
-        if durations:
-            with own_writes(self._folder.path, self._checkpoints):
-                self._folder.append_durations(durations)
+        staff = self._runtime.staff
+        if staff is not None:
+            self._keep_durations(staff)
+            self._look_who_is_wanted(staff)
         told_more = {
             "steps_per_second": told.steps / told.seconds if told.seconds else None,
             "seconds_left": told.seconds_left,
             "diverged_fraction": self._ledger.breakage.fraction,
             "clock": "seconds" if self._runtime.config.runtime.real_time else "simulated time",
-            "workers": [news._asdict() for news in self._runtime.workers()],
+            "workers": [] if staff is None else [news._asdict() for news in staff.news()],
         }
         self._progress(told.records[0] | told_more)
+
+    def _keep_durations(self, staff: Staff) -> None:
+        durations = staff.durations()
+        if durations:
+            with own_writes(self._folder.path, self._checkpoints):
+                self._folder.append_durations(durations)
+
+    def _look_who_is_wanted(self, staff: Staff) -> None:
+        """Has as many workers as somebody has asked for in the run's folder; a mistake there ends nothing."""
+        try:
+            wanted = self._folder.wanted_workers()
+            if wanted is not None and wanted != self._wanted:
+                staff.want(wanted)
+                self._wanted = wanted
+        except UserError as error:
+            warnings.warn(str(error), RunWarning, stacklevel=2)

@@ -28,13 +28,18 @@ def _on_ray(config: Config, environment: Any) -> Runtime:
     return RayRuntime(config, environment)
 
 
-_RUNTIMES = {"simulated": SimulatedRuntime, "ray": _on_ray, "lockstep": LockstepRuntime}
+_RUNTIMES: dict[str, Callable[[Config, Any], Runtime]] = {
+    "simulated": SimulatedRuntime,
+    "ray": _on_ray,
+    "lockstep": LockstepRuntime,
+}
 _FIRST: dict[str, Callable[[Config], None]] = {"lockstep": join}
 
 
 def join_job(config: Config) -> None:
     """Does what a runtime needs before anything has looked for devices: one in lockstep finds its other processes."""
-    _FIRST.get(config.runtime.kind, lambda config: None)(config)
+    if config.runtime.kind in _FIRST:
+        _FIRST[config.runtime.kind](config)
 
 
 def make_runtime(config: Config, environment: Any = None) -> Runtime:

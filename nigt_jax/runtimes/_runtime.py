@@ -60,6 +60,24 @@ class Stop(NamedTuple):
 
 
 @runtime_checkable
+class Staff(Protocol):
+    """Real workers, as the loop around a run sees them."""
+
+    def news(self) -> tuple[WorkerNews, ...]:
+        """What there is to tell of each."""
+
+    def durations(self) -> list[tuple[int, float]]:
+        """Of every gradient that was finished since this was asked last: the worker, from 1, and seconds."""
+
+    def want(self, number: int) -> None:
+        """Has so many of them work from now on, the first ones; others come or go.
+
+        Raises:
+          UserError: it cannot be so many.
+        """
+
+
+@runtime_checkable
 class Runtime(Protocol):
     """Computes the rounds of a run. The loop around it knows nothing of how.
 
@@ -68,10 +86,15 @@ class Runtime(Protocol):
     Attributes:
       config: the run's configuration, with what was left to the runtime resolved.
       compile_seconds: seconds that compiling has taken, and whatever has to be measured before.
+      staff: its workers, where they are real; None where they are a model.
     """
 
     config: Config
     compile_seconds: float
+
+    @property
+    def staff(self) -> Staff | None:
+        """Its workers, where they are real."""
 
     @property
     def hardware(self) -> Hardware:
@@ -129,12 +152,6 @@ class Runtime(Protocol):
 
     def probe(self) -> Any:
         """What the environment does with a fixed key and fixed actions; see :func:`nigt_jax.environments.probe`."""
-
-    def workers(self) -> tuple[WorkerNews, ...]:
-        """What there is to tell of the workers; nothing where they are a model."""
-
-    def durations(self) -> list[tuple[int, float]]:
-        """Of every gradient that real workers finished since this was asked last: the worker, from 1, and seconds."""
 
     def close(self) -> None:
         """Lets go of whatever it holds outside of this process. Nothing is computed after that."""

@@ -23,7 +23,7 @@ from nigt_jax.runtimes._devices import claim_devices, device_name, of_this_proce
 from nigt_jax.runtimes._lanes import choose_lanes
 from nigt_jax.runtimes._memory import refuse_too_much
 from nigt_jax.runtimes._parts import first_environment, make_parts, memory_for_steps, with_lanes
-from nigt_jax.runtimes._runtime import Hardware, Stop, WorkerNews
+from nigt_jax.runtimes._runtime import Hardware, Stop
 from nigt_jax.runtimes._spmd import Program, Spmd
 from nigt_jax.training import (
     Hyperparameters,
@@ -75,6 +75,8 @@ class SimulatedRuntime:
     Raises:
       UserError: the devices are not there, the environment cannot be played, or memory is too small.
     """
+
+    staff: None = None
 
     def __init__(
         self,
@@ -271,14 +273,6 @@ class SimulatedRuntime:
     def _filled_up(self, of_runs: jax.Array) -> jax.Array:
         """With zeros for the runs that rest."""
         return jnp.zeros((len(self._runs), *of_runs.shape[1:]), of_runs.dtype).at[self._places.place].set(of_runs)
-
-    def workers(self) -> tuple[WorkerNews, ...]:
-        """Nothing: workers are a model."""
-        return ()
-
-    def durations(self) -> list[tuple[int, float]]:
-        """Nothing: workers are a model."""
-        return []
 
     def close(self) -> None:
         """Nothing is held outside of this process."""

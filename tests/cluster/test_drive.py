@@ -198,6 +198,65 @@ def test_who_needs_everybody_waits_and_says_so(name, waits):
         assert driver.one(state, step)[1].gradients == 6
 
 
+LOST = {"die": [(2, 0, 0)], "mute": [2]}
+ALLOWED = {"patience": 0.05, "without_the_lost": True}
+
+
+@pytest.mark.parametrize("name", ["synchronous_pg", "malenia_nigt"])
+def test_a_run_may_go_on_without_who_is_lost(name):
+    """The rule is then that of the others, and so are the weights; who comes back takes part again."""
+    driver, state, step, crew = make(name, [1.0, 1.5, 4.0], runtime=ALLOWED, crew=LOST)
+    after, done = driver.one(state, step)
+    others = jnp.tile(jnp.asarray([[1.0], [1.5]]), (1, 8))
+    assert done.gradients == ROUNDS[name](others, 6).counts.sum()
+    assert crew.members[2].news == "is gone; the run goes on without it"
+    length = np.sqrt(sum(x.size for x in jax.tree.leaves(after.server.sent)))
+    assert done.norm == pytest.approx(length * 1.5, rel=1e-5)  # both weigh the same
+    after, done = driver.one(after, step)
+    assert done.norm == pytest.approx(length * 1.5, rel=1e-5)
+    crew.mute.clear()
+    crew.finish[2] = crew.now
+    while not crew.members[2].working:
+        after, done = driver.one(after, step)
+    after, done = driver.one(after, step)
+    assert done.norm == pytest.approx(length * 2, rel=1e-5)
+
+
+def test_without_the_lost_there_may_be_too_few():
+    driver, state, step, _ = make("m_synchronous_nigt", [1.0, 1.5, 4.0], runtime=ALLOWED, crew=LOST, batch_size=3)
+    with pytest.raises(RunError, match=r"^the round has waited 0.05 s and has too few workers$"):
+        driver.one(state, step)
+
+
+def test_workers_leave_and_join_as_it_is_wanted():
+    driver, state, step, crew = make("rennala_pg", [1.0, 1.5, 4.0])
+    driver.want(1)
+    after, done = driver.one(state, step)
+    assert moved(state, after) == 1
+    assert (done.downloads, done.uploads) == (1, 1)
+    driver.want(2)
+    state, done = driver.one(after, step)
+    assert moved(after, state) == 1  # the other one is not ready yet
+    while not crew.members[1].working:
+        state, _ = driver.one(state, step)
+    after, done = driver.one(state, step)
+    assert moved(state, after) == pytest.approx((4 * 1 + 2 * 2) / 6, rel=1e-4)
+    assert not crew.members[2].working
+
+
+def test_arrivals_go_on_with_fewer_workers():
+    driver, state, step, crew = make("asynchronous_pg", [1.0, 2.5], ByArrival)
+    state, _ = driver.one(state, step)
+    driver.want(1)
+    for _ in range(3):
+        before = state
+        state, _ = driver.one(state, step)
+        assert round(float(moved(before, state))) == 1
+    driver.want(2)
+    while not crew.members[1].counted:
+        state, _ = driver.one(state, step)
+
+
 def test_arrivals_in_their_order_and_their_delays():
     driver, state, step, _ = make("asynchronous_pg", [1.0, 2.5], ByArrival)
     delays, means = [], []

@@ -86,10 +86,22 @@ class Watch:
     def wait_until_ready(self, seconds: float) -> None:
         """Waits for all workers, or so long; and on for the first of them."""
         until = time.monotonic() + seconds
-        while not all(member.working or member.expelled for member in self._crew.members):
+        while not all(member.working or member.expelled or member.away for member in self._crew.members):
             if time.monotonic() > until and any(member.working for member in self._crew.members):
                 return
             self.hear()
+
+    def want(self, number: int) -> None:
+        """Has the first so many workers be there, and no others; those that come join when they are ready."""
+        for worker, member in enumerate(self._crew.members):
+            if worker >= number and not member.away:
+                self._crew.dismiss(worker)
+                member.away, member.news = True, "was let go"
+                self._lose(worker)
+            elif worker < number and member.away:
+                member.away, member.news = False, "was called"
+                if not member.expelled:
+                    self._crew.start(worker)
 
     def refuse(self, worker: int, why: str) -> None:
         """Drops what a worker has sent; who sends such things too often is expelled."""
@@ -122,7 +134,7 @@ class Watch:
         member = self._crew.members[worker]
         member.expelled = True
         member.news += "; it is not started again"
-        if all(other.expelled for other in self._crew.members):
+        if all(other.expelled or other.away for other in self._crew.members):
             raise RunError(f"no worker is left; the last, worker {worker + 1}, {member.news}")
 
 
@@ -132,17 +144,21 @@ class _Now:
 
     Attributes:
       batch: M of this round.
+      taking_part: numbers of the workers that its rule is about; others join in the next one.
       tally: its account.
       assignment: what workers compute with, as Ray keeps it.
       downloads: messages to workers.
       uploads: sums of workers that have come in.
+      discarded: gradients of rounds before, which could not be brought to an end.
     """
 
     batch: int
+    taking_part: np.ndarray
     tally: Tally
     assignment: Any
     downloads: int = 0
     uploads: int = 0
+    discarded: int = 0
 
 
 class InRounds:
@@ -164,6 +180,8 @@ class InRounds:
         self._orders = 0
         self._missed_since: float | None = None
         self._now: _Now | None = None
+        self._without: set[int] = set()  # workers that were waited for in vain
+        self.want = self._watch.want
 
     def wait_for_everyone(self, seconds: float) -> None:
         """Waits for the workers, which may take so long; then for the first of them."""
@@ -179,7 +197,8 @@ class InRounds:
                 counts, member = now.tally.note(report), self._crew.members[report.worker]
                 member.counted += counts
                 member.discarded += not counts
-            self._look_for_the_missing(now)
+            if self._misses_in_vain(now):
+                now = self._now = self._begin_without(state, now)
             if now.tally.over:
                 total = self._gather(now)
         gradient, weight = total
@@ -187,7 +206,7 @@ class InRounds:
         busy = sum(self._is_busy(worker) for worker in range(self._number))
         done = Done(
             gradients=int(now.tally.counts.sum()),
-            discarded=now.tally.discarded + busy,
+            discarded=now.discarded + now.tally.discarded + busy,
             uploads=now.uploads,
             downloads=now.downloads,
             delay=0,
@@ -200,36 +219,57 @@ class InRounds:
         """Gives all workers that are there the order of a new round."""
         sizes = self._hyperparameters.initial_batch_size, self._hyperparameters.batch_size
         batch = int(sizes[0] if state.iteration[0] == 0 else sizes[1])
-        ready = [worker for worker, member in enumerate(self._crew.members) if member.working]
-        order = self._next_order(batch)
-        assignment = self._crew.give(ready, order, assignment_of(state, self._hyperparameters))
-        tally = Tally(self._number, functools.partial(self._enough, batch))
+        members = self._crew.members
+        ready = [worker for worker, member in enumerate(members) if member.working]
+        self._without -= {*ready}
+        out = [member.away or worker in self._without for worker, member in enumerate(members)]
+        taking_part = np.flatnonzero(~np.asarray(out))
+        tally = Tally(self._number, functools.partial(self._enough, batch, taking_part))
+        now = _Now(batch, taking_part, tally, assignment_of(state, self._hyperparameters), downloads=len(ready))
+        order = self._next_order(now)
+        now.assignment = self._crew.give(ready, order, now.assignment)
         for worker in ready:
             tally.expect(worker, order.number)
-        return _Now(batch, tally, assignment, downloads=len(ready))
+        return now
 
-    def _share(self, batch: int) -> int | None:
+    def _begin_without(self, state: ClusterState, now: _Now) -> _Now:
+        """The round once more, without those that were waited for in vain; or the end of the run."""
+        absent = [int(worker) for worker in now.taking_part if not self._crew.members[worker].working]
+        who, seconds = ", ".join(str(worker + 1) for worker in absent), self._settings.patience
+        if not self._settings.without_the_lost or len(absent) in (0, now.taking_part.size):
+            for_whom = f"for workers that are gone: {who}" if absent else "and has too few workers"
+            raise RunError(f"the round has waited {seconds:g} s {for_whom}")
+        for worker in absent:
+            self._crew.members[worker].news += "; the run goes on without it"
+        self._without |= {*absent}
+        lost = now.discarded + now.tally.discarded + int(now.tally.counts.sum())
+        after = self._begin(state)
+        after.discarded, after.uploads = lost, now.uploads
+        after.downloads += now.downloads
+        return after
+
+    def _share(self, now: _Now) -> int | None:
         """Gradients of a worker after which it waits; None where it goes on."""
         most = self._schedule.most_per_worker
-        return None if most is None else most(batch, self._number)
+        return None if most is None else most(now.batch, now.taking_part.size)
 
     def _is_busy(self, worker: int) -> bool:
         """Whether a worker has begun another gradient of this round."""
         now = self._now
-        if now is None or not self._crew.members[worker].working:
+        if now is None or not self._crew.members[worker].working or now.tally.order[worker] < 0:
             return False
-        share = self._share(now.batch)
+        share = self._share(now)
         return share is None or int(now.tally.counts[worker]) < share
 
-    def _next_order(self, batch: int) -> Order:
+    def _next_order(self, now: _Now) -> Order:
         self._orders += 1
-        return Order(self._orders - 1, self._share(batch), delivers=False)
+        return Order(self._orders - 1, self._share(now), delivers=False)
 
     def _serve(self, worker: int) -> None:
         now = self._now
-        if now is None:
+        if now is None or worker not in now.taking_part:
             return
-        order = self._next_order(now.batch)
+        order = self._next_order(now)
         self._crew.give([worker], order, now.assignment)
         now.downloads += 1
         now.tally.expect(worker, order.number)
@@ -238,30 +278,30 @@ class InRounds:
         if self._now is not None:
             self._now.tally.expect(worker, -1)
 
-    def _rule(self, batch: int) -> Any:
-        return self._schedule.rule(jnp.asarray(batch, jnp.int32), self._number)
+    def _rule(self, batch: int, taking_part: np.ndarray) -> Any:
+        return self._schedule.rule(jnp.asarray(batch, jnp.int32), taking_part.size)
 
-    def _enough(self, batch: int, counts: np.ndarray) -> bool:
-        return bool(_is_enough(self._rule(batch), jnp.asarray(counts)))
+    def _enough(self, batch: int, taking_part: np.ndarray, counts: np.ndarray) -> bool:
+        return bool(_is_enough(self._rule(batch, taking_part), jnp.asarray(counts[taking_part])))
 
-    def _look_for_the_missing(self, now: _Now) -> None:
-        """Ends the run where a round has waited in vain, for so long, for workers that are gone."""
-        absent = np.asarray([not member.working for member in self._crew.members])
-        in_vain = absent.any() and bool(
-            _is_never(self._rule(now.batch), jnp.asarray(now.tally.counts), jnp.asarray(absent))
-        )
-        if not in_vain:
+    def _misses_in_vain(self, now: _Now) -> bool:
+        """Whether the round has waited for too long for workers without which it never ends."""
+        absent = np.asarray([not self._crew.members[worker].working for worker in now.taking_part])
+        fewer = absent.any() or absent.size < self._number
+        counts = jnp.asarray(now.tally.counts[now.taking_part])
+        if not fewer or not _is_never(self._rule(now.batch, now.taking_part), counts, jnp.asarray(absent)):
             self._missed_since = None
-            return
+            return False
         self._missed_since = self._missed_since or time.monotonic()
-        if time.monotonic() - self._missed_since > self._settings.patience:
-            who = ", ".join(str(worker + 1) for worker in np.flatnonzero(absent))
-            raise RunError(f"the round has waited {self._settings.patience:g} s for workers that are gone: {who}")
+        waited = time.monotonic() - self._missed_since > self._settings.patience
+        self._missed_since = None if waited else self._missed_since
+        return waited
 
     def _gather(self, now: _Now) -> tuple[Unit, float] | None:
         """The weighted sum of what counts, and its weight; None where some of it is lost, and the round goes on."""
         counts = now.tally.counts.copy()
-        weights = np.asarray(self._schedule.weigh(_as_round(counts)))
+        weights = np.zeros(self._number)
+        weights[now.taking_part] = self._schedule.weigh(_as_round(counts[now.taking_part]))
         asked = {int(worker): int(counts[worker]) for worker in np.flatnonzero(counts)}
         found = self._crew.totals([int(order) for order in now.tally.order], asked, self._settings.deadline)
         for worker, unit in found.items():
@@ -291,6 +331,7 @@ class ByArrival:
         self._arrived: collections.deque[Report] = collections.deque()
         self._state: ClusterState | None = None
         self._orders = self._downloads = self._discarded = self._uploads = 0
+        self.want = self._watch.want
 
     def one(self, state: ClusterState, step: StepHyperparameters) -> tuple[ClusterState, Done]:
         """One update."""

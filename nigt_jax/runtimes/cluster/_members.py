@@ -29,13 +29,14 @@ class Member:
       faults: contributions that were refused.
       was_ready: whether its process, the newest, ever was.
       expelled: whether it is not started any more.
+      away: whether it is not to be there, for now.
       news: what has happened to it last, in a clause.
     """
 
     def __init__(self) -> None:
         self.incarnation, self.ready, self.heard = -1, None, None
         self.counted, self.discarded, self.faults, self.failed_starts = 0, 0, 0, 0
-        self.expelled, self.was_ready, self.news = False, False, ""
+        self.expelled, self.away, self.was_ready, self.news = False, False, False, ""
         self.actor: Any = None
         self.stream: Any = None
         self.since = self.told = time.monotonic()

@@ -76,6 +76,7 @@ class RayRuntime:
         self.crew: Crew | None = None
         self.compile_seconds = 0.0
         self._leader: InRounds | ByArrival | None = None
+        self.want(settings_of(config).begin_with or config.workers.count)
 
     @property
     def hardware(self) -> Hardware:
@@ -111,8 +112,9 @@ class RayRuntime:
         kind = ByArrival if self._parts.method.kind == "arrivals" else InRounds
         like = jax.eval_shape(self._unit)
         self._leader = kind(self.config, self._parts, self._hyperparameters, self.crew, like)
-        for worker in range(self.config.workers.count):
-            self.crew.start(worker)
+        for member in self.crew.members:
+            member.away = True
+        self._leader.want(self._wanted)
         self._leader.wait_for_everyone(settings_of(self.config).patience)
         self.compile_seconds += time.perf_counter() - started
 
@@ -164,7 +166,12 @@ class RayRuntime:
         del state, iteration, ended, run
         return "the round never ends"
 
-    def workers(self) -> tuple[WorkerNews, ...]:
+    @property
+    def staff(self) -> "RayRuntime":
+        """The runtime itself tells of its workers."""
+        return self
+
+    def news(self) -> tuple[WorkerNews, ...]:
         """What there is to tell of the workers."""
         now = time.monotonic()
         return () if self.crew is None else tuple(member.tell(now) for member in self.crew.members)
@@ -172,6 +179,16 @@ class RayRuntime:
     def durations(self) -> list[tuple[int, float]]:
         """Of every gradient that was finished since this was asked last: the worker, from 1, and seconds."""
         return [] if self.crew is None else self.crew.durations()
+
+    def want(self, number: int) -> None:
+        """Has so many workers work from now on, the first ones; see :class:`nigt_jax.runtimes.Staff`."""
+        count, every = self.config.workers.count, bool(self.config.workers.environments)
+        if not (count if every else 1) <= number <= count:
+            allowed = f"{count}, for each has an environment of its own" if every else f"1 to workers.count, {count}"
+            raise UserError(f"workers: got {number}, allowed: {allowed}")
+        self._wanted = number
+        if self._leader is not None:
+            self._leader.want(number)
 
     def close(self) -> None:
         """Ends the workers."""

@@ -12,7 +12,7 @@ import nigt_jax
 from nigt_jax.config import Config, to_dict
 from nigt_jax.errors import RunError, UserError
 from nigt_jax.records import installed_versions
-from nigt_jax.runtimes._runtime import Hardware, Stop, WorkerNews
+from nigt_jax.runtimes._runtime import Hardware, Stop
 from nigt_jax.runtimes._simulated import SimulatedRuntime
 from nigt_jax.runtimes.lockstep import _link
 from nigt_jax.runtimes.lockstep._join import join, note_broken, who_has_ended
@@ -39,6 +39,8 @@ class LockstepRuntime:
       UserError: there are no other processes, one cannot take part, or devices would be left over.
     """
 
+    staff: None = None
+
     def __init__(self, config: Config, environment: Any = None):
         if environment is not None:
             raise UserError(
@@ -57,7 +59,7 @@ class LockstepRuntime:
                 f"training.devices: got {len(self._own.devices)}, but all {there} devices of the job's processes have "
                 "to share the episodes of a round; allowed: numbers of episodes that they divide, or other processes"
             )
-        self.config = self._own.config
+        self.config, self.compile_seconds = self._own.config, self._own.compile_seconds
         self._theirs: TrainState | None = None  # the state that the other processes have
         with self._together():
             _link.tell({"do": "make", "config": to_dict(self.config), "code": code_digest()})
@@ -73,11 +75,6 @@ class LockstepRuntime:
                 said = who_has_ended() or f"process {number} cannot make this run, and says why on its standard error"
                 note_broken(status=2)
                 raise UserError(said)
-
-    @property
-    def compile_seconds(self) -> float:
-        """Seconds that compiling has taken in this process."""
-        return self._own.compile_seconds
 
     @property
     def hardware(self) -> Hardware:
@@ -115,6 +112,7 @@ class LockstepRuntime:
             _link.tell({"do": "compile"})
             self._own.compile()
             _link.gather(0)
+        self.compile_seconds = self._own.compile_seconds
 
     def run(
         self, state: TrainState, rounds: int | Sequence[int], stop: Stop | None = None
@@ -149,14 +147,6 @@ class LockstepRuntime:
     def what_never_ends(self, state: TrainState, iteration: int, ended: int, run: int = 0) -> str:
         """One clause on the round of a run that never ends, and on the workers it waits for."""
         return self._own.what_never_ends(state, iteration, ended, run)
-
-    def workers(self) -> tuple[WorkerNews, ...]:
-        """Nothing: workers are a model."""
-        return ()
-
-    def durations(self) -> list[tuple[int, float]]:
-        """Nothing: workers are a model."""
-        return []
 
     def close(self) -> None:
         """Lets the other processes wait for another run."""
