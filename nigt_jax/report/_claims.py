@@ -3,21 +3,25 @@
 Source: arXiv 2509.24305. Its curves are without tables, so what is compared is who is first.
 """
 
+from nigt_jax.report._study import Panel
 from nigt_jax.report._verdict import Verdict
 
 _RENNALA = "rennala_nigt"
+_THREE = frozenset({_RENNALA, "synchronous_nigt", "afedpg"})
 SEEN = {
-    "equal": "Rennala NIGT, Synchronous NIGT and AFedPG nearly the same",
-    "heterogeneous": "Rennala NIGT faster than both others",
-    "slow-communication": "Rennala NIGT faster than both others, and the gap is widest",
-    "speeding-up": "Rennala NIGT still fastest",
-    "two-worlds": "Malenia NIGT far above AFedPG",
+    "equal": ("Rennala NIGT, Synchronous NIGT and AFedPG nearly the same", _THREE),
+    "heterogeneous": ("Rennala NIGT faster than both others", _THREE),
+    "slow-communication": ("Rennala NIGT faster than both others, and the gap is widest", _THREE),
+    "speeding-up": ("Rennala NIGT still fastest", _THREE),
+    "two-worlds": ("Malenia NIGT far above AFedPG", frozenset({"malenia_nigt", "afedpg"})),
 }
 
 
-def seen_in_paper(scenario: str) -> str | None:
-    """What the paper sees in a scenario; None of one that it does not have."""
-    return SEEN.get(scenario.removesuffix("-100"))
+def seen_in_paper(panel: Panel) -> str | None:
+    """What the paper sees in a scenario; None of one that it does not have, or where a method of it is missing."""
+    text, methods = SEEN.get(panel.name.removesuffix("-100"), ("", frozenset()))
+    there = {line.config.method.name for line in panel.lines}
+    return text if text and methods <= there else None
 
 
 def compared(verdict: Verdict) -> str:

@@ -104,7 +104,7 @@ def _summary(
         for verdict in verdicts[study.name]:
             cell = predictions.get(verdict.panel.name)
             rows.append(_summary_row(study, verdict, cell))
-            seen = seen_in_paper(verdict.panel.name)
+            seen = seen_in_paper(verdict.panel)
             if seen is not None and compared(verdict).startswith("differs"):
                 differing.append(
                     f"{study.name}, {verdict.panel.name}: {compared(verdict)}. {_explained(verdict, cell)}"
@@ -123,7 +123,7 @@ def _summary(
 
 
 def _summary_row(study: Study, verdict: Verdict, cell: Cell | None) -> list[str]:
-    first, rival, lead, seen = verdict.first, verdict.rival, verdict.lead, seen_in_paper(verdict.panel.name)
+    first, rival, lead, seen = verdict.first, verdict.rival, verdict.lead, seen_in_paper(verdict.panel)
     return [
         f"{study.name}, {verdict.panel.name}",
         "-" if first is None else first.name,

@@ -1,5 +1,6 @@
 """What a report says of sweeps whose curves are known."""
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 from made_up import SWEEP, browser, seed_of, write_sweep
 
 from nigt_jax.cli import main
+from nigt_jax.report._claims import compared, seen_in_paper
 from nigt_jax.report._map import cells_of, evidence_of, is_map, noise_scale
 from nigt_jax.report._study import load_study
 from nigt_jax.report._verdict import _ratio, judge, over_environments
@@ -223,3 +225,16 @@ def test_a_single_run_has_a_page(made, tmp_path):
     assert "gradient norm" in html
     assert "what every worker does" in html
     assert "batch_size: 10" in html
+
+
+def test_the_paper_is_compared_only_where_all_its_methods_are(tmp_path, made):
+    (equal, _) = load_study(made.path).panels
+    assert seen_in_paper(equal) is None  # Synchronous NIGT is not among these
+    text = SWEEP.replace(
+        "afedpg: {method.name: afedpg}", "afedpg: {method.name: afedpg}\n  s: {method.name: synchronous_nigt}"
+    )
+    (equal, slow) = load_study(write_sweep(tmp_path, fast_where_dear, text=text).path).panels
+    assert seen_in_paper(equal) == "Rennala NIGT, Synchronous NIGT and AFedPG nearly the same"
+    assert compared(judge(slow)) == "the same"
+    assert compared(judge(equal)) == "the same"
+    assert seen_in_paper(dataclasses.replace(slow, name="elsewhere")) is None

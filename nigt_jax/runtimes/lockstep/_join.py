@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from typing import IO, Any, NamedTuple, cast
 
 import jax
@@ -17,6 +19,7 @@ from nigt_jax.errors import UserError
 COORDINATOR, PROCESSES, PROCESS = VARIABLES = ("NIGT_COORDINATOR", "NIGT_PROCESSES", "NIGT_PROCESS")
 SILENCE = "NIGT_SILENCE"  # seconds; only what this module starts has it
 _PATIENCE = 300  # seconds in which all processes have to be there
+_GRACE = 15.0  # seconds in which the leader should have noticed by itself that another process has ended
 
 
 class _Started(NamedTuple):
@@ -100,6 +103,7 @@ def _start_others(config: Config, settings: LockstepRuntimeConfig) -> None:
             start_new_session=True,  # Ctrl-C is for the one who leads
         )
         _started.append(_Started(process, errors))
+    threading.Thread(target=_watch, daemon=True).start()
     own_devices = [0] if platform == "gpu" else None
     _initialize(
         settings.silence,
@@ -119,6 +123,8 @@ def _free_port() -> int:
 
 def _initialize(silence: float, **known: Any) -> None:
     atexit.register(_part)
+    # JAX would listen to SIGTERM itself, and nobody else would hear it.
+    jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
             initialization_timeout=_PATIENCE,
@@ -149,6 +155,21 @@ def who_has_ended() -> str:
             last = f": {said[-1].removeprefix('nigt: ')}" if said else ""
             return f"process {number} ended with status {status}{last}"
     return ""
+
+
+def _watch() -> None:
+    """Ends this process where another one has ended and this one waits for it in XLA, which does not always notice."""
+    while not any(process.poll() for process, _ in _started):
+        time.sleep(0.5)
+    time.sleep(_GRACE)
+    if not _broken:
+        print(
+            f"nigt: the job in lockstep cannot go on: {who_has_ended()}; nigt train RUN --resume goes on from the last "
+            "checkpoint",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(1)
 
 
 def _part() -> None:
