@@ -14,7 +14,7 @@ SWEEPS := $(notdir $(basename $(wildcard configs/paper/$(SIZE)/*.yaml)))
 FIRST  := reacher hopper walker2d halfcheetah humanoid reacher-100 two-worlds ten-worlds map
 ORDER  := $(filter $(SWEEPS),$(FIRST)) $(filter-out $(FIRST),$(SWEEPS))
 
-.PHONY: help train sweep paper report test lint format bench clean $(addprefix paper/,$(SWEEPS))
+.PHONY: help train sweep paper report test lint format bench soak clean $(addprefix paper/,$(SWEEPS))
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -58,6 +58,9 @@ format: $(READY)  ## rewrite the code in the house style
 
 bench: $(READY)  ## measure what this machine does in a second (ARGS); bench/README.md has more
 	$(BIN)/nigt bench $(ARGS)
+
+soak: $(READY)  ## ten minutes of real workers that are killed and come back (ARGS); bench/README.md has more
+	$(BIN)/python bench/soak.py $(ARGS)
 
 clean:  ## remove the environment and caches, never runs
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
