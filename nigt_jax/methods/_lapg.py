@@ -27,7 +27,7 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from nigt_jax.config import Lapg, MethodConfig
 from nigt_jax.methods._method import (
@@ -78,6 +78,18 @@ class LapgServer(NamedTuple):
     squared_steps: Float[Array, " window"]
 
 
+class LapgNews(NamedTuple):
+    """What workers have to know of the server beside the parameters.
+
+    Attributes:
+      count: updates made.
+      squared_steps: squared lengths of the last steps of the parameters, the newest first; shape [window].
+    """
+
+    count: Int[Array, ""]  # type: ignore[assignment]  # shadows tuple.count
+    squared_steps: Float[Array, " window"]
+
+
 class LapgWorker(NamedTuple):
     """What a worker keeps; leaves get a leading axis of workers.
 
@@ -109,33 +121,39 @@ def lazily_aggregated(hyperparameters: LapgHyperparameters) -> optax.GradientTra
 
 
 def contribute(
-    workers: LapgWorker, work: Any, server: ServerState, hyperparameters: LapgHyperparameters
+    workers: LapgWorker, work: Any, told: LapgNews, hyperparameters: LapgHyperparameters
 ) -> tuple[Contributions, LapgWorker]:
     """Each worker's innovation, and whether it is worth an upload.
 
     Args:
       workers: what workers keep.
       work: what they have computed, a :class:`nigt_jax.estimators.WorkUnits`, whose room imports physics.
-      server: the server's state.
+      told: what they know of the server.
       hyperparameters: the method's hyperparameters.
     """
-    known = cast(LapgServer, server.opt_state)
     gradients = work.gradients()
     innovation = jax.tree.map(jnp.subtract, gradients, workers.uploaded)
     learning_rate = hyperparameters.step.learning_rate
-    moved = jnp.sum(hyperparameters.trigger_weights * known.squared_steps) / jnp.square(learning_rate)
+    moved = jnp.sum(hyperparameters.trigger_weights * told.squared_steps) / jnp.square(learning_rate)
     threshold = moved + hyperparameters.noise_weight * work.variances()
-    due = (known.count == 0) | (workers.silent >= hyperparameters.max_silence)
+    due = (told.count == 0) | (workers.silent >= hyperparameters.max_silence)
     uploads = due | (jnp.square(jax.vmap(tree_norm)(innovation)) >= threshold)
+    return Contributions(innovation, uploads), known(workers, innovation, uploads)
 
-    def newest(new: Array, old: Array) -> Array:
-        return jnp.where(uploads.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
-    after = LapgWorker(
-        uploaded=jax.tree.map(newest, gradients, workers.uploaded),
-        silent=jnp.where(uploads, 0, workers.silent + 1),
-    )
-    return Contributions(innovation, uploads), after
+def known(workers: LapgWorker, innovation: Any, uploads: Bool[Array, " workers"]) -> LapgWorker:
+    """What workers keep after a round, as both they and the server compute it, to the last bit."""
+
+    def newest(old: Array, change: Array) -> Array:
+        return jnp.where(uploads.reshape(-1, *[1] * (old.ndim - 1)), old + change, old)
+
+    uploaded = jax.tree.map(newest, workers.uploaded, innovation)
+    return LapgWorker(uploaded, jnp.where(uploads, 0, workers.silent + 1))
+
+
+def _news(server: ServerState) -> LapgNews:
+    own = cast(LapgServer, server.opt_state)
+    return LapgNews(own.count, own.squared_steps)
 
 
 def _begin(params: Any, hyperparameters: LapgHyperparameters) -> LapgWorker:
@@ -165,6 +183,6 @@ LAPG = Method(
     hyperparameters=_hyperparameters,
     update=lazily_aggregated,
     model=as_sent,
-    worker=WorkerSide(_begin, (contribute,)),
+    worker=WorkerSide(init=_begin, told=_news, exchanges=(contribute,), known=known),
     direction=_known_gradient,
 )

@@ -17,7 +17,15 @@ from nigt_jax.training._parts import Parts
 from nigt_jax.training._round import run_round
 from nigt_jax.training._state import Sent, TrainState, stream
 from nigt_jax.training._steps import StepCount, add_steps, count_steps, whole_steps
-from nigt_jax.training._unit import Assignment, Unit, add_units, advance_unit, begin_unit, finish_unit
+from nigt_jax.training._unit import (
+    Assignment,
+    Unit,
+    add_units,
+    advance_unit,
+    begin_unit,
+    finish_contribution,
+    finish_unit,
+)
 
 __all__ = [
     "Assignment",
@@ -39,6 +47,7 @@ __all__ = [
     "count_steps",
     "engine_of",
     "evaluate",
+    "finish_contribution",
     "finish_unit",
     "gradient_of_block",
     "initial_state",

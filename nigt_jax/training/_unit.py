@@ -3,14 +3,15 @@
 A unit is computed in a few compiled calls, between which a worker may learn that nobody waits for it any more.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from nigt_jax.environments import Variation
-from nigt_jax.estimators import policy_gradient_sum
+from nigt_jax.estimators import WorkUnits
+from nigt_jax.methods import WorkerSide
 from nigt_jax.policies import Normalizer, ObservationStatistics
 from nigt_jax.rollout import Tasks, Trajectories, advance_steady, begin_steady, steady_trajectories
 from nigt_jax.training._parts import Parts
@@ -25,11 +26,14 @@ class Assignment(NamedTuple):
       params: the query point.
       normalizer: observation statistics that belong to it.
       charge: what an episode earns for every step that it misses because the physics broke.
+      told: of a method whose workers keep something: what they have to know of the server, and the hyperparameters of
+        the next update; otherwise ().
     """
 
     params: Any
     normalizer: Normalizer
     charge: Float[Array, ""]
+    told: Any = ()
 
 
 class Unit(NamedTuple):
@@ -81,16 +85,58 @@ def finish_unit(
       key: the unit's.
       now: where it is.
     """
-    one = lambda tree: jax.tree.map(lambda x: x[None], tree)
     batch = steady_trajectories(_tasks(parts, sent, variation, key), parts.horizon, parts.chunk_size, now)
-    params, normalizer, tuned = one((sent.params, sent.normalizer, hyperparameters))
-    alive = batch.alive()
-    factors = jnp.where(alive, parts.estimator.coefficients((), batch, normalizer, tuned, None), 0)
-    whole = batch.of_full_length()  # so that what comes after an end costs as much as what comes before
-    total = policy_gradient_sum(parts.policy, params, normalizer, whole, factors)
+    work = _work_units(parts, sent, hyperparameters, batch, jnp.asarray(parts.trajectories_per_gradient))
+    return _unit(batch, jax.tree.map(lambda x: x[0], work.gradients()))
+
+
+def finish_contribution(
+    parts: Parts,
+    sent: Assignment,
+    hyperparameters: Any,
+    variation: Variation | None,
+    key: Key[Array, ""],
+    now: Any,
+    kept: Any,
+    episodes: Int[Array, ""],
+) -> tuple[Unit, Bool[Array, ""], Any]:
+    """What a worker that keeps something sends, where its method has a single exchange.
+
+    Args:
+      parts: the run's parts, with as many trajectories in a gradient as a worker plays in a round, or more.
+      sent: what the worker was sent.
+      hyperparameters: those of the estimator.
+      variation: how the worker's environment differs, leaves []; None where it does not.
+      key: the unit's.
+      now: where it is.
+      kept: what the worker keeps.
+      episodes: how many of the unit's episodes count, the first ones.
+
+    Returns:
+      A unit whose gradient is the message, whether the worker uploads it, and what it keeps if that is absorbed.
+    """
+    played = steady_trajectories(_tasks(parts, sent, variation, key), parts.horizon, parts.chunk_size, now)
+    batch = played.only(jnp.arange(parts.trajectories_per_gradient) < episodes)
+    (contribute,) = cast(WorkerSide, parts.method.worker).exchanges
+    own = jax.tree.map(lambda x: x[None], kept)
+    sends, after = contribute(own, _work_units(parts, sent, hyperparameters, batch, episodes), *sent.told)
+    first = lambda tree: jax.tree.map(lambda x: x[0], tree)
+    return _unit(batch, first(sends.message)), sends.uploads[0], first(after)
+
+
+def _work_units(
+    parts: Parts, sent: Assignment, hyperparameters: Any, batch: Trajectories, episodes: Int[Array, ""]
+) -> WorkUnits:
+    """The episodes of one worker; what comes after an end costs as much as what comes before."""
+    params, normalizer, tuned = jax.tree.map(lambda x: x[None], (sent.params, sent.normalizer, hyperparameters))
+    factors = jnp.where(batch.alive(), parts.estimator.coefficients((), batch, normalizer, tuned, None), 0)
+    return WorkUnits(parts.policy, params, normalizer, batch.of_full_length(), factors, episodes[None])
+
+
+def _unit(batch: Trajectories, gradient: Any) -> Unit:
     return Unit(
-        gradient=jax.tree.map(lambda x: x[0] / parts.trajectories_per_gradient, total),
-        statistics=_statistics(batch, alive),
+        gradient=gradient,
+        statistics=_statistics(batch, batch.alive()),
         returns=batch.returns.sum(),
         env_steps=batch.lengths.sum(dtype=jnp.int32),
         diverged=batch.outcomes.diverged.sum(dtype=jnp.int32),

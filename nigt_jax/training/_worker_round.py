@@ -133,7 +133,7 @@ def _exchange(
     work = _work_units(parts, batch, state, hyperparameters, outcomes, episodes)
     kept = jax.tree.map(lambda x: x[worker], state.workers)
     side = cast(WorkerSide, parts.method.worker)
-    told, uploads = state.server, []
+    told, uploads = side.told(state.server), []
     for contribute in side.exchanges:
         sent, kept = contribute(kept, work, told, hyperparameters.step)
         sends = sent.uploads & there

@@ -1,122 +1,16 @@
 """The driver's rounds and arrivals, on workers of a virtual clock: who counts, what is summed, who is lost."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from probes import EndsWhenGood
+from virtual import make
 
 from nigt_jax.clocks import malenia_round, rennala_round, synchronous_round
-from nigt_jax.config import check_config
 from nigt_jax.errors import RunError
-from nigt_jax.policies import ObservationStatistics
-from nigt_jax.runtimes import make_parts
-from nigt_jax.runtimes.cluster._drive import ByArrival, InRounds
-from nigt_jax.runtimes.cluster._members import Member
-from nigt_jax.runtimes.cluster._messages import Lost, Ready, Report
-from nigt_jax.runtimes.cluster._server import begin_cluster
-from nigt_jax.training import Unit, make_hyperparameters
+from nigt_jax.runtimes.cluster._by_arrival import ByArrival
 
 ROUNDS = {"rennala_pg": rennala_round, "malenia_nigt": malenia_round, "synchronous_pg": synchronous_round}
-START = 5.0  # units of time that a process takes until it is ready
-
-
-class Crew:
-    """Workers of a virtual clock. Worker i's gradient is i + 1 everywhere, so a mean shows who is in it."""
-
-    def __init__(self, durations, like, die=(), spoil=(), mute=()):
-        self.durations, self.like, self.now = durations, like, 0.0
-        self.members = [Member() for _ in durations]
-        self.orders, self.finish = {}, {}  # worker to (order, sequence), and to when its next event is
-        self.die, self.spoil, self.mute = set(die), set(spoil), set(mute)
-        for worker, member in enumerate(self.members):
-            member.ready = Ready(worker, 0, 1, "here", "none", 0.0)
-            member.was_ready = True
-
-    def give(self, workers, order, assignment):
-        for worker in workers:
-            self.orders[worker] = [order, 0]
-            self.finish[worker] = self.now + self.durations[worker]
-        return assignment
-
-    def start(self, worker):
-        self.members[worker].ready = None
-        self.members[worker].incarnation += 1
-        self.orders.pop(worker, None)
-        self.finish[worker] = self.now + START
-
-    def dismiss(self, worker):
-        self.members[worker].ready = None
-        self.finish.pop(worker, None)
-        self.orders.pop(worker, None)
-
-    def silent(self, busy, deadline):
-        del busy, deadline
-        return []
-
-    def wait(self, seconds):
-        del seconds
-        if not self.finish or min(self.finish.values()) == math.inf:
-            return []
-        worker = min(self.finish, key=lambda k: (self.finish[k], k))
-        self.now, member = self.finish[worker], self.members[worker]
-        if not member.working:
-            if worker in self.mute:
-                self.finish[worker] = math.inf
-                return []
-            member.ready, member.was_ready = Ready(worker, 1, 2, "here", "none", 0.0), True
-            self.finish[worker] = math.inf
-            return [member.ready]
-        order, sequence = self.orders[worker]
-        if (worker, order.number, sequence) in self.die:
-            self.die.discard((worker, order.number, sequence))
-            self.dismiss(worker)
-            return [Lost(worker, "is gone")]
-        self.orders[worker][1] += 1
-        waits = order.most is not None and sequence + 1 >= order.most
-        self.finish[worker] = math.inf if waits else self.now + self.durations[worker]
-        unit = self.unit(worker, 1) if order.delivers else None
-        return [Report(worker, 0, order.number, sequence, 0.0, self.durations[worker], unit)]
-
-    def unit(self, worker, count):
-        value = np.nan if worker in self.spoil else worker + 1.0
-        same = jax.tree.map(lambda x: np.full(x.shape, value * count, x.dtype), self.like.gradient)
-        statistics = ObservationStatistics(*(np.zeros(x.shape, np.float32) for x in self.like.statistics))
-        return Unit(same, statistics, np.float32(count), np.int32(7 * count), np.int32(0), np.float32(-1))
-
-    def totals(self, order, counts, seconds):
-        del seconds
-        assert all(self.orders[worker][0].number == order[worker] for worker in counts)
-        return {worker: self.unit(worker, count) for worker, count in counts.items()}
-
-
-def make(name, durations, kind=InRounds, runtime=None, crew=None, **method):
-    batch = {} if kind is ByArrival else {"batch_size": 6}
-    config = check_config(
-        {
-            "environment": {"name": "fast", "horizon": 5},
-            "policy": {"hidden_sizes": [4], "normalize_observations": False},
-            "estimator": {"name": "return_to_go"},
-            "method": {"name": name, "learning_rate": 0.5, **batch, **method},
-            "workers": {"count": len(durations)},
-            "runtime": {"kind": "ray", **(runtime or {})},
-            "training": {"platform": "cpu"},
-        }
-    )
-    parts = make_parts(config, EndsWhenGood(), 1, axis=None)
-    hyperparameters = make_hyperparameters(config, parts.policy, parts.estimator, parts.method, 1)
-    state = begin_cluster(parts, hyperparameters, jnp.uint32(0))
-    real = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype)
-    number = lambda dtype: jax.ShapeDtypeStruct((), jnp.dtype(dtype))
-    like = Unit(
-        jax.tree.map(lambda x: real(x[0]), state.server.sent),
-        ObservationStatistics(number("float32"), *(jax.ShapeDtypeStruct((1,), jnp.dtype("float32")),) * 2),
-        number("float32"), number("int32"), number("int32"), number("float32"),
-    )  # fmt: skip
-    crew = Crew(durations, like, **(crew or {}))
-    return kind(config, parts, hyperparameters, crew, like), state, hyperparameters.step, crew
 
 
 def moved(before, after):

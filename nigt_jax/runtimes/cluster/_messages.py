@@ -10,11 +10,17 @@ class Order(NamedTuple):
       number: the order's; what a worker reports carries it, so that what comes late is known for what it is.
       most: units after which the worker waits; None where it goes on.
       delivers: whether every report brings its gradient. Otherwise a worker keeps the sum, and is asked for it.
+      episodes: of a method whose workers keep something: how many of a unit's episodes count.
+      after: of such a method: number of the worker's own order whose outcome it goes on from.
+      kept: what it goes on from instead, where it may not have that.
     """
 
     number: int
     most: int | None
     delivers: bool
+    episodes: int = 0
+    after: int = -1
+    kept: Any = None
 
 
 class Report(NamedTuple):

@@ -18,10 +18,13 @@ from nigt_jax.methods import Progress, iterate
 from nigt_jax.runtimes._devices import device_name
 from nigt_jax.runtimes._parts import make_parts
 from nigt_jax.runtimes._runtime import Hardware, Stop, WorkerNews
+from nigt_jax.runtimes.cluster._by_arrival import ByArrival
+from nigt_jax.runtimes.cluster._by_contribution import ByContribution
 from nigt_jax.runtimes.cluster._crew import Crew
-from nigt_jax.runtimes.cluster._drive import ByArrival, Done, InRounds
 from nigt_jax.runtimes.cluster._members import settings_of
+from nigt_jax.runtimes.cluster._rounds import InRounds
 from nigt_jax.runtimes.cluster._server import ClusterState, begin_cluster
+from nigt_jax.runtimes.cluster._watch import Done
 from nigt_jax.runtimes.cluster._worker import example_assignment
 from nigt_jax.training import (
     RoundMetrics,
@@ -33,6 +36,9 @@ from nigt_jax.training import (
     stream,
     summarise,
 )
+
+_Leader = InRounds | ByArrival | ByContribution
+_LEADERS: dict[str, type[_Leader]] = {"summed": InRounds, "arrivals": ByArrival, "workers": ByContribution}
 
 
 class RayRuntime:
@@ -69,13 +75,11 @@ class RayRuntime:
                 f"estimator.name: got {config.estimator.name}, which learns from all workers' episodes; allowed with "
                 "runtime.kind ray: policy_gradient, return_to_go, or leave_one_out"
             )
-        if self._parts.method.kind == "workers":
-            raise UserError(f"method.name: got {config.method.name}, whose workers keep something; not with ray yet")
         training = dataclasses.replace(config.training, devices=1, lanes=1, block=self._parts.episodes)
         self.config = dataclasses.replace(config, training=training)
         self.crew: Crew | None = None
         self.compile_seconds = 0.0
-        self._leader: InRounds | ByArrival | None = None
+        self._leader: _Leader | None = None
         self.want(settings_of(config).begin_with or config.workers.count)
 
     @property
@@ -109,13 +113,13 @@ class RayRuntime:
         """Starts the workers, and waits for the first that is ready; the others join when they are."""
         started = time.perf_counter()
         self.crew = Crew(self.config)
-        kind = ByArrival if self._parts.method.kind == "arrivals" else InRounds
+        kind = _LEADERS[self._parts.method.kind]
         like = jax.eval_shape(self._unit)
-        self._leader = kind(self.config, self._parts, self._hyperparameters, self.crew, like)
+        leader = self._leader = kind(self.config, self._parts, self._hyperparameters, self.crew, like)
         for member in self.crew.members:
             member.away = True
-        self._leader.want(self._wanted)
-        self._leader.wait_for_everyone(settings_of(self.config).patience)
+        leader.want(self._wanted)
+        leader.wait_for_everyone(settings_of(self.config).patience)
         self.compile_seconds += time.perf_counter() - started
 
     def run(
@@ -210,7 +214,8 @@ class RayRuntime:
 
     def _unit(self) -> Any:
         """A unit, for its shapes."""
-        parts, assignment, key = self._parts, example_assignment(self._parts), jax.random.key(0)
+        parts, key = self._parts, jax.random.key(0)
+        assignment = example_assignment(parts, self._hyperparameters)
         variation = jax.tree.map(lambda x: x[0], self._hyperparameters.variation)
         run = begin_unit(parts, assignment, variation, key)
         return finish_unit(parts, assignment, self._hyperparameters.estimator, variation, key, run)

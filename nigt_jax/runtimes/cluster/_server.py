@@ -24,6 +24,8 @@ class ClusterState(NamedTuple):
       lowest: reward of a step in any counted episode that did not break the physics; 0 where none was below.
       elapsed: seconds in rounds.
       orders: number of orders that were given, so that no key is used twice.
+      workers: what each worker keeps, as far as the server has absorbed it, leaves [runs, workers, ...]; () where
+        workers keep nothing.
     """
 
     iteration: Int[Array, " runs"]
@@ -32,21 +34,32 @@ class ClusterState(NamedTuple):
     lowest: Float[Array, " runs"]
     elapsed: SimulatedTime
     orders: Int[Array, " runs"]
+    workers: Any = ()
 
 
 def begin_cluster(parts: Parts, hyperparameters: Hyperparameters, seed: UInt[Array, ""]) -> ClusterState:
     """The state before the first round; the policy is that of the same seed on a simulated clock."""
     policy_key, _, _ = jax.random.split(stream(seed, "training"), 3)
-    zero = jnp.zeros([], jnp.int32)
+    zero, params = jnp.zeros([], jnp.int32), parts.policy.init(policy_key)
     state = ClusterState(
         iteration=zero,
-        server=start(parts.method, parts.policy.init(policy_key), hyperparameters.step),
+        server=start(parts.method, params, hyperparameters.step),
         normalizer=parts.policy.init_normalizer(),
         lowest=jnp.zeros([]),
         elapsed=time_zero(),
         orders=zero,
+        workers=workers_at_first(parts, params, hyperparameters),
     )
     return jax.tree.map(lambda x: x[None], state)
+
+
+def workers_at_first(parts: Parts, params: Any, hyperparameters: Hyperparameters) -> Any:
+    """What workers keep before the first round, leaves [workers, ...]; () where they keep nothing."""
+    side = parts.method.worker
+    if side is None:
+        return ()
+    one, count = side.init(params, hyperparameters.step), hyperparameters.clock.workers
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), one)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -74,11 +87,12 @@ def absorb(
     return jax.tree.map(lambda x: x[None], after), norm
 
 
-def assignment_of(state: ClusterState, hyperparameters: Hyperparameters) -> Assignment:
-    """What workers compute with, on the host."""
+def assignment_of(parts: Parts, state: ClusterState, hyperparameters: Hyperparameters, step: Any) -> Assignment:
+    """What workers compute with, on the host; `step` are the hyperparameters of the next update."""
     own: ClusterState = jax.tree.map(lambda x: x[0], state)
-    charge = hyperparameters.charge(own.lowest)
-    return jax.device_get(Assignment(ask(own.server).params, own.normalizer, charge))
+    charge, side = hyperparameters.charge(own.lowest), parts.method.worker
+    told = () if side is None else (side.told(own.server), step)
+    return jax.device_get(Assignment(ask(own.server).params, own.normalizer, charge, told))
 
 
 def fault_of(unit: Any, like: Any) -> str | None:

@@ -17,15 +17,19 @@ import numpy as np
 from nigt_jax.clocks import make_clock
 from nigt_jax.config import Config, RayRuntimeConfig
 from nigt_jax.environments import make_environment, of_workers
+from nigt_jax.methods import METHODS, start
 from nigt_jax.runtimes._devices import device_name
 from nigt_jax.runtimes._parts import make_parts
 from nigt_jax.runtimes.cluster._messages import Order, Ready, Report
 from nigt_jax.training import (
     Assignment,
+    Hyperparameters,
+    Parts,
     Unit,
     add_units,
     advance_unit,
     begin_unit,
+    finish_contribution,
     finish_unit,
     make_hyperparameters,
     stream,
@@ -52,6 +56,7 @@ class Worker:
         self._assignment: Any = None
         self._held, self._closed = False, False
         self._sums = Sums()
+        self._kept: tuple[int, Any] = (-1, None)  # what came of the newest order that has an outcome, and its number
         self._programs = Programs(config, number)
         self._pace = make_pace(config, number, incarnation)
 
@@ -101,7 +106,8 @@ class Worker:
                 unit, seconds = self._unit(order, assignment, sequence)
                 if unit is None:
                     break
-                sums.add(unit)
+                if not self._programs.keeps:
+                    sums.add(unit)
                 yield Report(
                     self._number, self._incarnation, order.number, sequence, began, seconds,
                     unit if order.delivers else None,
@@ -122,12 +128,25 @@ class Worker:
             if self._interrupted(order, stopwatch):
                 return None, 0.0
             run = jax.block_until_ready(self._programs.advance(assignment, key, run, steps))
-        unit = jax.device_get(self._programs.finish(assignment, key, run))
+        unit = self._finished(order, assignment, key, run)
         least = self._pace(order.number, sequence)
         while (left := least - stopwatch.seconds) > 0:
             if self._interrupted(order, stopwatch, left):
                 return None, 0.0
         return unit, stopwatch.seconds
+
+    def _finished(self, order: Order, assignment: Any, key: Any, run: Any) -> Unit:
+        """The unit on the host; without a gradient where the worker keeps something, and has nothing to upload."""
+        if not self._programs.keeps:
+            return jax.device_get(self._programs.finish(assignment, key, run))
+        before = order.kept
+        if before is None:
+            number, before = self._kept
+            if number != order.after:
+                raise ValueError(f"order {order.number} goes on from {order.after}, but the worker has {number}")
+        unit, uploads, after = self._programs.contribute(assignment, key, run, before, np.int32(order.episodes))
+        self._kept = (order.number, after)
+        return jax.device_get(unit if bool(uploads) else unit._replace(gradient=()))
 
     def _interrupted(self, order: Order, stopwatch: "_Stopwatch", seconds: float = 0.0) -> bool:
         """Whether there is another order by now, or after so many seconds; waits where the worker is held."""
@@ -176,15 +195,20 @@ class Programs:
 
     Attributes:
       parts_of_horizon: steps of each of the parts in which a unit is played.
+      keeps: whether the worker keeps something from round to round.
     """
 
     def __init__(self, config: Config, number: int):
         environment = make_environment(config.environment)
-        parts = make_parts(config, environment, 1, axis=None, platform=jax.devices()[0].platform)
+        parts = unit_parts(config, make_parts(config, environment, 1, axis=None, platform=jax.devices()[0].platform))
+        self.keeps = parts.method.worker is not None
         tuned = make_hyperparameters(config, parts.policy, parts.estimator, parts.method, 1)
         variation = of_workers(tuned.variation, number)
         self._key = jax.random.fold_in(jax.random.fold_in(stream(config.seed, "training"), _REAL_WORKERS), number)
-        self._example = example_assignment(parts)
+        self._example = example_assignment(parts, tuned)
+        self._example_kept = None
+        if parts.method.worker is not None:
+            self._example_kept = parts.method.worker.init(self._example.params, tuned.step)
         self.begin: Callable[..., Any] = jax.jit(lambda assignment, key: begin_unit(parts, assignment, variation, key))
         self.advance: Callable[..., Any] = jax.jit(
             lambda assignment, key, now, steps: advance_unit(parts, assignment, variation, key, now, steps),
@@ -192,6 +216,11 @@ class Programs:
         )
         self.finish: Callable[..., Unit] = jax.jit(
             lambda assignment, key, now: finish_unit(parts, assignment, tuned.estimator, variation, key, now)
+        )
+        self.contribute: Callable[..., Any] = jax.jit(
+            lambda assignment, key, now, kept, episodes: finish_contribution(
+                parts, assignment, tuned.estimator, variation, key, now, kept, episodes
+            )
         )
         each = -(-parts.horizon // _LOOKS)
         begun = range(0, parts.horizon, each)
@@ -208,12 +237,34 @@ class Programs:
         run = self.begin(self._example, key)
         for steps in self.parts_of_horizon:
             run = self.advance(self._example, key, run, steps)
-        jax.block_until_ready(self.finish(self._example, key, run))
+        if self.keeps:
+            jax.block_until_ready(self.contribute(self._example, key, run, self._example_kept, np.int32(1)))
+        else:
+            jax.block_until_ready(self.finish(self._example, key, run))
 
 
-def example_assignment(parts: Any) -> Assignment:
+def unit_parts(config: Config, parts: Parts) -> Parts:
+    """The parts of a worker's unit: one gradient, or, where workers keep something, all of theirs in a round."""
+    if parts.method.worker is None:
+        return parts
+    return parts._replace(trajectories_per_gradient=episodes_of_a_round(config, config.method.largest_batch))
+
+
+def episodes_of_a_round(config: Config, batch_size: int) -> int:
+    """Episodes of each worker in a round of a method whose workers keep something."""
+    method = METHODS[config.method.name]
+    most = None if method.rounds is None else method.rounds.most_per_worker
+    share = batch_size if most is None else most(batch_size, config.workers.count)
+    return share * config.method.trajectories_per_gradient
+
+
+def example_assignment(parts: Parts, hyperparameters: Hyperparameters) -> Assignment:
     """An assignment of the right shapes."""
-    return Assignment(parts.policy.init(jax.random.key(0)), parts.policy.init_normalizer(), jnp.zeros([]))
+    params, side = parts.policy.init(jax.random.key(0)), parts.method.worker
+    told: Any = ()
+    if side is not None:
+        told = (side.told(start(parts.method, params, hyperparameters.step)), hyperparameters.step)
+    return Assignment(params, parts.policy.init_normalizer(), jnp.zeros([]), told)
 
 
 def make_pace(config: Config, number: int, incarnation: int) -> Callable[[int, int], float]:

@@ -1,0 +1,87 @@
+"""How the driver takes the workers' gradients one by one, whoever is lost meanwhile."""
+
+import collections
+from typing import Any
+
+import jax.numpy as jnp
+
+from nigt_jax.config import Config
+from nigt_jax.methods import StepHyperparameters
+from nigt_jax.runtimes.cluster._members import Workers
+from nigt_jax.runtimes.cluster._messages import Order, Report
+from nigt_jax.runtimes.cluster._server import ClusterState, absorb, assignment_of, fault_of
+from nigt_jax.runtimes.cluster._watch import Done, Watch
+from nigt_jax.training import Hyperparameters, Parts
+
+
+class ByArrival:
+    """Takes the workers' gradients as they arrive, each at the query point that its worker was sent.
+
+    Arguments are those of :class:`nigt_jax.runtimes.cluster._rounds.InRounds`.
+    """
+
+    def __init__(self, config: Config, parts: Parts, hyperparameters: Hyperparameters, crew: Workers, like: Any):
+        self._parts, self._hyperparameters, self._crew, self._like = parts, hyperparameters, crew, like
+        self._watch = Watch(config, crew, self._serve, self._lose, lambda worker: self._sent[worker][0] >= 0)
+        self._sent = [(-1, 0)] * config.workers.count  # number of each worker's order, and updates made by then
+        self._arrived: collections.deque[Report] = collections.deque()
+        self._state: ClusterState | None = None
+        self._orders = self._downloads = self._discarded = self._uploads = 0
+        self.want = self._watch.want
+
+    def one(self, state: ClusterState, step: StepHyperparameters) -> tuple[ClusterState, Done]:
+        """One update."""
+        resumed = self._state is not None and int(self._state.iteration[0]) != int(state.iteration[0])
+        if self._state is None or resumed:
+            self._orders = int(state.orders[0])
+            self._at(state, step)
+            for worker, member in enumerate(self._crew.members):
+                if member.working:
+                    self._serve(worker)
+        while True:
+            while not self._arrived:
+                self._arrived.extend(self._watch.hear())
+            report = self._arrived.popleft()
+            worker, now = report.worker, int(state.iteration[0])
+            order, at = self._sent[worker]
+            if report.order != order:
+                continue  # of a process that is gone
+            self._uploads += 1
+            fault = fault_of(report.unit, self._like)
+            if fault is not None:
+                self._watch.refuse(worker, fault)
+                continue
+            if now - at < int(step.max_delay):
+                break
+            self._discarded += 1
+            self._crew.members[worker].discarded += 1
+            self._serve(worker)
+        self._crew.members[worker].counted += 1
+        after, norm = absorb(self._parts, state, step, report.unit, jnp.ones([]))
+        self._at(after, step)
+        self._serve(worker)
+        orders = jnp.full_like(state.orders, self._orders)
+        done = Done(1, self._discarded, self._uploads, self._downloads, now - at, report.unit, float(norm))
+        self._discarded = self._uploads = self._downloads = 0
+        self._state = after._replace(orders=orders)
+        return self._state, done
+
+    def wait_for_everyone(self, seconds: float) -> None:
+        """Waits for the workers, which may take so long; then for the first of them."""
+        self._watch.wait_until_ready(seconds)
+
+    def _at(self, state: ClusterState, step: StepHyperparameters) -> None:
+        self._state, self._assignment = state, assignment_of(self._parts, state, self._hyperparameters, step)
+
+    def _serve(self, worker: int) -> None:
+        if self._state is None:
+            return
+        order = Order(self._orders, most=1, delivers=True)
+        self._orders += 1
+        self._sent[worker] = (order.number, int(self._state.iteration[0]))
+        self._assignment = self._crew.give([worker], order, self._assignment)
+        self._downloads += 1
+
+    def _lose(self, worker: int) -> None:
+        self._sent[worker] = (-1, 0)
+        self._discarded += 1
