@@ -154,7 +154,7 @@ def add_units(one: Unit, other: Unit) -> Unit:
 
 def _tasks(parts: Parts, sent: Assignment, variation: Variation | None, key: Key[Array, ""]) -> Tasks:
     each = parts.trajectories_per_gradient
-    params, normalizer, charge = jax.tree.map(lambda x: x[None], sent)
+    params, normalizer, charge = jax.tree.map(lambda x: x[None], (sent.params, sent.normalizer, sent.charge))
     return Tasks(
         keys=jax.random.split(key, each),
         active=jnp.ones(each, bool),

@@ -74,7 +74,8 @@ def run(runtime):
     [
         pytest.param("rennala_nigt", "leave_one_out", 1, "pmap", marks=pytest.mark.slow),
         pytest.param("malenia_nigt", "gae", 2, "pmap", marks=pytest.mark.slow),
-        ("ringmaster_nigt", "gae", 4, "shard_map"),
+        pytest.param("ringmaster_nigt", "gae", 4, "shard_map", marks=pytest.mark.slow),
+        ("ringmaster_nigt", "return_to_go", 2, "shard_map"),
     ],
 )
 def test_together_and_alone(name, estimator, devices, spmd):
@@ -98,7 +99,10 @@ def test_together_and_alone(name, estimator, devices, spmd):
 @pytest.mark.parametrize(
     "names",
     [
-        ("rennala_nigt", "malenia_nigt", "synchronous_nigt", "m_synchronous_nigt"),
+        ("malenia_nigt", "m_synchronous_nigt"),
+        pytest.param(
+            ("rennala_nigt", "malenia_nigt", "synchronous_nigt", "m_synchronous_nigt"), marks=pytest.mark.slow
+        ),
         pytest.param(("afedpg", "ringmaster_nigt"), marks=pytest.mark.slow),
     ],
 )
@@ -119,7 +123,7 @@ def test_methods_of_a_family_share_a_program(names):
     assert len({(*metrics.gradients[:, k], *metrics.time.high[:, k]) for k in range(len(runs))}) == len(runs)
 
 
-@pytest.mark.parametrize("name", ["rennala_nigt", "ringmaster_nigt"])
+@pytest.mark.parametrize("name", ["rennala_nigt", pytest.param("ringmaster_nigt", marks=pytest.mark.slow)])
 def test_a_run_that_breaks_breaks_alone(name):
     """As one with too long a step would, whose parameters are no numbers any more."""
     cfg = config(name)

@@ -2,6 +2,7 @@
 
 import contextlib
 import ipaddress
+import logging
 import os
 import signal
 import threading
@@ -156,10 +157,22 @@ def _connect(config: Config) -> bool:
     """
     if ray.is_initialized():
         return False
-    with _own_signals(), warnings.catch_warnings():
+    with _own_signals(), _quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of JAX, that processes are started beside its threads
         _join(config)
     return True
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Ray warns of what went as planned, such as that there is a token."""
+    logger = logging.getLogger("ray")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @contextlib.contextmanager
