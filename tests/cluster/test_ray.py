@@ -2,8 +2,10 @@
 
 import os
 import signal
+import sys
 import threading
 import time
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -22,7 +24,7 @@ def config(**changes):
         "estimator": {"name": "return_to_go", "discount": 0.9},
         "method": {"name": "rennala_nigt", "batch_size": 12, "momentum": 0.5, "trajectories_per_gradient": 2},
         "workers": {"count": 3, "compute_time": {"worker_exponent": 1}},
-        "runtime": {"kind": "ray", "seconds_per_time_unit": 0.02},
+        "runtime": {"kind": "ray", "seconds_per_time_unit": 0.02, "deadline": 10.0, "most_faults": 2},
         "training": {"iterations": 10, "chunk": 10, "platform": "cpu"},
         "evaluation": {"episodes": 3},
     }
@@ -71,3 +73,70 @@ def test_who_is_killed_costs_only_its_own_work(runtime):
     state, _ = runtime.run(state, 4)
     assert members[0].counted > counted  # it is back
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(jax.device_get(state)))
+
+
+def test_who_hangs_is_missed_and_replaced(runtime):
+    """Nothing is heard of it, though its process is there."""
+    members = runtime.crew.members
+    state, _ = runtime.run(runtime.initial_state(), 1)
+    before, process = members[1].incarnation, members[1].ready.process
+    os.kill(process, signal.SIGSTOP)
+    until = time.monotonic() + 120
+    while members[1].incarnation == before and time.monotonic() < until:
+        state, metrics = runtime.run(state, 2)
+        assert metrics.gradients[:, 0].tolist() == [12] * 2
+    assert members[1].incarnation == before + 1
+    assert members[1].news == "was not heard of in time"
+    until = time.monotonic() + 20
+    while Path(f"/proc/{process}").exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not Path(f"/proc/{process}").exists()
+
+
+def test_who_is_slow_is_not_missed(runtime):
+    """A worker that never has a gradient in time for a round, for longer than the deadline."""
+    slow = config(
+        workers={"compute_time": {"values": [1, 1, 200]}},
+        runtime={"deadline": 3.0, "seconds_per_time_unit": 0.05},
+    )
+    del runtime  # only has Ray be there
+    made = make_runtime(slow)
+    made.compile()
+    try:
+        state = made.initial_state()
+        until = time.monotonic() + 12
+        while time.monotonic() < until:
+            state, _ = made.run(state, 5)
+        assert [member.incarnation for member in made.crew.members] == [0, 0, 0]
+        assert made.crew.members[2].counted == 0
+    finally:
+        made.close()
+
+
+def test_who_sends_nonsense_is_expelled(runtime, monkeypatch):
+    """A worker whose sums are no numbers: none of them is absorbed, and the rounds are those of the others."""
+    del runtime  # only has Ray be there
+    import ray
+
+    from nigt_jax.runtimes.cluster import _crew
+
+    class Spoiling(_crew._Process):
+        def total(self, order, count):
+            unit = super().total(order, count)
+            return unit if self._worker._number else unit._replace(returns=np.float32(np.nan))
+
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    spoiling = ray.remote(concurrency_groups={"work": 1, "control": 1})(Spoiling)
+    monkeypatch.setattr(_crew, "_ACTOR", spoiling)
+    made = make_runtime(config())
+    made.compile()
+    try:
+        state, metrics = made.run(made.initial_state(), 8)
+        assert metrics.gradients[:, 0].tolist() == [12] * 8
+        member = made.crew.members[0]
+        assert member.expelled
+        assert (member.faults, member.counted > 0) == (2, True)
+        assert member.news == "sent something that has numbers that are not finite; it is not started again"
+        assert all(np.isfinite(x).all() for x in jax.tree.leaves(jax.device_get(state)))
+    finally:
+        made.close()

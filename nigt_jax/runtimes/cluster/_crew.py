@@ -18,7 +18,7 @@ from ray.exceptions import RayError, RayTaskError
 from nigt_jax.config import Config, check_config, to_dict
 from nigt_jax.errors import UserError
 from nigt_jax.runtimes.cluster._members import Member, settings_of
-from nigt_jax.runtimes.cluster._messages import Event, Lost, Order, Ready, Report
+from nigt_jax.runtimes.cluster._messages import Dropped, Event, Lost, Order, Ready, Report
 from nigt_jax.training import Unit
 
 _GRACE = 600.0  # seconds that a worker may take to start and compile
@@ -35,7 +35,7 @@ class Crew:
         self._config, self._settings = config, settings_of(config)
         self._alone = _connect(config)
         self.members = [Member() for _ in range(config.workers.count)]
-        self._held = False
+        self._held_since: float | None = None
         self._durations: list[tuple[int, float]] = []
 
     def start(self, worker: int) -> None:
@@ -50,7 +50,7 @@ class Crew:
         actor = _ACTOR.options(runtime_env=environment, **options)
         member.actor = actor.remote(to_dict(self._config), worker, member.incarnation)
         member.stream = member.actor.work.options(concurrency_group="work", num_returns="streaming").remote()
-        if self._held:
+        if self._held_since is not None:
             self._tell(worker, "hold", True)
 
     def give(self, workers: Iterable[int], order: Order, assignment: Any) -> Any:
@@ -58,19 +58,19 @@ class Crew:
         kept = assignment if isinstance(assignment, ray.ObjectRef) else ray.put(assignment)
         for worker in workers:
             if self.members[worker].working:
-                self.members[worker].told = time.monotonic()
+                self.members[worker].note_order(time.monotonic())
                 self._tell(worker, "give", order, kept)
         return kept
 
     def hold(self, held: bool) -> None:
         """Has all workers stop where they are, or go on. Nothing is missed of whoever is held."""
-        self._held = held
+        now, before = time.monotonic(), self._held_since
+        self._held_since = None if not held else now if before is None else before
         for worker, member in enumerate(self.members):
             if member.actor is not None:
                 self._tell(worker, "hold", held)
-        if not held:
-            for member in self.members:
-                member.told = time.monotonic()
+            if not held and before is not None:
+                member.note_held(now - max(before, member.since))
 
     def wait(self, seconds: float) -> list[Event]:
         """What there is to hear, after so many seconds at most."""
@@ -85,15 +85,9 @@ class Crew:
 
     def silent(self, busy: Callable[[int], bool], deadline: float) -> list[int]:
         """Workers that should have been heard: not ready in time, or busy and not heard of for so long."""
-        now, found = time.monotonic(), []
-        for worker, member in enumerate(self.members):
-            if member.heard is None:
-                late = now - member.since > _GRACE
-            else:
-                late = busy(worker) and now - max(member.heard, member.told) > deadline
-            if member.actor is not None and late:
-                found.append(worker)
-        return found
+        now, there = time.monotonic(), [member.actor is not None for member in self.members]
+        late = lambda worker, member: there[worker] and member.is_late(now, busy(worker), deadline, _GRACE)
+        return [worker for worker, member in enumerate(self.members) if late(worker, member)]
 
     def totals(self, order: Sequence[int], counts: Mapping[int, int], seconds: float) -> dict[int, Unit | None]:
         """The sums of the first so many units of some workers, by worker; None where there is no answer."""
@@ -144,7 +138,7 @@ class Crew:
         member.heard = time.monotonic()
         if isinstance(event, Ready):
             member.ready, member.was_ready, member.failed_starts = event, True, 0
-        else:
+        elif isinstance(event, Report):
             self._durations.append((worker + 1, event.seconds))
         return event
 
@@ -252,7 +246,7 @@ class _Process:
             jax.config.update("jax_compilation_cache_dir", str(folder / "xla"))
         self._worker = Worker(checked, number, incarnation)
 
-    def work(self) -> Iterator[Ready | Report]:
+    def work(self) -> Iterator[Ready | Report | Dropped]:
         yield from self._worker.work()
 
     def give(self, order: Order, assignment: Any) -> None:

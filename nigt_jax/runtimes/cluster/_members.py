@@ -21,8 +21,9 @@ class Member:
     Attributes:
       incarnation: how often it was started before.
       ready: what it said of itself; None until it has compiled.
-      heard: when it was heard last, on the driver's clock; None before that.
-      told: when it was given its last order, likewise.
+      heard: when it was heard last, on the driver's clock; None before that. Time in which it is held does not count.
+      told: when it was given the first order that it has not answered, likewise.
+      since: when its process was started.
       failed_starts: how often it has ended before it was ready, since it was ready last.
       counted: units of it that counted.
       discarded: units of it that did not.
@@ -43,6 +44,24 @@ class Member:
 
     ready: Ready | None
     heard: float | None
+
+    def note_order(self, now: float) -> None:
+        """It is given an order: an answer is expected from now on, unless one has been before."""
+        if self.heard is None or self.told <= self.heard:
+            self.told = now
+
+    def note_held(self, seconds: float) -> None:
+        """It was held for so long, in which nothing was expected of it."""
+        self.told += seconds
+        self.since += seconds
+        if self.heard is not None:
+            self.heard += seconds
+
+    def is_late(self, now: float, busy: bool, deadline: float, grace: float) -> bool:
+        """Whether it should have been heard: ready after so much grace, or, if busy, before a deadline."""
+        if self.heard is None:
+            return now - self.since > grace
+        return busy and now - max(self.heard, self.told) > deadline
 
     def tell(self, now: float) -> WorkerNews:
         """What is shown of it, at a time of the driver's clock."""

@@ -65,6 +65,18 @@ class Ready(NamedTuple):
     seconds: float
 
 
+class Dropped(NamedTuple):
+    """A worker has seen another order before it had done anything for the last one: it is slow, and not stuck.
+
+    Attributes:
+      worker: who, from 0.
+      order: number of the order that it has nothing of.
+    """
+
+    worker: int
+    order: int
+
+
 class Lost(NamedTuple):
     """A worker is gone.
 
@@ -77,4 +89,4 @@ class Lost(NamedTuple):
     why: str
 
 
-Event: TypeAlias = Ready | Report | Lost
+Event: TypeAlias = Ready | Report | Dropped | Lost

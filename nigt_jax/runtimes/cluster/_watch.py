@@ -65,7 +65,7 @@ class Watch:
                 reports.append(event)
             elif isinstance(event, Ready):
                 self._serve(event.worker)
-            else:
+            elif isinstance(event, Lost):
                 self._replace(event)
         for worker in self._crew.silent(self._busy, self._settings.deadline):
             self._crew.dismiss(worker)

@@ -20,7 +20,7 @@ from nigt_jax.environments import make_environment, of_workers
 from nigt_jax.methods import METHODS, start
 from nigt_jax.runtimes._devices import device_name
 from nigt_jax.runtimes._parts import make_parts
-from nigt_jax.runtimes.cluster._messages import Order, Ready, Report
+from nigt_jax.runtimes.cluster._messages import Dropped, Order, Ready, Report
 from nigt_jax.training import (
     Assignment,
     Hyperparameters,
@@ -54,7 +54,7 @@ class Worker:
         self._changed = threading.Condition()
         self._order: Order | None = None
         self._assignment: Any = None
-        self._held, self._closed = False, False
+        self._held = False
         self._sums = Sums()
         self._kept: tuple[int, Any] = (-1, None)  # what came of the newest order that has an outcome, and its number
         self._programs = Programs(config, number)
@@ -72,12 +72,6 @@ class Worker:
             self._held = held
             self._changed.notify_all()
 
-    def close(self) -> None:
-        """Ends :meth:`work`."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
     def total(self, order: int, count: int) -> Unit | None:
         """The sum of the first so many units of an order; None where that is not to be had any more."""
         with self._changed:
@@ -86,7 +80,7 @@ class Worker:
             sums = self._sums
         return sums.first(count)
 
-    def work(self) -> Iterator[Ready | Report]:
+    def work(self) -> Iterator[Ready | Report | Dropped]:
         """What the worker has to tell, as it comes; first, that it is ready."""
         started = time.monotonic()
         self._programs.compile()
@@ -97,14 +91,14 @@ class Worker:
         while True:
             last = order
             order, assignment, sums = self._next_order(last)
-            if order is None:
-                return
             assignment = jax.device_put(assignment)
             sequence = 0
             while order.most is None or sequence < order.most:
                 began = time.monotonic()
                 unit, seconds = self._unit(order, assignment, sequence)
                 if unit is None:
+                    if sequence == 0:
+                        yield Dropped(self._number, order.number)
                     break
                 if not self._programs.keeps:
                     sums.add(unit)
@@ -114,10 +108,10 @@ class Worker:
                 )  # fmt: skip
                 sequence += 1
 
-    def _next_order(self, last: Order | None) -> tuple[Order | None, Any, "Sums"]:
+    def _next_order(self, last: Order | None) -> tuple[Order, Any, "Sums"]:
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._order is not last)
-            return (None if self._closed else self._order), self._assignment, self._sums
+            self._changed.wait_for(lambda: self._order is not last)
+            return cast(Order, self._order), self._assignment, self._sums
 
     def _unit(self, order: Order, assignment: Any, sequence: int) -> tuple[Unit | None, float]:
         """A unit on the host and the seconds it took; None where nobody waits for it any more."""
@@ -150,7 +144,7 @@ class Worker:
 
     def _interrupted(self, order: Order, stopwatch: "_Stopwatch", seconds: float = 0.0) -> bool:
         """Whether there is another order by now, or after so many seconds; waits where the worker is held."""
-        other = lambda: self._closed or self._order is not order
+        other = lambda: self._order is not order
         with self._changed:
             if seconds:
                 self._changed.wait_for(lambda: other() or self._held, seconds)
