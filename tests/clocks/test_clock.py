@@ -53,6 +53,9 @@ cases = {
 }
 
 
+one_round = jax.jit(play_round)  # compiled once for clocks and rules of the same kind
+
+
 @functools.partial(jax.jit, static_argnames="rule")
 def play(clock, rule, batch_size):
     def step(state, _):
@@ -227,7 +230,7 @@ def test_a_million_workers_without_enumerating_gradients():
 @pytest.mark.parametrize("family", sorted(RANDOM_WORK))
 def test_random_times_have_the_mean_asked_for(family):
     work = RANDOM_WORK[family](jnp.array([1.0, 3.0]), jnp.float32(2.5 if family == "pareto" else 0.7))
-    amounts = np.asarray(work.amounts(jax.random.key(1), jnp.tile(jnp.arange(40_000), (2, 1))), np.float64)
+    amounts = np.asarray(jax.jit(work.amounts)(jax.random.key(1), jnp.tile(jnp.arange(40_000), (2, 1))), np.float64)
     deviation = amounts.std(axis=1) / np.sqrt(amounts.shape[1])
     assert (np.abs(amounts.mean(axis=1) - [1, 3]) < 5 * deviation).all()
     assert (amounts > 0).all()
@@ -238,7 +241,7 @@ def test_the_shapes_of_random_times():
     number, draws = jnp.arange(40_000)[None, :], {}
     for family, shape in [("exponential", 1.0), ("gamma", 4.0), ("lognormal", 0.5), ("pareto", 5.0)]:
         work = RANDOM_WORK[family](jnp.ones(1), jnp.float32(shape))
-        draws[family] = np.asarray(work.amounts(jax.random.key(0), number), np.float64)[0]
+        draws[family] = np.asarray(jax.jit(work.amounts)(jax.random.key(0), number), np.float64)[0]
     assert draws["exponential"].var() == pytest.approx(1, rel=0.05)
     assert draws["gamma"].var() == pytest.approx(1 / 4, rel=0.05)
     assert np.log(draws["lognormal"]).std() == pytest.approx(0.5, rel=0.02)
@@ -274,7 +277,7 @@ def test_lognormal_times_with_much_noise_have_their_mean():
     """A normal draw that ends at 5.4 deviations leaves a third of this mean out; the mean is that of z ~ N(5, 1)."""
     work = RANDOM_WORK["lognormal"](jnp.ones(1), jnp.float32(5.0))
     radii = jnp.asarray(np.random.default_rng(1).integers(0, 2**32, (1, 200_000)), jnp.uint32).astype(jnp.int32)
-    logs = np.log(np.asarray(work.amounts(jax.random.key(0), radii), np.float64))[0]
+    logs = np.log(np.asarray(jax.jit(work.amounts)(jax.random.key(0), radii), np.float64))[0]
     assert np.abs(((logs + 12.5) / 5).mean()) < 5 / np.sqrt(200_000)
     assert ((logs + 12.5) / 5).std() == pytest.approx(1, rel=0.01)
     z = np.sqrt(2 * np.asarray(jax.vmap(exponential_of)(tail_strata(100)[0][:, 0])))
@@ -291,7 +294,7 @@ def by_day(times, begins, values, period):
 def test_a_worker_without_end_beside_others():
     """It takes part in nothing, and changes nothing for those who work from 0 to 5 of every 8."""
     clock = by_day([1.0, 2.5, np.inf], [0.0, 5.0], [1.0, 0.0], 8.0)
-    counted, _ = play_round(clock, rennala_rule(8, 3), clock.begin(jax.random.key(0)))
+    counted, _ = one_round(clock, rennala_rule(8, 3), clock.begin(jax.random.key(0)))
     assert (counted.counts.tolist(), float(counted.elapsed), bool(counted.complete)) == ([6, 2, 0], 9.0, True)
     _, there, arrivals = next_arrival(clock, begin_arrivals(clock, jax.random.key(0)))
     assert bool(there)
@@ -301,7 +304,7 @@ def test_a_worker_without_end_beside_others():
 @pytest.mark.parametrize("work", [1e16, 1e20, 3e25, 1e30])
 def test_work_of_more_periods_than_there_are_digits(work):
     clock = by_day([1.0, work], [0.0, 5.0], [1.0, 0.0], 8.0)
-    counted, _ = play_round(clock, synchronous_rule(2, 2), clock.begin(jax.random.key(0)))
+    counted, _ = one_round(clock, synchronous_rule(2, 2), clock.begin(jax.random.key(0)))
     assert bool(counted.complete)
     assert float(counted.elapsed) == pytest.approx(np.float32(work) * 8 / 5, rel=1e-6)
 
@@ -313,14 +316,14 @@ def test_work_that_nobody_does_any_more(work, silent, number):
     """A worker falls silent for ever just before it is done; a moment later it would have been."""
     for begin, done in ((silent, False), (np.nextafter(np.float32(work * number), np.float32(np.inf)), True)):
         clock = by_day([work], [0.0, begin], [1.0, 0.0], np.inf)
-        counted, _ = play_round(clock, rennala_rule(number, 1), clock.begin(jax.random.key(0)))
+        counted, _ = one_round(clock, rennala_rule(number, 1), clock.begin(jax.random.key(0)))
         assert bool(counted.complete) == done
 
 
 def test_no_time_that_is_drawn_is_nothing():
     for family, shape in (("gamma", 0.1), ("lognormal", 12.0)):
         work = RANDOM_WORK[family](jnp.ones(1), jnp.float32(shape))
-        amounts = work.amounts(jax.random.key(0), jnp.arange(40_000)[None, :])
+        amounts = jax.jit(work.amounts)(jax.random.key(0), jnp.arange(40_000)[None, :])
         assert float(amounts.min()) >= 1e-30 * (1 - 1e-6)
         assert float(amounts.max()) <= 1e30 * (1 + 1e-6)
 
@@ -329,7 +332,7 @@ def test_no_time_that_is_drawn_is_nothing():
 def test_a_round_of_more_gradients_than_can_be_counted(ratio):
     clock = Clock(work=FixedWork(jnp.array([1.0, ratio])), speed=None, exchange=jnp.ones(2))
     state = clock.begin(jax.random.key(0))
-    counted, _ = play_round(clock, malenia_rule(2, 2), state)
+    counted, _ = one_round(clock, malenia_rule(2, 2), state)
     assert not bool(counted.complete)
     said = str(never_ends(clock, malenia_rule(2, 2), state, 1))
     assert said == "round 1 counts 1,073,741,824 gradients or more, too many; most of them are worker 1's"
@@ -338,8 +341,8 @@ def test_a_round_of_more_gradients_than_can_be_counted(ratio):
 def test_numbers_of_gradients_run_out_and_do_not_begin_again():
     clock = Clock(work=RANDOM_WORK["exponential"](jnp.ones(2), 1.0), speed=None, exchange=jnp.ones(2))
     state = clock.begin(jax.random.key(0))._replace(begun=jnp.array([0, 2**31 - 4], jnp.int32))
-    one, state = play_round(clock, synchronous_rule(2, 2), state)
-    other, _ = play_round(clock, synchronous_rule(8, 2), state)
+    one, state = one_round(clock, synchronous_rule(2, 2), state)
+    other, _ = one_round(clock, synchronous_rule(8, 2), state)
     assert (bool(one.complete), bool(other.complete)) == (True, False)
     said = str(never_ends(clock, synchronous_rule(8, 2), state, 2))
     assert said == "round 2 cannot be played: worker 2 has begun as many gradients as an int32 can number"
@@ -392,7 +395,7 @@ def test_a_worker_that_never_answers(rule, outage):
     speed = Speed(jnp.zeros((3, 1)), jnp.array([[1.0], [1.0], [0.0]]), jnp.float32(jnp.inf)) if outage else None
     work = FixedWork(jnp.array([1.0, 2.0, 1.0])) if outage else FixedWork(times)
     clock = Clock(work=work, speed=speed, exchange=jnp.ones(3))
-    counted, _ = play_round(clock, RULES[rule](2, 3), clock.begin(jax.random.key(0)))
+    counted, _ = one_round(clock, RULES[rule](2, 3), clock.begin(jax.random.key(0)))
     assert bool(counted.complete) == (rule in ("rennala", "m_synchronous"))
     if bool(counted.complete):
         assert counted.counts.tolist() == ([2, 0, 0] if rule == "rennala" else [1, 1, 0])
@@ -402,7 +405,7 @@ def test_malenia_is_held_up_by_who_stops_too_early():
     """One gradient of a worker that then stops leaves exactly nothing for the nine others, who would go on for ever."""
     speed = Speed(jnp.array([[0.0, 1.5]] * 10), jnp.array([[1.0, 1.0]] * 9 + [[1.0, 0.0]]), jnp.float32(jnp.inf))
     clock = Clock(work=FixedWork(jnp.ones(10)), speed=speed, exchange=jnp.ones(10))
-    counted, _ = play_round(clock, malenia_rule(100, 10), clock.begin(jax.random.key(0)))
+    counted, _ = one_round(clock, malenia_rule(100, 10), clock.begin(jax.random.key(0)))
     assert not bool(counted.complete)
 
 

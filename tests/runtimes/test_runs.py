@@ -149,7 +149,7 @@ def test_a_run_that_breaks_breaks_alone(name):
 
 
 def test_runs_on_several_devices_tell_each_other_nothing():
-    cfg = config(devices=4)
+    cfg = config(devices=2)
     runtime = SimulatedRuntime(cfg, EndsWhenGood(), runs=variants(cfg))
     text = runtime.chunk.text()
     assert not any(name in text for name in ("all-reduce", "all-gather", "collective-permute", "all-to-all"))
@@ -228,6 +228,7 @@ def test_recordings_of_as_many_rows_share_a_program(tmp_path):
         stacked([runs[0], runs[2]])
 
 
+@pytest.mark.slow
 def test_the_same_programs_serve_other_runs():
     """Three runs in the programs of four, on two devices: the numbers of a runtime of their own."""
     cfg = config("rennala_nigt", "return_to_go", devices=2)

@@ -28,8 +28,15 @@ RANDOM = {
 }
 
 
+def only(monkeypatch, *names):
+    """Has clocks of these names alone compared: each is a program to compile."""
+    some = tuple(kind for kind in _compare.kinds() if kind.name in names)
+    monkeypatch.setattr(_compare, "kinds", lambda: some)
+
+
 @pytest.mark.parametrize("name", ["rennala", "malenia"])
-def test_totals_are_those_of_round_after_round(name):
+def test_totals_are_those_of_round_after_round(name, monkeypatch):
+    only(monkeypatch, name)
     config = check_config(RANDOM)
     got = compare(config, ROUNDS).figures[name]
     clock = make_clock(config.workers, 1, 6)
@@ -106,8 +113,14 @@ def silent(*workers, **more):
     )
 
 
-def test_a_round_that_never_ends_names_who_it_waits_for():
-    figures = compare(silent(2, 3), 5).figures
+@pytest.fixture(scope="module")
+def two_stop():
+    """What is said of workers of which the second and the third stop for ever at 2.5."""
+    return answer(silent(2, 3), 5)
+
+
+def test_a_round_that_never_ends_names_who_it_waits_for(two_stop, monkeypatch):
+    figures = two_stop[0].figures
     # Both stop for ever at 2.5. Until then worker 2 has finished the two gradients of its share; worker 3 has not.
     assert (figures["synchronous"].never_ends.round, figures["synchronous"].never_ends.waits_for) == (1, (3,))
     assert figures["synchronous"].rounds == 0
@@ -116,12 +129,14 @@ def test_a_round_that_never_ends_names_who_it_waits_for():
     assert figures["m_synchronous"].never_ends.waits_for == (2, 3)
     assert figures["rennala"].never_ends is None
     assert figures["rennala"].rounds == 5
+    only(monkeypatch, "rennala", "afedpg")
     everyone = compare(silent(1, 2, 3), 5).figures
     assert everyone["rennala"].never_ends.waits_for == (1, 2, 3)
     assert everyone["afedpg"].rounds == 5  # as many as there were
 
 
-def test_an_outage_that_ends_is_only_waited_for():
+def test_an_outage_that_ends_is_only_waited_for(monkeypatch):
+    only(monkeypatch, "malenia", "synchronous", "afedpg")
     figures = compare(silent(3, period=10), 5).figures  # every day anew
     assert all(f.never_ends is None for f in figures.values())
 
@@ -146,8 +161,7 @@ def test_ringmaster_discards_what_is_too_old():
 
 
 def test_allreduce_is_not_for_single_arrivals(monkeypatch):
-    some = tuple(kind for kind in _compare.kinds() if kind.name in ("rennala", "afedpg"))
-    monkeypatch.setattr(_compare, "kinds", lambda: some)
+    only(monkeypatch, "rennala", "afedpg")
     config = check_config({"method": {"batch_size": 4}, "workers": {"topology": "allreduce", "count": 4}})
     comparison = compare(config, 2)
     assert set(comparison.not_available) == {"afedpg", "lapg"}
@@ -155,8 +169,8 @@ def test_allreduce_is_not_for_single_arrivals(monkeypatch):
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_tables(width):
-    comparison, found = answer(silent(2, 3), 5)
+def test_tables(two_stop, width):
+    comparison, found = two_stop
     console = Console(file=io.StringIO(), width=width, markup=False, highlight=False)
     show_comparison(console, comparison, found)
     text = console.file.getvalue()

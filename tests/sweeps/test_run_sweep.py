@@ -127,6 +127,7 @@ def test_a_run_that_breaks_does_not_end_the_others(tmp_path):
         assert (ended >= 40) == (run.name not in result.failed)
 
 
+@pytest.mark.slow
 def test_shards_share_a_folder(whole, tmp_path):
     (tmp_path / "s.yaml").write_text(SWEEP)
     command = ["sweep", str(tmp_path / "s.yaml"), "--output", str(tmp_path), "--name", "shared", "--shard"]
@@ -148,6 +149,7 @@ def test_a_run_of_a_sweep_is_not_resumed_alone(whole):
         train(run.config, whole.run_folder(run).path, resume=True)
 
 
+@pytest.mark.slow
 def test_every_run_keeps_its_recorded_times(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "times.csv").write_text("worker,duration\n1,1.0\n2,2.5\n3,0.5\n1,2.0\n")
