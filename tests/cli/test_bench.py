@@ -36,6 +36,7 @@ def test_mistakes(arguments, says, capsys):
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Accessing:DeprecationWarning")  # Brax's own habits
 def test_a_whole_bench(tmp_path, capsys):
     file, trace = tmp_path / "figures.json", tmp_path / "trace"

@@ -73,6 +73,7 @@ def test_mistakes_that_nobody_gets():
     assert shell('"$0" trian >&- 2>&-').returncode == 2
 
 
+@pytest.mark.slow
 def test_a_run_on_a_full_disk_without_a_home_in_64_bits(tiny, tmp_path):
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
@@ -94,6 +95,7 @@ def test_a_run_whose_reader_leaves(tiny, tmp_path):
     assert (tmp_path / "r" / "checkpoints" / "60").is_dir()
 
 
+@pytest.mark.slow
 def test_clocks_without_any_stream_in_64_bits(tiny, tmp_path):
     """A file that is opened must not become standard output or standard error."""
     arguments = ("simulate", tiny, "--rounds", "3", "--output", tmp_path, "--name", "s")

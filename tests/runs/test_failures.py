@@ -49,6 +49,7 @@ def test_a_really_full_disk(small_disk):
     assert [r["iteration"] for r in read_metrics(last / "metrics.jsonl")] == list(range(13))
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_in_the_middle_of_a_line(tmp_path, monkeypatch):
     append, cfg = MetricsLog.append, config(estimator="leave_one_out")
 
@@ -245,6 +246,7 @@ def test_an_evaluation_that_fails_is_made_when_the_run_goes_on(straight, tmp_pat
     assert same(read_metrics(tmp_path / "metrics.jsonl")) == same(read_metrics(folder / "metrics.jsonl"))
 
 
+@pytest.mark.slow
 def test_an_environment_that_fails_on_the_host_is_no_full_disk(tmp_path):
     environment = StopsAnswering(10**9)
 
@@ -267,6 +269,7 @@ def test_a_mesh_that_is_missing_is_no_full_disk(tmp_path):
         train(config(), tmp_path / "run", environment=Meshless())
 
 
+@pytest.mark.slow
 def test_a_second_interruption_while_the_last_checkpoint_is_written(tmp_path, monkeypatch):
     """The first asked the run to stop, which it does by a checkpoint; the second comes in the middle of that."""
     save, told = Checkpoints.save, []

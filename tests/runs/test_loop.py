@@ -171,6 +171,7 @@ def test_numbers_of_64_bits_change_nothing(straight, tmp_path):
     assert same(read_metrics(tmp_path / "metrics.jsonl")) == same(read_metrics(folder / "metrics.jsonl"))
 
 
+@pytest.mark.slow
 def test_an_environment_made_in_64_bits(tmp_path):
     class Shifted(Quadratic):
         def __init__(self):

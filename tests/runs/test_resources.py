@@ -122,6 +122,7 @@ nigt_jax.train(config, new, interrupted=stop)
 """
 
 
+@pytest.mark.slow
 def test_in_a_notebook_where_jax_was_used_before(tmp_path):
     cfg = config(training={"iterations": 6})
     begun(cfg, tmp_path / "run")
