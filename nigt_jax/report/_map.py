@@ -18,6 +18,7 @@ from nigt_jax.report._study import Line, Panel, Study, make_panel
 from nigt_jax.report._verdict import Verdict, judge, median_time
 from nigt_jax.simulation import direction_noise
 
+_HIDDEN = 1e12  # a noise scale where norms show no true gradient at all
 _EDGES = (1.0, 1.25, 1.6, 2.5, np.inf)  # of predicted ratios
 
 
@@ -117,7 +118,12 @@ def noise_scale(lines: Sequence[Line]) -> float:
     # Where noise is most of it, a squared norm's own spread is as its noise, 1/M.
     spread = np.array(rows)[:, 1]
     (signal, variance), *_ = np.linalg.lstsq(np.array(rows) / spread[:, None], np.array(values) / spread, rcond=None)
-    return float(max(variance, 0) / max(signal, 1e-12 * max(variance, 1e-300)))
+    return float(max(variance, 0) / max(signal, max(variance, 1e-300) / _HIDDEN))
+
+
+def scale_in_words(scale: float) -> str:
+    """A noise scale as it is shown: as far as norms of so few gradients can tell it, noise may be all there is."""
+    return "too large to tell" if scale >= 0.99 * _HIDDEN else f"{scale:,.0f}" if scale >= 100 else f"{scale:.3g}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from nigt_jax.report._content import COLOURS
-from nigt_jax.report._map import Cell, lead_predicted
+from nigt_jax.report._map import Cell, lead_predicted, scale_in_words
 from nigt_jax.report._study import Line
 
 
@@ -43,7 +43,7 @@ def _figure(cells: Sequence[Cell]) -> Figure:
     for row, group in enumerate(groups):
         own = [cell for cell in cells if (cell.estimator, cell.topology) == group]
         scale = own[0].noise_scale
-        title = f"{group[0]}, {group[1]} (noise scale {scale:.0f})"
+        title = f"{group[0]}, {group[1]} (noise scale {scale_in_words(scale)})"
         _draw(axes[row, 0], own, prices, f"predicted: {title}", colours, _predicted)
         _draw(axes[row, 1], own, prices, "measured", colours, _measured)
     handles = [Patch(facecolor=colour, alpha=0.75, label=method) for method, colour in colours.items()]

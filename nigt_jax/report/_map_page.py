@@ -7,8 +7,8 @@ from typing import cast
 import numpy as np
 
 from nigt_jax.config import Gae
-from nigt_jax.report._content import Picture, Section, Table, data_uri, number, with_interval
-from nigt_jax.report._map import Cell, evidence_of, lead_predicted
+from nigt_jax.report._content import Picture, Section, Table, data_uri, with_interval
+from nigt_jax.report._map import Cell, evidence_of, lead_predicted, scale_in_words
 from nigt_jax.report._map_figure import map_png
 from nigt_jax.report._study import Line, Study
 
@@ -34,7 +34,7 @@ def map_section(study: Study, cells: Sequence[Cell]) -> Section:
         [
             cell.panel.name,
             cell.estimator,
-            number(cell.noise_scale),
+            scale_in_words(cell.noise_scale),
             cell.first_predicted.name,
             f"{lead_predicted(cell):.2g}x",
             "-" if cell.verdict.first is None else cell.verdict.first.name,

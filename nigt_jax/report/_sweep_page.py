@@ -9,7 +9,7 @@ import numpy as np
 from nigt_jax.report import _charts as charts
 from nigt_jax.report._claims import compared, seen_in_paper
 from nigt_jax.report._content import Chart, Picture, Section, Table, number, with_interval
-from nigt_jax.report._map import Cell, is_map, lead_predicted
+from nigt_jax.report._map import Cell, is_map, lead_predicted, scale_in_words
 from nigt_jax.report._map_page import map_section
 from nigt_jax.report._page import Page
 from nigt_jax.report._study import Study, versions
@@ -142,9 +142,10 @@ def _explained(verdict: Verdict, cell: Cell | None) -> str:
     if cell is None or verdict.first is None or verdict.rival is None:
         return ""
     first = cell.first_predicted
+    scale, lead = scale_in_words(cell.noise_scale), lead_predicted(cell)
     told = (
-        f"Clocks and noise alone, with a noise scale of {number(cell.noise_scale)}, predict {first.name} first, by "
-        f"{lead_predicted(cell):.2g}x"
+        f"Clocks and noise alone, with a noise scale of single gradients that is {scale}, predict {first.name} first, "
+        f"by {lead:.2g}x"
     )
     if first.config.method.name == verdict.first.config.method.name:
         return f"{told}: the same as measured, so it is a matter of how noisy these gradients are."

@@ -11,7 +11,7 @@ from made_up import SWEEP, browser, seed_of, write_sweep
 
 from nigt_jax.cli import main
 from nigt_jax.report._claims import compared, seen_in_paper
-from nigt_jax.report._map import cells_of, evidence_of, is_map, noise_scale
+from nigt_jax.report._map import cells_of, evidence_of, is_map, noise_scale, scale_in_words
 from nigt_jax.report._study import load_study
 from nigt_jax.report._verdict import _ratio, judge, over_environments
 
@@ -238,3 +238,11 @@ def test_the_paper_is_compared_only_where_all_its_methods_are(tmp_path, made):
     assert compared(judge(slow)) == "the same"
     assert compared(judge(equal)) == "the same"
     assert seen_in_paper(dataclasses.replace(slow, name="elsewhere")) is None
+
+
+def test_a_noise_scale_that_norms_do_not_tell(tmp_path):
+    """Squared norms that fall as 1/M and show nothing beside: noise may be all there is."""
+    norm = lambda run: 3.0 / np.sqrt(run.config.method.gradients_in_first_update)
+    panel = load_study(write_sweep(tmp_path, fast_where_dear, norm=norm).path).panels[0]
+    assert scale_in_words(noise_scale(panel.lines)) == "too large to tell"
+    assert [scale_in_words(scale) for scale in (0.5, 12.34, 3449.2)] == ["0.5", "12.3", "3,449"]
