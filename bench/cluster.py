@@ -35,9 +35,9 @@ CASES: dict[str, dict[str, Any]] = {
 def main() -> None:
     """Measures every case with every method, prints a table and draws predicted against measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=40, help="of each method")
+    parser.add_argument("--rounds", type=int, default=20, help="of each method")
     parser.add_argument("--batch-size", type=int, default=16, help="M, gradients of a round")
-    parser.add_argument("--unit", type=float, default=0.04, help="seconds of a unit of time")
+    parser.add_argument("--unit", type=float, default=0.1, help="seconds of a unit of time")
     parser.add_argument("--methods", nargs="+", default=["rennala_nigt", "synchronous_nigt"])
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
@@ -101,8 +101,12 @@ def configure(args: argparse.Namespace, case: str, method: str) -> Config:
 
 
 def predict(config: Config, recorded: list[tuple[int, float]], rounds: int) -> np.ndarray:
-    """Seconds at which each round would have ended, of workers that take the recorded times one after the other."""
+    """Seconds at which each round would have ended, of workers that take the recorded times one after the other.
+
+    Nothing is recorded of a worker that has never had a gradient in time: it is as if it never had one.
+    """
     rows = [[seconds for worker, seconds in recorded if worker == number + 1] for number in range(config.workers.count)]
+    rows = [row or [np.inf] for row in rows]
     work = recorded_work(np.concatenate([np.asarray(row) for row in rows]), np.asarray([len(row) for row in rows]))
     clock = Clock(work=work, speed=None, exchange=jnp.zeros(config.workers.count), window=16)
     schedule = METHODS[config.method.name].rounds

@@ -27,6 +27,7 @@ class _Now:
     Attributes:
       batch: M of this round.
       taking_part: numbers of the workers that its rule is about; others join in the next one.
+      rule: when it is over.
       tally: its account.
       assignment: what workers compute with, as Ray keeps it.
       downloads: messages to workers.
@@ -36,6 +37,7 @@ class _Now:
 
     batch: int
     taking_part: np.ndarray
+    rule: Any
     tally: Tally
     assignment: Any
     downloads: int = 0
@@ -106,14 +108,10 @@ class InRounds:
         self._without -= {*ready}
         out = [member.away or worker in self._without for worker, member in enumerate(members)]
         taking_part = np.flatnonzero(~np.asarray(out))
-        tally = Tally(self._number, functools.partial(self._enough, batch, taking_part))
-        now = _Now(
-            batch,
-            taking_part,
-            tally,
-            assignment_of(self._parts, state, self._hyperparameters, step),
-            downloads=len(ready),
-        )
+        rule = self._schedule.rule(jnp.asarray(batch, jnp.int32), taking_part.size)
+        tally = Tally(self._number, lambda counts: bool(_is_enough(rule, counts[taking_part])))
+        assignment = assignment_of(self._parts, state, self._hyperparameters, step)
+        now = _Now(batch, taking_part, rule, tally, assignment, downloads=len(ready))
         order = self._next_order(now)
         now.assignment = self._crew.give(ready, order, now.assignment)
         for worker in ready:
@@ -166,19 +164,12 @@ class InRounds:
         if self._now is not None:
             self._now.tally.expect(worker, -1)
 
-    def _rule(self, batch: int, taking_part: np.ndarray) -> Any:
-        return self._schedule.rule(jnp.asarray(batch, jnp.int32), taking_part.size)
-
-    def _enough(self, batch: int, taking_part: np.ndarray, counts: np.ndarray) -> bool:
-        return bool(_is_enough(self._rule(batch, taking_part), jnp.asarray(counts[taking_part])))
-
     def _misses_in_vain(self, now: _Now) -> bool:
         """Whether the round has waited for too long for workers without which it never ends."""
         absent = np.asarray([not self._crew.members[worker].working for worker in now.taking_part])
         fewer = absent.any() or absent.size < self._number
-        counts = jnp.asarray(now.tally.counts[now.taking_part])
-        rule = self._rule(now.batch, now.taking_part)
-        return self._patience.is_over(fewer and bool(_is_never(rule, counts, jnp.asarray(absent))))
+        missing = fewer and bool(_is_never(now.rule, now.tally.counts[now.taking_part], absent))
+        return self._patience.is_over(missing)
 
     def _gather(self, now: _Now) -> tuple[Unit, float] | None:
         """The weighted sum of what counts, and its weight; None where some of it is lost, and the round goes on."""

@@ -89,10 +89,15 @@ def absorb(
 
 def assignment_of(parts: Parts, state: ClusterState, hyperparameters: Hyperparameters, step: Any) -> Assignment:
     """What workers compute with, on the host; `step` are the hyperparameters of the next update."""
+    return jax.device_get(_assignment(parts, state, hyperparameters, step))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _assignment(parts: Parts, state: ClusterState, hyperparameters: Hyperparameters, step: Any) -> Assignment:
     own: ClusterState = jax.tree.map(lambda x: x[0], state)
     charge, side = hyperparameters.charge(own.lowest), parts.method.worker
     told = () if side is None else (side.told(own.server), step)
-    return jax.device_get(Assignment(ask(own.server).params, own.normalizer, charge, told))
+    return Assignment(ask(own.server).params, own.normalizer, charge, told)
 
 
 def fault_of(unit: Any, like: Any) -> str | None:

@@ -4,6 +4,7 @@ import collections
 import contextlib
 import functools
 import os
+import queue
 import socket
 import threading
 import time
@@ -36,7 +37,7 @@ from nigt_jax.training import (
 )
 
 _LOOKS = 8  # times in a unit that a worker looks whether somebody still waits for it
-_APART = 64  # units that are kept apart, the newest; those before them are summed up
+_APART = 64  # sums that are kept, the newest
 _REAL_WORKERS = 0x57E9  # of their keys, which are no keys of a simulated clock's
 
 
@@ -81,7 +82,27 @@ class Worker:
         return sums.first(count)
 
     def work(self) -> Iterator[Ready | Report | Dropped]:
-        """What the worker has to tell, as it comes; first, that it is ready."""
+        """What the worker has to tell, as it comes; first, that it is ready. A thread of its own does the work.
+
+        So a worker does not wait until what it tells has been sent.
+        """
+        told: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                for event in self._work():
+                    told.put(event)
+            except BaseException as error:  # raised where the worker is heard
+                told.put(error)
+
+        threading.Thread(target=work, daemon=True).start()
+        while True:
+            event = told.get()
+            if isinstance(event, BaseException):
+                raise event
+            yield event
+
+    def _work(self) -> Iterator[Ready | Report | Dropped]:
         started = time.monotonic()
         self._programs.compile()
         device = device_name(jax.devices()[0])
@@ -155,33 +176,26 @@ class Worker:
 
 
 class Sums:
-    """What the units of an order bring, so that the sum of the first so many can be told."""
+    """What the units of an order bring, so that the sum of the first so many is there when it is asked for."""
 
     def __init__(self) -> None:
-        self._before: Unit | None = None
-        self._number_before = 0
-        self._newest: collections.deque[Unit] = collections.deque()
+        self._number = 0
+        self._newest: collections.deque[Unit] = collections.deque(maxlen=_APART)  # the sum after each of them
         self._lock = threading.Lock()
 
     def add(self, unit: Unit) -> None:
-        """One more."""
+        """One more; only one thread adds."""
+        total = _added(self._newest[-1], unit) if self._newest else unit
+        total = jax.device_get(total)
         with self._lock:
-            self._newest.append(unit)
-            if len(self._newest) > _APART:
-                oldest = self._newest.popleft()
-                self._before = oldest if self._before is None else _added(self._before, oldest)
-                self._number_before += 1
+            self._newest.append(total)
+            self._number += 1
 
     def first(self, count: int) -> Unit | None:
-        """The sum of the first so many, at least one; None where they are not there, or not apart from others."""
+        """The sum of the first so many, at least one; None where they are not there, or too long ago."""
         with self._lock:
-            known, total = self._number_before, self._before
-            if count < max(known, 1) or count > known + len(self._newest):
-                return None
-            newest = list(self._newest)[: count - known]
-        for unit in newest:
-            total = unit if total is None else _added(total, unit)
-        return total
+            place = count - 1 - (self._number - len(self._newest))
+            return self._newest[place] if count >= 1 and 0 <= place < len(self._newest) else None
 
 
 class Programs:
