@@ -150,14 +150,14 @@ def draw(records: list[dict[str, Any]], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(5, 4.5), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(5.5, 5), layout="constrained")
     for record, style in zip(records, ["-", "--", "-.", ":"] * len(records), strict=False):
-        line = axes.plot(record["predicted_ends"], record["measured_ends"], style, linewidth=1.8)[0]
-        label = f" {record['method']}, {record['case']}"
-        axes.annotate(label, (record["predicted_ends"][-1], record["measured_ends"][-1]), color=line.get_color())
-    top = max(record["predicted_ends"][-1] for record in records)
-    axes.plot([0, top], [0, top], color="0.6", linewidth=0.8)
-    axes.set(xlabel="predicted end of a round, s", ylabel="measured, s")
+        name = f"{record['method']}, {record['case']}"
+        axes.plot(record["predicted_ends"], record["measured_ends"], style, linewidth=1.8, label=name)
+    every = [end for record in records for end in (*record["predicted_ends"], *record["measured_ends"])]
+    axes.plot([min(every), max(every)], [min(every), max(every)], color="0.6", linewidth=0.8)
+    axes.set(xlabel="predicted end of a round, s", ylabel="measured, s", xscale="log", yscale="log")
+    axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
 

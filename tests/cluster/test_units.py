@@ -105,10 +105,10 @@ def test_sums_of_the_first_units():
     sums, many = Sums(), 70
     for k in range(many):
         sums.add(jax.tree.map(lambda x, k=k: x * (k + 1), one))
-    for count in (many, 40, 6):
+    for count in (many, 40, 7):
         whole = sums.first(count)
         np.testing.assert_allclose(whole.returns, one.returns * count * (count + 1) / 2, rtol=1e-5)
-    assert sums.first(many - 65) is None  # summed up with those after them
+    assert sums.first(many - 64) is None  # too long ago
     assert sums.first(many + 1) is None
     assert Sums().first(1) is None
 
