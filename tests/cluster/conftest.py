@@ -1,4 +1,4 @@
-"""Ray reads when it is imported that a cluster of its own is for this machine alone, and these tests import it at once."""
+"""Ray reads when it is imported that a cluster of its own is for this machine alone; these tests import it at once."""
 
 import os
 
