@@ -78,7 +78,7 @@ def _of_sweeps(paths: Sequence[Path], folder: Path, before_clocks: Callable[[], 
     evidence = folder / "evidence.json"
     every = [cell for own in cells.values() for cell in own]
     names = [study.name for study in studies]
-    source = ", ".join(names) if len(names) <= 3 else f"{len(names)} sweeps, {names[0]} to {names[-1]}"
+    source = ", ".join(names) if len(names) <= 3 else f"{len(names)} sweeps"
     write_whole(evidence, dump_evidence(every, source))
     files.append(evidence)
     before_clocks()
