@@ -100,10 +100,11 @@ def _resume(arguments: argparse.Namespace, overrides: dict[str, str]) -> int:
 
 def _only_follows(config: Config) -> bool:
     """Whether a scheduler has started this process to take part in the run of another one, which it then has done."""
-    settings = config.runtime
-    if not isinstance(settings, LockstepRuntimeConfig) or settings.processes is not None:
+    if not isinstance(config.runtime, LockstepRuntimeConfig):
         return False
     keep_descriptor_to_us()
+    if config.runtime.processes is not None:  # it leads those that it starts
+        return False
     from nigt_jax.cli._process import prepare
 
     prepare(config)
@@ -113,8 +114,6 @@ def _only_follows(config: Config) -> bool:
 
 
 def _run(config: Config, folder: RunFolder, resume: bool) -> int:
-    if isinstance(config.runtime, LockstepRuntimeConfig) and config.runtime.processes is not None:
-        keep_descriptor_to_us()
     # Bound to standard output as it is now: Brax is imported with its own silenced.
     console = Console(file=sys.stdout, markup=False, emoji=False, highlight=False, soft_wrap=True)
     started = time.perf_counter()

@@ -45,7 +45,7 @@ class RayRuntimeConfig(RuntimeConfig):
     deadline: Number = setting(120.0, "a worker that is silent for so long is replaced", "s", gt=0)
     patience: Number = setting(300.0, "a round waits so long for workers that it needs and that are gone", "s", gt=0)
     without_the_lost: bool = setting(
-        False, "whether the run then goes on without them, also where the method needs everybody; otherwise it ends"
+        False, "after `patience`, go on without workers that the method needs and that are gone; otherwise the run ends"
     )
     begin_with: int | None = setting(
         None, "workers that are started at first; null for all; DIR/NAME/workers changes it later", "workers", ge=1

@@ -48,8 +48,11 @@ def make_brax_environment(name: str, backend: str) -> Any:
 @contextlib.contextmanager
 def _on_this_process() -> Iterator[None]:
     """MJX puts models on JAX's first device, which in a job of several processes is another process's."""
+    if not jax.distributed.is_initialized():
+        yield
+        return
     before = jax.devices
-    jax.devices = jax.local_devices
+    jax.devices = lambda backend=None: jax.local_devices(backend=backend)
     try:
         yield
     finally:

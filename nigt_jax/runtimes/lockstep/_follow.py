@@ -27,8 +27,7 @@ def follow(config: Config) -> bool:
     Returns:
       False at once where this process leads, and should train. Otherwise True, when the run has ended.
 
-    Raises:
-      SystemExit: the process that leads is gone, or this one cannot take part.
+    Where the process that leads is gone, or this one cannot take part, it says so and exits with status 1.
     """
     join(config)
     if _link.leads():

@@ -31,6 +31,7 @@ class _Started(NamedTuple):
 
 _started: list[_Started] = []
 _broken: list[int] = []  # exit statuses, where the processes cannot part in peace
+_listening = [True]  # whether the others wait to be told something
 
 
 def number_of_processes(config: Config) -> int:
@@ -145,16 +146,26 @@ def note_broken(status: int = 1) -> None:
     _broken.append(status)
 
 
+def note_listening(listening: bool) -> None:
+    """Remembers whether the other processes wait to be told something: a scheduler's end by themselves after a run."""
+    _listening[0] = listening
+
+
 def who_has_ended() -> str:
     """Of the processes that this one has started, one that has ended, and its last words; empty where none has."""
-    for number, (process, errors) in enumerate(_started, start=1):
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            status = process.wait(timeout=2)
-            errors.seek(0)
-            said = [line for line in errors.read().decode(errors="replace").splitlines() if line.startswith("nigt: ")]
-            last = f": {said[-1].removeprefix('nigt: ')}" if said else ""
-            return f"process {number} ended with status {status}{last}"
+    until = time.monotonic() + 2.0  # a connection may break before its process is seen to be gone
+    while _started and time.monotonic() < until:
+        for number, (process, errors) in enumerate(_started, start=1):
+            if process.poll() is not None:
+                return f"process {number} ended with status {process.returncode}{_last_words(errors)}"
+        time.sleep(0.05)
     return ""
+
+
+def _last_words(errors: IO[bytes]) -> str:
+    errors.seek(0)
+    said = [line for line in errors.read().decode(errors="replace").splitlines() if line.startswith("nigt: ")]
+    return f": {said[-1].removeprefix('nigt: ')}" if said else ""
 
 
 def _watch() -> None:
@@ -178,7 +189,7 @@ def _part() -> None:
         from nigt_jax.runtimes.lockstep._link import say_goodbye
 
         with contextlib.suppress(Exception):
-            if _started:  # those of a scheduler end by themselves
+            if jax.process_index() == 0 and (_started or _listening[0]):
                 say_goodbye()
             jax.distributed.shutdown()
         for process, _ in _started:

@@ -15,7 +15,7 @@ from nigt_jax.records import installed_versions
 from nigt_jax.runtimes._runtime import Hardware, Stop
 from nigt_jax.runtimes._simulated import SimulatedRuntime
 from nigt_jax.runtimes.lockstep import _link
-from nigt_jax.runtimes.lockstep._join import join, note_broken, who_has_ended
+from nigt_jax.runtimes.lockstep._join import join, note_broken, note_listening, who_has_ended
 from nigt_jax.training import RoundMetrics, TrainState
 
 FAILED, OTHER_CODE = 1, 2  # what a process says instead of 0 where it cannot take part
@@ -61,6 +61,7 @@ class LockstepRuntime:
             )
         self.config, self.compile_seconds = self._own.config, self._own.compile_seconds
         self._theirs: TrainState | None = None  # the state that the other processes have
+        note_listening(True)
         with self._together():
             _link.tell({"do": "make", "config": to_dict(self.config), "code": code_digest()})
             answers = _link.gather(0)
@@ -152,6 +153,7 @@ class LockstepRuntime:
         """Lets the other processes wait for another run."""
         with contextlib.suppress(RunError), self._together():
             _link.tell({"do": "close"})
+            note_listening(False)
 
     def _shared(self, state: TrainState) -> TrainState:
         """The state, which the other processes have, too."""
