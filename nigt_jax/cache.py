@@ -16,3 +16,15 @@ def cache_folder() -> Path | None:
     except (OSError, RuntimeError):  # RuntimeError: no HOME, and a user that the system does not know
         return None
     return folder if os.access(folder, os.W_OK | os.X_OK) else None
+
+
+def keep_compiled_programs() -> None:
+    """Has JAX keep what it compiles in the user's cache folder, unless JAX was already told of another.
+
+    Programs are found again by their content, JAX's version and the device, so the folder can be deleted at any time.
+    """
+    import jax
+
+    folder = cache_folder()
+    if folder is not None and jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
+        jax.config.update("jax_compilation_cache_dir", str(folder / "xla"))

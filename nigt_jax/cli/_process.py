@@ -6,7 +6,7 @@ import sys
 
 import jax
 
-from nigt_jax.cache import cache_folder
+from nigt_jax.cache import keep_compiled_programs
 from nigt_jax.config import Config, LockstepRuntimeConfig
 
 
@@ -50,16 +50,6 @@ def quiet() -> None:
     """
     for name in ("absl", "matplotlib", "ray"):
         logging.getLogger(name).setLevel(logging.ERROR)
-
-
-def keep_compiled_programs() -> None:
-    """Has JAX keep what it compiles in the user's cache folder, unless JAX was already told of another.
-
-    Programs are found again by their content, JAX's version and the device, so the folder can be deleted at any time.
-    """
-    folder = cache_folder()
-    if folder is not None and jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        jax.config.update("jax_compilation_cache_dir", str(folder / "xla"))
 
 
 def use_cpu(keep_programs: bool) -> None:

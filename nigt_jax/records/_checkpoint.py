@@ -12,6 +12,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from nigt_jax.errors import UserError
+from nigt_jax.keys import with_keys, without_keys
 from nigt_jax.records._folder import write_whole
 
 
@@ -57,7 +58,7 @@ class Checkpoints:
         if iteration == self.latest:
             return
         items = ocp.args.Composite(
-            state=ocp.args.StandardSave(jax.device_get(_bare(state))), notes=ocp.args.JsonSave(notes)
+            state=ocp.args.StandardSave(jax.device_get(without_keys(state))), notes=ocp.args.JsonSave(notes)
         )
         with _as_os_error(self.path):
             if not self._manager.save(iteration, args=items):
@@ -80,13 +81,13 @@ class Checkpoints:
         Raises:
           UserError: it is damaged, or holds something else.
         """
-        bare, saved = _bare(like), _leaves(self.shapes())
+        bare, saved = without_keys(like), _leaves(self.shapes())
         leaves = {path: x for path, x in _leaves(bare).items() if path in saved or path[-1] not in optional}
         needed = {path: x for path, x in saved.items() if path in leaves or path[-1] not in optional}
         if {path: tuple(x.shape) for path, x in leaves.items()} != {path: tuple(x.shape) for path, x in needed.items()}:
             raise self.unreadable("does not hold what this run needs", whole=self._digests.exists())
         found = _leaves(self.fields(_nested(leaves)))
-        return _dressed(jax.tree_util.tree_map_with_path(lambda path, x: found.get(_names(path), x), bare), like)
+        return with_keys(jax.tree_util.tree_map_with_path(lambda path, x: found.get(_names(path), x), bare), like)
 
     def fields(self, like: dict[str, Any]) -> dict[str, Any]:
         """Some fields of the state of the newest checkpoint, as :meth:`state` gives the whole; no keys among them."""
@@ -210,18 +211,3 @@ def _nested(leaves: dict[tuple[str, ...], Any]) -> dict[str, Any]:
             node = node.setdefault(name, {})
         node[path[-1]] = x
     return tree
-
-
-def _is_key(x: Any) -> bool:
-    return jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
-
-
-def _bare(tree: Any) -> Any:
-    """Random keys as the integers that they wrap."""
-    return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, tree)
-
-
-def _dressed(tree: Any, like: Any) -> Any:
-    return jax.tree.map(
-        lambda x, o: jax.random.wrap_key_data(x, impl=jax.random.key_impl(o)) if _is_key(o) else x, tree, like
-    )

@@ -144,6 +144,7 @@ def _unit(batch: Trajectories, gradient: Any) -> Unit:
     )
 
 
+@jax.jit
 def add_units(one: Unit, other: Unit) -> Unit:
     """What both bring."""
     summed = jax.tree.map(jnp.add, one, other)

@@ -124,11 +124,11 @@ def test_without_the_lost_there_may_be_too_few():
 
 def test_workers_leave_and_join_as_it_is_wanted():
     driver, state, step, crew = make("rennala_pg", [1.0, 1.5, 4.0])
-    driver.want(1)
+    driver.watch.want(1)
     after, done = driver.one(state, step)
     assert moved(state, after) == 1
     assert (done.downloads, done.uploads) == (1, 1)
-    driver.want(2)
+    driver.watch.want(2)
     state, done = driver.one(after, step)
     assert moved(after, state) == 1  # the other one is not ready yet
     while not crew.members[1].working:
@@ -141,12 +141,12 @@ def test_workers_leave_and_join_as_it_is_wanted():
 def test_arrivals_go_on_with_fewer_workers():
     driver, state, step, crew = make("asynchronous_pg", [1.0, 2.5], ByArrival)
     state, _ = driver.one(state, step)
-    driver.want(1)
+    driver.watch.want(1)
     for _ in range(3):
         before = state
         state, _ = driver.one(state, step)
         assert round(float(moved(before, state))) == 1
-    driver.want(2)
+    driver.watch.want(2)
     while not crew.members[1].counted:
         state, _ = driver.one(state, step)
 

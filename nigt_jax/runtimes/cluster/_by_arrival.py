@@ -22,12 +22,11 @@ class ByArrival:
 
     def __init__(self, config: Config, parts: Parts, hyperparameters: Hyperparameters, crew: Workers, like: Any):
         self._parts, self._hyperparameters, self._crew, self._like = parts, hyperparameters, crew, like
-        self._watch = Watch(config, crew, self._serve, self._lose, lambda worker: self._sent[worker][0] >= 0)
+        self.watch = Watch(config, crew, self._serve, self._lose, lambda worker: self._sent[worker][0] >= 0)
         self._sent = [(-1, 0)] * config.workers.count  # number of each worker's order, and updates made by then
         self._arrived: collections.deque[Report] = collections.deque()
         self._state: ClusterState | None = None
         self._orders = self._downloads = self._discarded = self._uploads = 0
-        self.want = self._watch.want
 
     def one(self, state: ClusterState, step: StepHyperparameters) -> tuple[ClusterState, Done]:
         """One update."""
@@ -40,7 +39,7 @@ class ByArrival:
                     self._serve(worker)
         while True:
             while not self._arrived:
-                self._arrived.extend(self._watch.hear())
+                self._arrived.extend(self.watch.hear())
             report = self._arrived.popleft()
             worker, now = report.worker, int(state.iteration[0])
             order, at = self._sent[worker]
@@ -49,7 +48,7 @@ class ByArrival:
             self._uploads += 1
             fault = fault_of(report.unit, self._like)
             if fault is not None:
-                self._watch.refuse(worker, fault)
+                self.watch.refuse(worker, fault)
                 continue
             if now - at < int(step.max_delay):
                 break
@@ -65,10 +64,6 @@ class ByArrival:
         self._discarded = self._uploads = self._downloads = 0
         self._state = after._replace(orders=orders)
         return self._state, done
-
-    def wait_for_everyone(self, seconds: float) -> None:
-        """Waits for the workers, which may take so long; then for the first of them."""
-        self._watch.wait_until_ready(seconds)
 
     def _at(self, state: ClusterState, step: StepHyperparameters) -> None:
         self._state, self._assignment = state, assignment_of(self._parts, state, self._hyperparameters, step)

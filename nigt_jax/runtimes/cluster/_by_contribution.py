@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from nigt_jax.config import Config
-from nigt_jax.errors import RunError
 from nigt_jax.methods import Rounds, WorkerSide
 from nigt_jax.runtimes.cluster._members import Workers, settings_of
 from nigt_jax.runtimes.cluster._messages import Order, Report
@@ -29,7 +28,7 @@ class ByContribution:
     def __init__(self, config: Config, parts: Parts, hyperparameters: Hyperparameters, crew: Workers, like: Any):
         self._config, self._settings, self._number = config, settings_of(config), config.workers.count
         self._parts, self._hyperparameters, self._crew, self._like = parts, hyperparameters, crew, like
-        self._watch = Watch(config, crew, self._serve, self._lose, self._is_busy)
+        self.watch = Watch(config, crew, self._serve, self._lose, self._is_busy)
         self._patience = Patience(self._settings.patience)
         self._orders = self._downloads = self._discarded = 0
         self._order = [-1] * self._number  # that each worker has
@@ -38,17 +37,12 @@ class ByContribution:
         self._taking_part: set[int] = set()
         self._without: set[int] = set()  # workers that were waited for in vain
         self._state: ClusterState | None = None
-        self.want = self._watch.want
-
-    def wait_for_everyone(self, seconds: float) -> None:
-        """Waits for the workers, which may take so long; then for the first of them."""
-        self._watch.wait_until_ready(seconds)
 
     def one(self, state: ClusterState, step: Any) -> tuple[ClusterState, Done]:
         """One round."""
         self._begin(state, step)
         while self._collected.keys() < self._taking_part:
-            for report in self._watch.hear():
+            for report in self.watch.hear():
                 self._note(report)
             self._look_for_the_missing()
         sent = {worker: unit for worker, unit in self._collected.items() if unit.gradient != ()}
@@ -68,7 +62,6 @@ class ByContribution:
         members = self._crew.members
         self._state, self._orders = state, max(self._orders, int(state.orders[0]))
         self._assignment: Any = assignment_of(self._parts, state, self._hyperparameters, step)
-        self._kept = jax.device_get(jax.tree.map(lambda x: x[0], state.workers))
         self._collected, self._downloads, self._discarded = {}, 0, 0
         self._order = [-1] * self._number
         self._without -= {worker for worker, member in enumerate(members) if member.working}
@@ -91,13 +84,13 @@ class ByContribution:
             return
         incarnation, after = self._has[worker]
         has_it = after >= 0 and incarnation == self._crew.members[worker].incarnation
-        kept = None if has_it else jax.tree.map(lambda x: x[worker], self._kept)
+        kept = None if has_it else jax.device_get(jax.tree.map(lambda x: x[0, worker], self._state.workers))
         episodes = self._share(self._state) * self._config.method.trajectories_per_gradient
         order = Order(self._orders, most=1, delivers=True, episodes=episodes, after=after, kept=kept)
         self._orders += 1
         self._order[worker] = order.number
         self._assignment = self._crew.give([worker], order, self._assignment)
-        self._downloads += 1
+        self._downloads += 1 if has_it else 2  # what it goes on from is as large as the parameters
 
     def _note(self, report: Report) -> None:
         worker = report.worker
@@ -108,7 +101,7 @@ class ByContribution:
         if fault is None:
             self._collected[worker] = report.unit
         else:
-            self._watch.refuse(worker, fault)
+            self.watch.refuse(worker, fault)
 
     def _lose(self, worker: int) -> None:
         """Work under way is lost; what was sent is not. A worker that is served again goes on from what is known."""
@@ -125,11 +118,7 @@ class ByContribution:
         missing = [w for w in sorted(self._taking_part - self._collected.keys()) if not self._crew.members[w].working]
         if not self._patience.is_over(bool(missing)):
             return
-        if not self._settings.without_the_lost or len(missing) == len(self._taking_part):
-            who = ", ".join(str(worker + 1) for worker in missing)
-            raise RunError(f"the round has waited {self._settings.patience:g} s for workers that are gone: {who}")
-        for worker in missing:
-            self._crew.members[worker].news += "; the run goes on without it"
+        self.watch.do_without(missing, len(self._taking_part))
         self._without.update(missing)
         self._taking_part -= {*missing}
 
@@ -140,7 +129,7 @@ class ByContribution:
             unit._replace(gradient=sent[worker].gradient if worker in sent else nothing)
             for worker, unit in sorted(self._collected.items())
         ]
-        total = functools.reduce(_added, units)
+        total = functools.reduce(add_units, units)
         after, norm = absorb(self._parts, state, step, total, jnp.asarray(self._number, jnp.float32))
         messages = [sent[worker].gradient if worker in sent else nothing for worker in range(self._number)]
         uploads = np.asarray([worker in sent for worker in range(self._number)])
@@ -153,6 +142,3 @@ def _known(side: WorkerSide, workers: Any, messages: list[Any], uploads: Any) ->
     """What workers keep after the round, with the axis of runs, of which there is one."""
     own, stacked = jax.tree.map(lambda x: x[0], workers), jax.tree.map(lambda *x: jnp.stack(x), *messages)
     return jax.tree.map(lambda x: x[None], side.known(own, stacked, uploads))
-
-
-_added = jax.jit(add_units)

@@ -237,13 +237,12 @@ class _Process:
         import jax
 
         jax.config.update("jax_enable_x64", False)
-        from nigt_jax.cache import cache_folder
+        from nigt_jax.cache import keep_compiled_programs
         from nigt_jax.runtimes.cluster._worker import Worker
 
         checked = check_config(config, check_files=False)
-        folder = cache_folder() if checked.training.compilation_cache else None
-        if folder is not None:
-            jax.config.update("jax_compilation_cache_dir", str(folder / "xla"))
+        if checked.training.compilation_cache:
+            keep_compiled_programs()
         self._worker = Worker(checked, number, incarnation)
 
     def work(self) -> Iterator[Ready | Report | Dropped]:

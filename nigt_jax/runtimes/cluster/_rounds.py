@@ -10,7 +10,6 @@ import numpy as np
 
 from nigt_jax.clocks import Round
 from nigt_jax.config import Config
-from nigt_jax.errors import RunError
 from nigt_jax.methods import Rounds, StepHyperparameters
 from nigt_jax.runtimes.cluster._members import Workers, settings_of
 from nigt_jax.runtimes.cluster._messages import Order
@@ -60,16 +59,11 @@ class InRounds:
         self._settings, self._number = settings_of(config), config.workers.count
         self._parts, self._hyperparameters, self._crew, self._like = parts, hyperparameters, crew, like
         self._schedule = cast(Rounds, parts.method.schedule)
-        self._watch = Watch(config, crew, self._serve, self._lose, self._is_busy)
+        self.watch = Watch(config, crew, self._serve, self._lose, self._is_busy)
         self._orders = 0
         self._patience = Patience(self._settings.patience)
         self._now: _Now | None = None
         self._without: set[int] = set()  # workers that were waited for in vain
-        self.want = self._watch.want
-
-    def wait_for_everyone(self, seconds: float) -> None:
-        """Waits for the workers, which may take so long; then for the first of them."""
-        self._watch.wait_until_ready(seconds)
 
     def one(self, state: ClusterState, step: StepHyperparameters) -> tuple[ClusterState, Done]:
         """One round."""
@@ -77,7 +71,7 @@ class InRounds:
         now = self._now = self._begin(state, step)
         total = None
         while total is None:
-            for report in self._watch.hear():
+            for report in self.watch.hear():
                 counts, member = now.tally.note(report), self._crew.members[report.worker]
                 member.counted += counts
                 member.discarded += not counts
@@ -121,12 +115,7 @@ class InRounds:
     def _begin_without(self, state: ClusterState, step: StepHyperparameters, now: _Now) -> _Now:
         """The round once more, without those that were waited for in vain; or the end of the run."""
         absent = [int(worker) for worker in now.taking_part if not self._crew.members[worker].working]
-        who, seconds = ", ".join(str(worker + 1) for worker in absent), self._settings.patience
-        if not self._settings.without_the_lost or len(absent) in (0, now.taking_part.size):
-            for_whom = f"for workers that are gone: {who}" if absent else "and has too few workers"
-            raise RunError(f"the round has waited {seconds:g} s {for_whom}")
-        for worker in absent:
-            self._crew.members[worker].news += "; the run goes on without it"
+        self.watch.do_without(absent, now.taking_part.size)
         self._without |= {*absent}
         lost = now.discarded + now.tally.discarded + int(now.tally.counts.sum())
         after = self._begin(state, step)
@@ -185,11 +174,11 @@ class InRounds:
             now.uploads += 1
             fault = fault_of(unit, self._like)
             if fault is not None:
-                self._watch.refuse(worker, fault)
+                self.watch.refuse(worker, fault)
         if (now.tally.counts != counts).any():
             return None
         sums = [_weighted(cast(Unit, found[worker]), float(weights[worker])) for worker in sorted(found)]
-        return functools.reduce(_added, sums), float((weights * counts).sum())
+        return functools.reduce(add_units, sums), float((weights * counts).sum())
 
 
 def _as_round(counts: np.ndarray) -> Round:
@@ -201,6 +190,5 @@ def _weighted(unit: Unit, weight: float) -> Unit:
     return unit._replace(gradient=jax.tree.map(lambda x: x * np.float32(weight), unit.gradient))
 
 
-_added = jax.jit(add_units)
 _is_enough = jax.jit(lambda rule, counts: rule.enough(rule.limit(counts)))
 _is_never = jax.jit(lambda rule, counts, stuck: rule.never(counts, stuck))

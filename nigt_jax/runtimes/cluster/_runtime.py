@@ -118,8 +118,8 @@ class RayRuntime:
         leader = self._leader = kind(self.config, self._parts, self._hyperparameters, self.crew, like)
         for member in self.crew.members:
             member.away = True
-        leader.want(self._wanted)
-        leader.wait_for_everyone(settings_of(self.config).patience)
+        leader.watch.want(self._wanted)
+        leader.watch.wait_until_ready(settings_of(self.config).patience)
         self.compile_seconds += time.perf_counter() - started
 
     def run(
@@ -192,7 +192,7 @@ class RayRuntime:
             raise UserError(f"workers: got {number}, allowed: {allowed}")
         self._wanted = number
         if self._leader is not None:
-            self._leader.want(number)
+            self._leader.watch.want(number)
 
     def close(self) -> None:
         """Ends the workers."""

@@ -1,7 +1,7 @@
 """Hears the workers, replaces who is lost, and expels who sends what cannot be."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from nigt_jax.config import Config
@@ -91,6 +91,19 @@ class Watch:
                 member.away, member.news = False, "was called" if member.incarnation >= 0 else ""
                 if not member.expelled:
                     self._crew.start(worker)
+
+    def do_without(self, missing: Sequence[int], taking_part: int) -> None:
+        """Notes that a round goes on without workers that it has waited for in vain, where that is allowed.
+
+        Raises:
+          RunError: it is not, nobody is left, or nobody is missing and there are too few all the same.
+        """
+        if not self._settings.without_the_lost or len(missing) in (0, taking_part):
+            who = ", ".join(str(worker + 1) for worker in missing)
+            for_whom = f"for workers that are gone: {who}" if missing else "and has too few workers"
+            raise RunError(f"the round has waited {self._settings.patience:g} s {for_whom}")
+        for worker in missing:
+            self._crew.members[worker].news += "; the run goes on without it"
 
     def refuse(self, worker: int, why: str) -> None:
         """Drops what a worker has sent; who sends such things too often is expelled."""

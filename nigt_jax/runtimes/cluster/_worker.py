@@ -185,7 +185,7 @@ class Sums:
 
     def add(self, unit: Unit) -> None:
         """One more; only one thread adds."""
-        total = _added(self._newest[-1], unit) if self._newest else unit
+        total = add_units(self._newest[-1], unit) if self._newest else unit
         total = jax.device_get(total)
         with self._lock:
             self._newest.append(total)
@@ -307,6 +307,3 @@ class _Stopwatch:
         began = time.monotonic()
         yield
         self._stopped += time.monotonic() - began
-
-
-_added = jax.jit(add_units)

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from nigt_jax.cache import cache_folder
+from nigt_jax.cache import keep_compiled_programs
 from nigt_jax.config import Config, check_config
 from nigt_jax.errors import UserError
 from nigt_jax.runtimes._runtime import Stop
@@ -86,8 +86,8 @@ class _Following:
                 _link.gather(OTHER_CODE)
                 return
             checked = check_config(config, check_files=False)
-            if checked.training.compilation_cache and cache_folder() is not None:
-                jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))  # type: ignore[operator]
+            if checked.training.compilation_cache:
+                keep_compiled_programs()
             self._runtime = SimulatedRuntime(checked)
         except Exception as error:  # whatever it is, the leader has to know
             _link.gather(FAILED)

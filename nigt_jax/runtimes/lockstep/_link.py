@@ -8,6 +8,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from nigt_jax.keys import with_keys, without_keys
+
 _SHORT = 1024  # bytes; what is longer comes in a second message
 
 
@@ -43,15 +45,15 @@ def share(tree: Any, like: Any) -> Any:
     Returns:
       The leader's tree, on the host.
     """
-    leaves, structure = jax.tree.flatten(jax.eval_shape(lambda tree: jax.tree.map(_bare, tree), like))
+    leaves, structure = jax.tree.flatten(jax.eval_shape(without_keys, like))
     sizes = [math.prod(x.shape) * x.dtype.itemsize for x in leaves]
     packed = np.zeros(sum(sizes), np.uint8)
     if leads():
-        kept = [np.asarray(_bare(x)) for x in jax.tree.leaves(jax.device_get(tree))]
+        kept = [np.asarray(x) for x in jax.tree.leaves(without_keys(jax.device_get(tree)))]
         packed[:] = np.concatenate([np.ascontiguousarray(x).reshape(-1).view(np.uint8) for x in kept])
     pieces = np.split(_from_the_leader(packed), np.cumsum(sizes)[:-1])
     found = [piece.view(x.dtype).reshape(x.shape) for piece, x in zip(pieces, leaves, strict=True)]
-    return jax.tree.map(_dressed, jax.tree.unflatten(structure, found), like)
+    return with_keys(jax.tree.unflatten(structure, found), like)
 
 
 def gather(number: int) -> list[int]:
@@ -66,15 +68,3 @@ def say_goodbye() -> None:
 
 def _from_the_leader(array: np.ndarray) -> np.ndarray:
     return np.asarray(multihost_utils.broadcast_one_to_all(array, is_source=leads()))
-
-
-def _is_key(x: Any) -> bool:
-    return jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
-
-
-def _bare(x: Any) -> Any:
-    return jax.random.key_data(x) if _is_key(x) else x
-
-
-def _dressed(x: Any, like: Any) -> Any:
-    return jax.random.wrap_key_data(x, impl=jax.random.key_impl(like)) if _is_key(like) else x
