@@ -93,6 +93,12 @@ class EndsWhenGood:
             reached = reached * (1 - good)
         return expected
 
+    @classmethod
+    def expected_return(cls, policy: Policy, horizon: int) -> float:
+        """The expected return of the policy as it is at first."""
+        params = policy.init(jax.random.key(0))["params"]
+        return float(sum(cls.rewards([params] * horizon, horizon)))
+
 
 class Breaks:
     """Reward 1 a step; the observation turns NaN once an action exceeds 0.5."""

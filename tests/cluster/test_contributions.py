@@ -32,6 +32,10 @@ class OfQuadratics(WorkUnits):
 class LazyCrew(Crew):
     """Virtual workers that decide as real ones do, and lose what they keep when they die."""
 
+    def __init__(self, *arguments, **changes):
+        super().__init__(*arguments, **changes)
+        self.has = {}  # of each worker its newest order, and what came of it
+
     def give(self, workers, order, assignment):
         self.assignment = assignment
         return super().give(workers, order, assignment)
@@ -40,10 +44,7 @@ class LazyCrew(Crew):
         self.has.pop(worker, None)
         super().start(worker)
 
-    has = None
-
     def delivered(self, worker, order):
-        self.has = {} if self.has is None else self.has
         kept = order.kept
         if kept is None:
             number, kept = self.has[worker]

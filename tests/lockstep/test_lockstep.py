@@ -142,11 +142,28 @@ def test_without_the_leader_nobody_goes_on(tiny, tmp_path):
     nobody_is_left()
 
 
-def test_processes_that_a_scheduler_has_started(tiny, tmp_path):
+def job_of_two():
+    """What a scheduler that JAX does not know has to tell both processes."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    job = {"NIGT_COORDINATOR": f"127.0.0.1:{port}", "NIGT_PROCESSES": "2"}
+    return {"NIGT_COORDINATOR": f"127.0.0.1:{port}", "NIGT_PROCESSES": "2"}
+
+
+def test_a_run_that_never_begins_lets_the_others_go(tiny, tmp_path):
+    """The leader finds the name taken once both have joined."""
+    (tmp_path / "runs/taken").mkdir(parents=True)
+    job, began = job_of_two(), time.monotonic()
+    following = start(tmp_path, tiny, *LOCKSTEP, NIGT_PROCESS="1", **job)
+    errors = finish(start(tmp_path, tiny, "--name", "taken", *LOCKSTEP, NIGT_PROCESS="0", **job), 2)[1]
+    assert "exists already" in errors
+    assert errors.count("\n") == 1
+    assert finish(following)[1] == ""
+    assert time.monotonic() - began < 240
+
+
+def test_processes_that_a_scheduler_has_started(tiny, tmp_path):
+    job = job_of_two()
     away = tmp_path / "elsewhere"  # the other host has the configuration, and nothing of the run
     away.mkdir()
     following = start(away, tiny, *LOCKSTEP, NIGT_PROCESS="1", **job)

@@ -14,11 +14,6 @@ HORIZON, WORKERS, EACH = 6, 1000, 2
 POLICY = linear_policy()
 
 
-def expected_return():
-    params = POLICY.init(jax.random.key(0))
-    return float(sum(EndsWhenGood.rewards([params["params"]] * HORIZON, HORIZON)))
-
-
 def test_the_counted_are_as_good_as_any():
     batch_size = 20_000
     cfg = check_config(
@@ -35,7 +30,9 @@ def test_the_counted_are_as_good_as_any():
     runtime.compile()
     _, metrics = runtime.run(runtime.initial_state(), 1)
     error = 0.7 / np.sqrt(batch_size)  # the deviation of a return is below 0.7
-    assert float(metrics.query_return_mean[0, 0]) == pytest.approx(expected_return(), abs=4 * error)
+    assert float(metrics.query_return_mean[0, 0]) == pytest.approx(
+        EndsWhenGood.expected_return(POLICY, HORIZON), abs=4 * error
+    )
 
 
 def test_a_rule_that_counts_whoever_comes_first_is_caught():
@@ -49,5 +46,5 @@ def test_a_rule_that_counts_whoever_comes_first_is_caught():
     counted = np.asarray(jnp.arange(EACH)[None, :] < counts[:, None]).ravel()
     returns = np.asarray(batch.returns, np.float64)
     error = returns.std() / np.sqrt(counted.sum())
-    assert abs(returns.mean() - expected_return()) < 4 * returns.std() / np.sqrt(episodes)
-    assert abs(returns[counted].mean() - expected_return()) > 4 * error
+    assert abs(returns.mean() - EndsWhenGood.expected_return(POLICY, HORIZON)) < 4 * returns.std() / np.sqrt(episodes)
+    assert abs(returns[counted].mean() - EndsWhenGood.expected_return(POLICY, HORIZON)) > 4 * error

@@ -53,6 +53,9 @@ class InRounds:
       hyperparameters: the run's.
       crew: the workers.
       like: a unit of ShapeDtypeStructs.
+
+    Attributes:
+      watch: hears the workers, and has as many as there should be.
     """
 
     def __init__(self, config: Config, parts: Parts, hyperparameters: Hyperparameters, crew: Workers, like: Any):

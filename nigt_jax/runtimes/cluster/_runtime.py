@@ -80,7 +80,8 @@ class RayRuntime:
         self.crew: Crew | None = None
         self.compile_seconds = 0.0
         self._leader: _Leader | None = None
-        self.want(settings_of(config).begin_with or config.workers.count)
+        self._wanted = settings_of(config).begin_with or config.workers.count
+        self._refuse_number(self._wanted, "runtime.begin_with")
 
     @property
     def hardware(self) -> Hardware:
@@ -186,13 +187,17 @@ class RayRuntime:
 
     def want(self, number: int) -> None:
         """Has so many workers work from now on, the first ones; see :class:`nigt_jax.runtimes.Staff`."""
-        count, every = self.config.workers.count, bool(self.config.workers.environments)
-        if not (count if every else 1) <= number <= count:
-            allowed = f"{count}, for each has an environment of its own" if every else f"1 to workers.count, {count}"
-            raise UserError(f"workers: got {number}, allowed: {allowed}")
+        self._refuse_number(number, "workers")
         self._wanted = number
         if self._leader is not None:
             self._leader.watch.want(number)
+
+    def _refuse_number(self, number: int, what: str) -> None:
+        """UserError where there cannot be so many workers."""
+        count, every = self.config.workers.count, bool(self.config.workers.environments)
+        if not (count if every else 1) <= number <= count:
+            allowed = f"{count}, for each has an environment of its own" if every else f"1 to workers.count, {count}"
+            raise UserError(f"{what}: got {number}, allowed: {allowed}")
 
     def close(self) -> None:
         """Ends the workers."""

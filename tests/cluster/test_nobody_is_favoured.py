@@ -14,16 +14,13 @@ HORIZON, WORKERS, ROUNDS, BATCH = 6, 200, 15, 60
 POLICY = linear_policy()
 
 
-def expected_return():
-    params = POLICY.init(jax.random.key(0))
-    return float(sum(EndsWhenGood.rewards([params["params"]] * HORIZON, HORIZON)))
-
-
 class PlayingCrew(Crew):
     """Virtual workers whose units are real ones of single episodes, and take as long as `cost` says."""
 
-    pool = cost = None
-    begun = 0
+    def __init__(self, *arguments, **changes):
+        super().__init__(*arguments, **changes)
+        self.doing, self.begun = {}, 0  # of each worker the number of its unit; units begun
+        self.pool = self.cost = None
 
     def give(self, workers, order, assignment):
         for worker in workers:
@@ -33,7 +30,7 @@ class PlayingCrew(Crew):
 
     def begin(self, worker):
         self.durations[worker] = self.cost(self.begun)
-        self.doing = {**getattr(self, "doing", {}), worker: self.begun}
+        self.doing[worker] = self.begun
         self.finish[worker] = self.now + self.durations[worker]
         self.begun += 1
 
@@ -82,10 +79,10 @@ def counted_returns(pool, cost):
 def test_the_counted_are_as_good_as_any(pool):
     """What a worker computes is what takes its time: the steps made."""
     got, error = counted_returns(pool, lambda units, computed: computed)
-    assert got == pytest.approx(expected_return(), abs=4 * error)
+    assert got == pytest.approx(EndsWhenGood.expected_return(POLICY, HORIZON), abs=4 * error)
 
 
 def test_a_unit_that_ends_with_its_episode_is_caught(pool):
     """The wrong rule: a worker stops where the episode ends, and is counted sooner."""
     got, error = counted_returns(pool, lambda units, computed: units.env_steps)
-    assert abs(got - expected_return()) > 4 * error
+    assert abs(got - EndsWhenGood.expected_return(POLICY, HORIZON)) > 4 * error
