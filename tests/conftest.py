@@ -30,6 +30,9 @@ _cache = os.environ.setdefault("NIGT_TEST_CACHE", tempfile.mkdtemp(prefix="nigt-
 jax.config.update("jax_compilation_cache_dir", _cache)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1"
+# Ray reads when it is imported that a cluster of its own is for this machine alone.
+os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 sys.path.insert(0, str(Path(__file__).parent))  # for probes.py
 _checked = [
