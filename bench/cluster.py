@@ -9,6 +9,7 @@ rounds with these times. So the prediction knows nothing of the driver, of messa
 
 import argparse
 import json
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,11 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from nigt_jax.benchmark import machine
-from nigt_jax.clocks import Clock, clock_key, play_round, to_float64
-from nigt_jax.clocks._work import recorded_work
-from nigt_jax.config import Config, check_config
+from nigt_jax.clocks import clock_key, make_clock, play_round, to_float64
+from nigt_jax.config import Config, check_config, to_dict
 from nigt_jax.methods import METHODS
-from nigt_jax.runtimes import make_runtime
+from nigt_jax.records import RunFolder
+from nigt_jax.runtimes import WorkTime, make_runtime
 
 if TYPE_CHECKING:
     from nigt_jax.runtimes.cluster import RayRuntime
@@ -100,18 +101,17 @@ def configure(args: argparse.Namespace, case: str, method: str) -> Config:
     )
 
 
-def predict(config: Config, recorded: list[tuple[int, float]], rounds: int) -> np.ndarray:
-    """Seconds at which each round would have ended, of workers that take the recorded times one after the other.
-
-    Nothing is recorded of a worker that has never had a gradient in time: it is as if it never had one.
-    """
-    rows = [[seconds for worker, seconds in recorded if worker == number + 1] for number in range(config.workers.count)]
-    rows = [row or [np.inf] for row in rows]
-    work = recorded_work(np.concatenate([np.asarray(row) for row in rows]), np.asarray([len(row) for row in rows]))
-    clock = Clock(work=work, speed=None, exchange=jnp.zeros(config.workers.count), window=16)
+def predict(config: Config, recorded: list[WorkTime], rounds: int) -> np.ndarray:
+    """Seconds at which each round would have ended, of workers that take the recorded times one after the other."""
+    batch = config.method.gradients_per_update
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunFolder(Path(folder))
+        run.append_durations(recorded)
+        workers = {"count": config.workers.count, "trace": str(run.durations)}
+        clock = make_clock(check_config(to_dict(config) | {"workers": workers}).workers, 1, batch)
     schedule = METHODS[config.method.name].rounds
     assert schedule is not None
-    rule = schedule.rule(jnp.asarray(config.method.gradients_per_update, jnp.int32), clock.workers)
+    rule = schedule.rule(jnp.asarray(batch, jnp.int32), clock.workers)
 
     def step(state: Any, _: None) -> tuple[Any, Any]:
         state = play_round(clock, rule, state)[1]

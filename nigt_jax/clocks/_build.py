@@ -30,10 +30,14 @@ def make_clock(workers: WorkersConfig, parameters: int, batch_size: int) -> Cloc
       UserError: times that a float32 cannot hold; a trace that cannot be read.
     """
     ahead = min(max(4, math.ceil(2 * batch_size / workers.count)), 64)
+    recorded = None if workers.trace is None else read_trace(workers.trace, workers.count)
+    exchange = None if recorded is None else recorded.exchanges
+    if exchange is None:
+        exchange = power_law(workers.communication_time, workers.count, parameters)
     return Clock(
-        work=_work(workers, parameters),
+        work=_work(workers, parameters) if recorded is None else recorded_work(recorded.durations, recorded.lengths),
         speed=_speed(workers.speed, workers.count) if workers.speed.changes else None,
-        exchange=jnp.asarray(power_law(workers.communication_time, workers.count, parameters)),
+        exchange=jnp.asarray(exchange, jnp.float32),
         topology=workers.topology,
         carry_over=workers.carry_over,
         window=max(1, min(ahead, _WINDOW // workers.count)),
@@ -56,8 +60,6 @@ def power_law(law: PowerLaw, workers: int, parameters: int) -> Float[np.ndarray,
 
 
 def _work(workers: WorkersConfig, parameters: int) -> Work:
-    if workers.trace is not None:
-        return recorded_work(*read_trace(workers.trace, workers.count))
     mean = jnp.asarray(power_law(workers.compute_time, workers.count, parameters))
     if workers.noise.family == "none":
         return FixedWork(mean)

@@ -1,19 +1,12 @@
-"""Recorded times of gradients, from a file that any tool can write."""
+"""Recorded times of gradients and exchanges, from a file that any tool can write."""
 
-import array
-import csv
-import json
-import subprocess
-import sys
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from nigt_jax.config._trace_files import Rows, read_rows
 from nigt_jax.errors import UserError
 
-_COLUMNS = ("worker", "duration")
 SHORTEST_TIME, LONGEST_TIME = 1e-30, 1e30
 """Times of a gradient or an exchange: a float32 holds their sums and products to the last bit."""
 MOST_ROWS = 10**9  # places in a recording are int32
@@ -25,32 +18,25 @@ class RecordedTimes(NamedTuple):
     Attributes:
       durations: float64 of shape [rows], in time units: those of worker 1 in the order of the file, then worker 2's ...
       lengths: number of them of each worker, int64 of shape [workers]; at least 1.
+      exchanges: mean time of each worker's exchanges, float64 of shape [workers]; None where none was recorded.
     """
 
     durations: np.ndarray
     lengths: np.ndarray
-
-
-class _Rows(NamedTuple):
-    """Both columns of a file, checked for nothing but being numbers.
-
-    Attributes:
-      worker: whole numbers or not, shape [rows].
-      duration: likewise.
-      place: where a row stands in the file, in words.
-    """
-
-    worker: np.ndarray
-    duration: np.ndarray
-    place: Callable[[int], str]
+    exchanges: np.ndarray | None
 
 
 def read_trace(path: str, workers: int) -> RecordedTimes:
     """The recorded times in a file.
 
+    A gradient that was broken off would have taken longer than was seen. How much longer is taken from the
+    distribution of the worker's times that the product-limit estimate gives, after Kaplan and Meier (1958).
+
     Args:
-      path: a CSV file with a header, or a Parquet file (``*.parquet``): columns ``worker`` (1, 2, ...)
-        and ``duration`` (between 1e-30 and 1e30, in time units), a row for every gradient; other columns are not read.
+      path: a CSV file with a header, or a Parquet file (``*.parquet``), a row for every gradient: columns
+        ``worker`` (1, 2, ...) and ``duration`` (between 1e-30 and 1e30, in time units); if it has them, ``complete``
+        (1, or 0 where it was broken off after that time) and ``exchange`` (time of the exchange before it, 0 or more;
+        empty where it followed another one at once). Other columns are not read.
       workers: how many there are; each needs at least one row.
 
     Returns:
@@ -60,140 +46,96 @@ def read_trace(path: str, workers: int) -> RecordedTimes:
       UserError: says where the file is not like that.
     """
     where = f"workers.trace: {path}"
-    worker, duration, place = _read(path, where)
+    rows = read_rows(path, where)
+    worker, duration = rows.columns["worker"], rows.columns["duration"]
     if not worker.size:
         raise UserError(f"{where}: has no rows, allowed: at least one for each of {workers} workers")
     if worker.size > MOST_ROWS:
         raise UserError(f"{where}: got {worker.size:,} rows, allowed: up to {MOST_ROWS:,}")
-    known = (worker >= 1) & (worker <= workers) & (worker == np.floor(worker))
-    good = known & (duration >= SHORTEST_TIME) & (duration <= LONGEST_TIME)  # NaN is neither
-    if not good.all():
-        row = int(np.argmin(good))
-        what, value, allowed = ("duration", duration[row], f"{SHORTEST_TIME:g} to {LONGEST_TIME:g}")
-        if not known[row]:
-            what, value, allowed = ("worker", worker[row], f"1 to {workers}")
-        raise UserError(f"{where}: {place(row)}: got {what} {_shown(value)}, allowed: {allowed}")
+    _check(rows, workers, where)
     index = worker.astype(np.int64) - 1
     lengths = np.bincount(index, minlength=workers)
     if not lengths.all():
         silent = int(np.argmin(lengths)) + 1
         raise UserError(f"{where}: has no row of worker {silent}, allowed: at least one for each of {workers}")
-    ordered = duration[np.argsort(index, kind="stable")].astype(np.float64)
-    return RecordedTimes(ordered, lengths)
+    order = np.argsort(index, kind="stable")
+    times, ends = duration[order].astype(np.float64), np.cumsum(lengths)[:-1]
+    if "complete" in rows.columns:
+        complete = np.split(rows.columns["complete"][order] == 1, ends)
+        times = np.concatenate([brought_to_an_end(*own) for own in zip(np.split(times, ends), complete, strict=True)])
+    return RecordedTimes(times, lengths, _exchanges(rows, index, workers))
 
 
-def _read(path: str, where: str) -> _Rows:
-    try:
-        return _parquet(path, where) if path.endswith(".parquet") else _csv(path, where)
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
-        raise UserError(f"{where}: cannot be read: {reason}") from None
+def _check(rows: Rows, workers: int, where: str) -> None:
+    """UserError where a number is none of those that its column may have."""
+    worker, duration = rows.columns["worker"], rows.columns["duration"]
+    good = {
+        "worker": (worker >= 1) & (worker <= workers) & (worker == np.floor(worker)),
+        "duration": (duration >= SHORTEST_TIME) & (duration <= LONGEST_TIME),  # NaN is neither
+    }
+    allowed = {"worker": f"1 to {workers}", "duration": f"{SHORTEST_TIME:g} to {LONGEST_TIME:g}"}
+    if "complete" in rows.columns:
+        complete = rows.columns["complete"]
+        good["complete"], allowed["complete"] = (complete == 0) | (complete == 1), "0 or 1"
+    if "exchange" in rows.columns:
+        time = rows.columns["exchange"]
+        good["exchange"] = np.isnan(time) | (time == 0) | ((time >= SHORTEST_TIME) & (time <= LONGEST_TIME))
+        allowed["exchange"] = f"0, {allowed['duration']}, or nothing"
+    all_good = np.logical_and.reduce(list(good.values()))
+    if not all_good.all():
+        row = int(np.argmin(all_good))
+        name = next(name for name, each in good.items() if not each[row])
+        got = _shown(rows.columns[name][row])
+        raise UserError(f"{where}: {rows.place(row)}: got {name} {got}, allowed: {allowed[name]}")
 
 
-def _check_names(names: list[str], where: str) -> None:
-    """UserError where it is not clear which columns are meant."""
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise UserError(f"{where}: got column {twice[0]!r} {names.count(twice[0])} times, allowed: once")
-    if not set(names) >= set(_COLUMNS):
-        other = next((s for s in (";", "\t", "|") if len(names) == 1 and s in names[0]), None)
-        hint = f"; fields are separated by commas, not by {other!r}" if other else ""
-        given = ", ".join(names)
-        raise UserError(f"{where}: got columns {given}, allowed: worker and duration among them{hint}")
+def brought_to_an_end(times: np.ndarray, complete: np.ndarray) -> np.ndarray:
+    """A worker's times, where those that were broken off are as long as they may have been.
+
+    They lie at even distances in what the product-limit estimate leaves above the time at which each was broken off.
+    What lies beyond all that was seen takes longer than the longest by what the worker needs for a gradient on average,
+    or, if it has never had one, by all the time that it has worked.
+
+    Args:
+      times: of shape [rows], of consecutive gradients.
+      complete: bool of shape [rows], whether the gradient came to an end after that time.
+
+    Returns:
+      Times of shape [rows].
+    """
+    if complete.all():
+        return times
+    beyond = times.max() + times.sum() / max(1, complete.sum())
+    if not complete.any():
+        return np.full_like(times, beyond)
+    from scipy import stats  # takes a second or two to import
+
+    seen = stats.ecdf(stats.CensoredData(times[complete], right=times[~complete])).sf
+    end = np.unique(times[complete])
+    left = seen.evaluate(end)  # the part that takes longer than each
+    broken = times[~complete]
+    rank = np.empty(broken.size)
+    rank[np.argsort(broken, kind="stable")] = np.arange(broken.size)
+    part = (rank * _GOLDEN + 0.5) % 1.0
+    wanted = seen.evaluate(broken) * part
+    place = np.searchsorted(-left, -wanted)  # the first after which no more than that is left
+    whole = times.copy()
+    whole[~complete] = np.append(end, beyond)[place]
+    return whole
 
 
-def _csv(path: str, where: str) -> _Rows:
-    """A CSV file in UTF-8, row by row; every row has as many fields as the header."""
-    worker, duration, lines = array.array("d"), array.array("d"), array.array("q")
-    with Path(path).open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a mark at the beginning
-        reader = csv.reader(file, strict=True, skipinitialspace=True)
-        try:
-            rows = (row for row in reader if row)  # a line with nothing in it is no row
-            names = [name.strip() for name in next(rows, [])]
-            if not names:
-                raise UserError(f"{where}: is empty, allowed: a header and a row for every gradient")
-            _check_names(names, where)
-            first, second = map(names.index, _COLUMNS)
-            for row in rows:
-                if len(row) != len(names):
-                    raise _wrong_length(where, reader.line_num, len(row), len(names))
-                worker.append(_number(row[first]))
-                duration.append(_number(row[second]))
-                lines.append(reader.line_num)
-        except csv.Error as error:
-            raise UserError(f"{where}: line {reader.line_num}: not CSV: {error}") from None
-        except _NotANumberError:
-            got = f"worker {row[first]!r}, duration {row[second]!r}"
-            comma = "; decimals have a point" if "," in row[second] else ""
-            raise UserError(f"{where}: line {reader.line_num}: got {got}, allowed: two numbers{comma}") from None
-    return _Rows(np.asarray(worker), np.asarray(duration), lambda row: f"line {lines[row]}")
+_GOLDEN = (np.sqrt(5) - 1) / 2  # multiples of it, modulo 1, fill the unit interval evenly
 
 
-class _NotANumberError(Exception):
-    """A field that holds something else."""
-
-
-def _number(text: str) -> float:
-    try:
-        if "_" not in text:  # Python takes 1_0 for 10
-            return float(text)
-    except ValueError:
-        pass
-    raise _NotANumberError
-
-
-def _wrong_length(where: str, line: int, got: int, wanted: int) -> UserError:
-    hint = "; decimals have a point, not a comma" if got > wanted else ""
-    fields = "field" if got == 1 else "fields"
-    return UserError(f"{where}: line {line}: got {got} {fields}, allowed: {wanted}, as in the header{hint}")
-
-
-def _parquet(path: str, where: str) -> _Rows:
-    """Read in a process of its own: pyarrow's libraries do not always get on with XLA's in one."""
-    Path(path).open("rb").close()  # to say in the usual words what is wrong with that
-    done = subprocess.run([sys.executable, "-c", _READER, path, *_COLUMNS], capture_output=True, check=False)
-    if done.returncode:
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        kind, _, reason = "".join(last).partition(": ")
-        raise ValueError(reason or kind)
-    head, _, data = done.stdout.partition(b"\n")
-    found = json.loads(head)
-    _check_names(found["names"], where)
-    for name in _COLUMNS:
-        kind, missing = found["types"][name], found["missing"][name]
-        if found["numbers"][name] is None:
-            raise UserError(f"{where}: column {name} is of type {kind}, allowed: integers or floats")
-        if missing is not None:
-            raise UserError(f"{where}: row {missing + 1}: has no {name}, allowed: a number")
-    half = len(data) // 2
-    worker, duration = (np.frombuffer(data, found["numbers"][n], half // 8, k * half) for k, n in enumerate(_COLUMNS))
-    return _Rows(worker, duration, lambda row: f"row {row + 1}")
-
-
-# Whole numbers stay whole: a float64 would round large ones. One line of JSON, then both columns, 8 bytes a number.
-_READER = """
-import json, sys
-import numpy as np
-import pyarrow as pa
-from pyarrow import parquet, types
-with open(sys.argv[1], "rb") as source:
-    file = parquet.ParquetFile(source)
-    schema, wanted = file.schema_arrow, sys.argv[2:]
-    found, columns = {"names": schema.names, "types": {}, "numbers": {}, "missing": {}}, []
-    if all(schema.names.count(name) == 1 for name in wanted):
-        table = file.read([name for name in schema.names if name in wanted])
-        for name in wanted:
-            column, kind = table.column(name), schema.field(name).type
-            whole, real = types.is_integer(kind), types.is_floating(kind) or types.is_decimal(kind)
-            found["types"][name], found["numbers"][name] = str(kind), "<i8" if whole else "<f8" if real else None
-            missing = np.flatnonzero(column.is_null().to_numpy())
-            found["missing"][name] = int(missing[0]) if missing.size else None
-            if (whole or real) and not missing.size:
-                columns.append(column.cast(pa.int64() if whole else pa.float64()).to_numpy())
-print(json.dumps(found), flush=True)
-for column in columns:
-    sys.stdout.buffer.write(column.tobytes())
-"""
+def _exchanges(rows: Rows, index: np.ndarray, workers: int) -> np.ndarray | None:
+    """The mean of each worker; of a worker that has none, the mean of all."""
+    times = rows.columns.get("exchange")
+    if times is None or np.isnan(times).all():
+        return None
+    there = ~np.isnan(times)
+    number = np.bincount(index[there], minlength=workers)
+    total = np.bincount(index[there], times[there], workers)
+    return np.where(number, total / np.maximum(number, 1), total.sum() / number.sum())
 
 
 def _shown(value: Any) -> str:

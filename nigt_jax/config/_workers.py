@@ -115,7 +115,9 @@ class WorkersConfig:
     noise: Noise = setting(Noise, "")
     speed: SpeedChanges = setting(SpeedChanges, "")
     trace: str | None = setting(
-        None, "CSV or Parquet file of recorded times, columns worker (from 1) and duration, instead of compute_time"
+        None,
+        "CSV or Parquet file of recorded times, columns worker (from 1) and duration, instead of compute_time; a "
+        "column exchange stands instead of communication_time",
     )
     environments: tuple[EnvironmentChange, ...] = setting(
         (),

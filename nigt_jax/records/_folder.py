@@ -59,11 +59,17 @@ class RunFolder:
             return int(text)
         return None
 
-    def append_durations(self, rows: Sequence[tuple[int, float]]) -> None:
-        """Adds times of gradients, each with its worker, from 1; OSError where it cannot."""
-        header = "" if self.durations.exists() else "worker,duration\n"
+    def append_durations(self, rows: Sequence[tuple[int, float, bool, float | None]]) -> None:
+        """Adds rows of times: worker, from 1, duration, whether it is complete, exchange; OSError where it cannot."""
+        header = "" if self.durations.exists() else "worker,duration,complete,exchange\n"
+        number = lambda time: "" if time is None else f"{time:.6f}"
+        lines = [
+            f"{worker},{number(duration)},{complete:d},{number(exchange)}\n"
+            for worker, duration, complete, exchange in rows
+            if duration >= 1e-6  # what is broken off at once says nothing
+        ]
         with self.durations.open("a", encoding="utf-8") as file:
-            file.write(header + "".join(f"{worker},{seconds:.6f}\n" for worker, seconds in rows))
+            file.write(header + "".join(lines))
 
     def provenance(self) -> Provenance | None:
         """What ``run.json`` says, None where there is none; see :func:`read_provenance`."""

@@ -59,6 +59,23 @@ class Stop(NamedTuple):
     spent_env_steps: Sequence[int]
 
 
+class WorkTime(NamedTuple):
+    """How long a real worker has taken for a gradient.
+
+    Attributes:
+      worker: who, from 1.
+      duration: seconds of work.
+      complete: whether the gradient came to an end, or was broken off after that time.
+      exchange: seconds from when the driver had what the gradient follows from until the worker began it; None where
+        it followed another one at once.
+    """
+
+    worker: int
+    duration: float
+    complete: bool
+    exchange: float | None
+
+
 @runtime_checkable
 class Staff(Protocol):
     """Real workers, as the loop around a run sees them."""
@@ -66,8 +83,8 @@ class Staff(Protocol):
     def news(self) -> tuple[WorkerNews, ...]:
         """What there is to tell of each."""
 
-    def durations(self) -> list[tuple[int, float]]:
-        """Of every gradient that was finished since this was asked last: the worker, from 1, and seconds."""
+    def durations(self) -> list[WorkTime]:
+        """Of every gradient that workers have told of since this was asked last."""
 
     def want(self, number: int) -> None:
         """Has so many of them work from now on, the first ones; others come or go.

@@ -36,9 +36,9 @@ class LazyCrew(Crew):
         super().__init__(*arguments, **changes)
         self.has = {}  # of each worker its newest order, and what came of it
 
-    def give(self, workers, order, assignment):
+    def give(self, workers, order, assignment, since=None):
         self.assignment = assignment
-        return super().give(workers, order, assignment)
+        return super().give(workers, order, assignment, since)
 
     def start(self, worker):
         self.has.pop(worker, None)

@@ -1,5 +1,7 @@
 """The driver's rounds and arrivals, on workers of a virtual clock: who counts, what is summed, who is lost."""
 
+import time
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ from virtual import make
 from nigt_jax.clocks import malenia_round, rennala_round, synchronous_round
 from nigt_jax.errors import RunError
 from nigt_jax.runtimes.cluster._by_arrival import ByArrival
+from nigt_jax.runtimes.cluster._rounds import InRounds
 
 ROUNDS = {"rennala_pg": rennala_round, "malenia_nigt": malenia_round, "synchronous_pg": synchronous_round}
 
@@ -35,6 +38,20 @@ def test_who_counts_is_whom_the_clock_counts(name):
     assert done.discarded == 3 - np.sum([0, 0, 0] if name == "rennala_pg" else [1, 1, 1])
     assert float(done.total.returns) == counts.sum()
     assert int(after.iteration[0]) == 1
+
+
+@pytest.mark.parametrize(("name", "kind"), [("rennala_pg", InRounds), ("afedpg", ByArrival)])
+def test_orders_say_since_when_they_could_have_been_given(name, kind):
+    """Since the driver knew that the round was over, or had the gradient; the first ones follow from nothing."""
+    driver, state, step, crew = make(name, [1.0, 1.5, 4.0], kind)
+    began = time.monotonic()
+    state, _ = driver.one(state, step)
+    done, first = time.monotonic(), len(crew.since)
+    driver.one(state, step)
+    first, later = (1, crew.since[1:]) if kind is InRounds else (3, crew.since[3:first])
+    assert crew.since[:first] == [None] * first
+    assert len(later) == 1
+    assert began <= later[0] <= done
 
 
 def test_malenia_weighs_workers_and_not_gradients():

@@ -1,6 +1,9 @@
 """Who is missed, and from when on."""
 
+import pytest
+
 from nigt_jax.runtimes.cluster._members import Member
+from nigt_jax.runtimes.cluster._messages import Dropped, Report
 
 GRACE, DEADLINE = 600.0, 10.0
 
@@ -49,3 +52,18 @@ def test_who_starts_has_more_time():
     assert late(one, GRACE + 1)
     one.note_held(20.0)
     assert not late(one, GRACE + 1)
+
+
+def test_an_exchange_lasts_until_the_worker_begins():
+    """Whoever begins another unit of the same order had no exchange; time in which it was held belongs to none."""
+    one = member()
+    one.asked = (7, 100.0)  # since 100 the driver has known that the round was over
+    report = lambda order, sequence: Report(2, 0, order, sequence, 0.0, 5.0, None)
+    assert one.time_of(report(7, 0), 105.5) == (3, 5.0, True, pytest.approx(0.5))
+    assert one.time_of(report(7, 1), 110.5) == (3, 5.0, True, None)
+    assert one.time_of(report(6, 0), 105.5) == (3, 5.0, True, None)  # of the order before
+    assert one.time_of(Dropped(2, 7, 0, 2.0), 102.25) == (3, 2.0, False, pytest.approx(0.25))
+    one.note_held(50.0)
+    assert one.time_of(report(7, 0), 155.5).exchange == pytest.approx(0.5)
+    one.asked = None
+    assert one.time_of(report(8, 0), 105.5).exchange is None

@@ -22,7 +22,8 @@ class PlayingCrew(Crew):
         self.doing, self.begun = {}, 0  # of each worker the number of its unit; units begun
         self.pool = self.cost = None
 
-    def give(self, workers, order, assignment):
+    def give(self, workers, order, assignment, since=None):
+        del since
         for worker in workers:
             self.orders[worker] = [order, 0]
             self.begin(worker)

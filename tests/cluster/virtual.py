@@ -26,13 +26,15 @@ class Crew:
     def __init__(self, durations, like, die=(), spoil=(), mute=()):
         self.durations, self.like, self.now = durations, like, 0.0
         self.members = [Member() for _ in durations]
+        self.since = []  # of every order
         self.orders, self.finish = {}, {}  # worker to (order, sequence), and to when its next event is
         self.die, self.spoil, self.mute = set(die), set(spoil), set(mute)
         for worker, member in enumerate(self.members):
             member.ready = Ready(worker, 0, 1, "here", "none", 0.0)
             member.was_ready = True
 
-    def give(self, workers, order, assignment):
+    def give(self, workers, order, assignment, since=None):
+        self.since.append(since)
         for worker in workers:
             self.orders[worker] = [order, 0]
             self.finish[worker] = self.now + self.durations[worker]

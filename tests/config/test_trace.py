@@ -1,6 +1,7 @@
 """Recorded times, from CSV and from Parquet: the same times, and one useful line for every mistake."""
 
 import csv
+import dataclasses
 import json
 import subprocess
 import sys
@@ -12,9 +13,11 @@ import numpy as np
 import pytest
 
 from nigt_jax.cli import main
-from nigt_jax.clocks import make_clock
+from nigt_jax.clocks import clock_key, make_clock, play_round, rennala_rule, to_float64
 from nigt_jax.config import WorkersConfig, check_config, read_trace
+from nigt_jax.config._trace import brought_to_an_end
 from nigt_jax.errors import UserError
+from nigt_jax.records import RunFolder
 
 WRITER = """
 import json, sys, pyarrow
@@ -48,7 +51,7 @@ def written(path, columns):
 
 
 def read(path):
-    durations, lengths = read_trace(str(path), 3)
+    durations, lengths, _ = read_trace(str(path), 3)
     return durations.tolist(), lengths.tolist()
 
 
@@ -98,6 +101,13 @@ WRONG = [  # what a CSV file answers, and a Parquet file where that is something
      "column duration is of type string, allowed: integers or floats"),
     ({"duration": [[1.0], [2.0], [1.0], [1.0], [1.0]]}, "line 2: got worker '1', duration '[1.0]', allowed: two",
      "column duration is of type list<"),
+    ({"complete": [1, 1, 0, 2, 1]}, "line 5: got complete 2, allowed: 0 or 1", "row 4: got complete 2, allowed: 0 or"),
+    ({"complete": [1, 1, 0, None, 1]}, "line 5: got worker '3', duration '7.0', complete '', allowed: numbers",
+     "row 4: has no complete, allowed: a number"),
+    ({"exchange": [0, 1, None, -1, 1]}, "line 5: got exchange -1, allowed: 0, 1e-30 to 1e+30, or nothing",
+     "row 4: got exchange -1, allowed: 0, 1e-30"),
+    ({"exchange": ["1", "2", "3", "4", "long"]}, "line 6: got worker '1', duration '3.0', exchange 'long', allowed:",
+     "column exchange is of type string, allowed: integers or floats"),
     ({"duration": [True] * 5}, "line 2: got worker '1', duration 'True'", "column duration is of type bool"),
 ]  # fmt: skip
 
@@ -203,6 +213,81 @@ def test_parquet_that_would_be_read_as_something_else(tmp_path):
         read(twice)
     with pytest.raises(UserError, match=r"none.parquet: column worker is of type null, allowed: integers or floats"):
         read(none)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_exchanges_stand_instead_of_communication_time(tmp_path, format):
+    trace = written(tmp_path / f"times.{format}", COLUMNS | {"exchange": [0.5, None, None, None, 1.0]})
+    workers = WorkersConfig(count=3, trace=trace)
+    np.testing.assert_allclose(make_clock(workers, 1, 4).exchange, [0.75] * 3)  # who has none has the mean of all
+    nothing = written(tmp_path / f"none.{format}", COLUMNS | {"exchange": [None] * 5})
+    assert read_trace(nothing, 3).exchanges is None
+    other = WorkersConfig(count=3, trace=nothing, communication_time={"values": [3, 2, 1]})
+    np.testing.assert_allclose(make_clock(other, 1, 4).exchange, [3, 2, 1])
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_was_broken_off_would_have_taken_longer(tmp_path, format):
+    columns = {"worker": [1, 1, 2, 1, 1, 3, 2], "duration": [1.0, 2.0, 5.0, 4.0, 3.0, 7.0, 6.0]}
+    trace = written(tmp_path / f"times.{format}", columns | {"complete": [1, 0, 1, 1, 1, 0, 0]})
+    durations, _, exchanges = read_trace(trace, 3)
+    assert exchanges is None
+    first, second, third = durations[:4].tolist(), durations[4:6].tolist(), durations[6:].tolist()
+    assert first[:1] + first[2:] == [1, 4, 3]
+    assert first[1] in (3, 4)  # those that worker 1 was seen to take longer for
+    assert second == [5, 6 + 11 / 1]  # longer than ever: by what worker 2 needs for a gradient on average
+    assert third == [7 + 7]  # never seen to finish any
+
+
+def test_times_broken_off_have_the_distribution_of_the_others():
+    """Where chance breaks gradients off, the mean is that of the worker; without those, it is far too small."""
+    rng = np.random.default_rng(0)
+    true, limit = 1 + rng.gamma(0.5, 4, 20_000), rng.exponential(3, 20_000)
+    complete = true <= limit
+    times = brought_to_an_end(np.minimum(true, limit), complete)
+    assert 0.4 < complete.mean() < 0.6
+    assert times.mean() == pytest.approx(true.mean(), rel=0.04)
+    for part in (0.25, 0.5, 0.75, 0.9):
+        assert np.quantile(times, part) == pytest.approx(np.quantile(true, part), rel=0.04)
+    assert true[complete].mean() < 0.7 * true.mean()
+    np.testing.assert_array_equal(times[complete], true[complete])
+    assert (times >= np.minimum(true, limit)).all()
+
+
+def rounds_of(draw, batch, number):
+    """Times and whether they came to an end, by worker, of rounds that end with the first so many gradients."""
+    rows, ends = [], []
+    for _ in range(number):
+        times = draw()
+        finish = times.cumsum(axis=1)
+        end = np.sort(finish, axis=None)[batch - 1]
+        ends.append(end)
+        for worker, (each, done) in enumerate(zip(times, finish, strict=True)):
+            k = int((done <= end).sum())
+            rows += [(worker + 1, time, True, None) for time in each[:k]]
+            rows.append((worker + 1, end - (done[k - 1] if k else 0.0), False, 0.25 if k else None))
+    return rows, np.mean(ends)
+
+
+def test_rounds_played_again_last_as_long(tmp_path):
+    """Stragglers are broken off by every round. Without what is known of these, rounds are predicted too short."""
+    rng = np.random.default_rng(0)
+    least = np.asarray([[1.0], [2.0], [4.0], [8.0]])
+    rows, seconds = rounds_of(lambda: least * (1 - rng.uniform(size=(4, 12))) ** (-1 / 1.2), 12, 300)
+    whole = [row for row in rows if row[2]]
+    predicted = {}
+    for name, recorded in {"all": rows, "whole": whole}.items():
+        folder = RunFolder(tmp_path / name)
+        folder.path.mkdir()
+        folder.append_durations(recorded[:100])
+        folder.append_durations(recorded[100:])
+        clock = make_clock(WorkersConfig(count=4, trace=str(folder.durations)), 1, 12)
+        clock = dataclasses.replace(clock, exchange=jnp.zeros(4))
+        step = lambda state, _, clock=clock: (play_round(clock, rennala_rule(12, 4), state)[1], None)
+        end, _ = jax.jit(lambda state, step=step: jax.lax.scan(step, state, length=300))(clock.begin(clock_key(0)))
+        predicted[name] = float(to_float64(end.now)) / 300
+    assert predicted["all"] == pytest.approx(seconds, rel=0.03)
+    assert predicted["whole"] < 0.85 * seconds
 
 
 def test_memory_is_that_of_the_rows(tmp_path):

@@ -1,6 +1,7 @@
 """How the driver takes the workers' gradients one by one, whoever is lost meanwhile."""
 
 import collections
+import time
 from typing import Any
 
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ class ByArrival:
         self._parts, self._hyperparameters, self._crew, self._like = parts, hyperparameters, crew, like
         self.watch = Watch(config, crew, self._serve, self._lose, lambda worker: self._sent[worker][0] >= 0)
         self._sent = [(-1, 0)] * config.workers.count  # number of each worker's order, and updates made by then
-        self._arrived: collections.deque[Report] = collections.deque()
+        self._arrived: collections.deque[tuple[Report, float]] = collections.deque()  # and when they were heard
         self._state: ClusterState | None = None
         self._orders = self._downloads = self._discarded = self._uploads = 0
 
@@ -39,8 +40,8 @@ class ByArrival:
                     self._serve(worker)
         while True:
             while not self._arrived:
-                self._arrived.extend(self.watch.hear())
-            report = self._arrived.popleft()
+                self._arrived.extend((report, time.monotonic()) for report in self.watch.hear())
+            report, heard = self._arrived.popleft()
             worker, now = report.worker, int(state.iteration[0])
             order, at = self._sent[worker]
             if report.order != order:
@@ -54,11 +55,11 @@ class ByArrival:
                 break
             self._discarded += 1
             self._crew.members[worker].discarded += 1
-            self._serve(worker)
+            self._serve(worker, heard)
         self._crew.members[worker].counted += 1
         after, norm = absorb(self._parts, state, step, report.unit, jnp.ones([]))
         self._at(after, step)
-        self._serve(worker)
+        self._serve(worker, heard)
         orders = jnp.full_like(state.orders, self._orders)
         done = Done(1, self._discarded, self._uploads, self._downloads, now - at, report.unit, float(norm))
         self._discarded = self._uploads = self._downloads = 0
@@ -68,13 +69,13 @@ class ByArrival:
     def _at(self, state: ClusterState, step: StepHyperparameters) -> None:
         self._state, self._assignment = state, assignment_of(self._parts, state, self._hyperparameters, step)
 
-    def _serve(self, worker: int) -> None:
+    def _serve(self, worker: int, since: float | None = None) -> None:
         if self._state is None:
             return
         order = Order(self._orders, most=1, delivers=True)
         self._orders += 1
         self._sent[worker] = (order.number, int(self._state.iteration[0]))
-        self._assignment = self._crew.give([worker], order, self._assignment)
+        self._assignment = self._crew.give([worker], order, self._assignment, since)
         self._downloads += 1
 
     def _lose(self, worker: int) -> None:

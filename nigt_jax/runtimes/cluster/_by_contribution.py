@@ -1,6 +1,7 @@
 """How the driver leads workers that keep something, and decide from data whether they upload."""
 
 import functools
+import time
 from typing import Any, cast
 
 import jax
@@ -37,6 +38,7 @@ class ByContribution:
         self._taking_part: set[int] = set()
         self._without: set[int] = set()  # workers that were waited for in vain
         self._state: ClusterState | None = None
+        self._over_since: float | None = None  # when the driver had all of the last round
 
     def one(self, state: ClusterState, step: Any) -> tuple[ClusterState, Done]:
         """One round."""
@@ -45,6 +47,7 @@ class ByContribution:
             for report in self.watch.hear():
                 self._note(report)
             self._look_for_the_missing()
+        self._over_since = time.monotonic()
         sent = {worker: unit for worker, unit in self._collected.items() if unit.gradient != ()}
         after, total, norm = self._absorbed(state, step, sent)
         share = self._share(state)
@@ -69,7 +72,7 @@ class ByContribution:
         self._taking_part = here - self._without
         for worker in sorted(self._taking_part):
             if members[worker].working:
-                self._serve(worker)
+                self._serve(worker, self._over_since)
 
     def _share(self, state: ClusterState) -> int:
         """Gradients of each worker in a round."""
@@ -78,7 +81,7 @@ class ByContribution:
         most = cast(Rounds, self._parts.method.schedule).most_per_worker
         return batch if most is None else most(batch, self._number)
 
-    def _serve(self, worker: int) -> None:
+    def _serve(self, worker: int, since: float | None = None) -> None:
         """Gives a worker its unit of this round, and what it goes on from, unless it has that."""
         if self._state is None or worker not in self._taking_part:
             return
@@ -89,7 +92,7 @@ class ByContribution:
         order = Order(self._orders, most=1, delivers=True, episodes=episodes, after=after, kept=kept)
         self._orders += 1
         self._order[worker] = order.number
-        self._assignment = self._crew.give([worker], order, self._assignment)
+        self._assignment = self._crew.give([worker], order, self._assignment, since)
         self._downloads += 1 if has_it else 2  # what it goes on from is as large as the parameters
 
     def _note(self, report: Report) -> None:

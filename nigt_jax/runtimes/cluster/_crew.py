@@ -17,6 +17,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from nigt_jax.config import Config, check_config, to_dict
 from nigt_jax.errors import UserError
+from nigt_jax.runtimes._runtime import WorkTime
 from nigt_jax.runtimes.cluster._members import Member, settings_of
 from nigt_jax.runtimes.cluster._messages import Dropped, Event, Lost, Order, Ready, Report
 from nigt_jax.training import Unit
@@ -36,7 +37,8 @@ class Crew:
         self._alone = _connect(config)
         self.members = [Member() for _ in range(config.workers.count)]
         self._held_since: float | None = None
-        self._durations: list[tuple[int, float]] = []
+        self._let_go = time.monotonic()  # when it was held no more
+        self._durations: list[WorkTime] = []
 
     def start(self, worker: int) -> None:
         """Starts a worker, or another one in its place; it is heard of when it is ready."""
@@ -53,18 +55,21 @@ class Crew:
         if self._held_since is not None:
             self._tell(worker, "hold", True)
 
-    def give(self, workers: Iterable[int], order: Order, assignment: Any) -> Any:
+    def give(self, workers: Iterable[int], order: Order, assignment: Any, since: float | None = None) -> Any:
         """Gives workers an order; the assignment is put into Ray's store once, from where all workers take it."""
         kept = assignment if isinstance(assignment, ray.ObjectRef) else ray.put(assignment)
+        asked = None if since is None else (order.number, max(since, self._let_go))
         for worker in workers:
             if self.members[worker].working:
                 self.members[worker].note_order(time.monotonic())
+                self.members[worker].asked = asked
                 self._tell(worker, "give", order, kept)
         return kept
 
     def hold(self, held: bool) -> None:
         """Has all workers stop where they are, or go on. Nothing is missed of whoever is held."""
         now, before = time.monotonic(), self._held_since
+        self._let_go = now
         self._held_since = None if not held else now if before is None else before
         for worker, member in enumerate(self.members):
             if member.actor is not None:
@@ -101,8 +106,8 @@ class Crew:
                     found[worker] = ray.get(reference)
         return found
 
-    def durations(self) -> list[tuple[int, float]]:
-        """Of every unit that was reported since this was asked last: the worker, from 1, and seconds."""
+    def durations(self) -> list[WorkTime]:
+        """Of every unit that workers have told of since this was asked last."""
         found, self._durations = self._durations, []
         return found
 
@@ -138,8 +143,8 @@ class Crew:
         member.heard = time.monotonic()
         if isinstance(event, Ready):
             member.ready, member.was_ready, member.failed_starts = event, True, 0
-        elif isinstance(event, Report):
-            self._durations.append((worker + 1, event.seconds))
+        elif isinstance(event, Report | Dropped):
+            self._durations.append(member.time_of(event, member.heard))
         return event
 
 

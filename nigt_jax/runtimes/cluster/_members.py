@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast, runtime_checkable
 
 from nigt_jax.config import Config, RayRuntimeConfig
-from nigt_jax.runtimes._runtime import WorkerNews
-from nigt_jax.runtimes.cluster._messages import Event, Order, Ready
+from nigt_jax.runtimes._runtime import WorkerNews, WorkTime
+from nigt_jax.runtimes.cluster._messages import Dropped, Event, Order, Ready, Report
 from nigt_jax.training import Unit
 
 
@@ -23,6 +23,8 @@ class Member:
       ready: what it said of itself; None until it has compiled.
       heard: when it was heard last, on the driver's clock; None before that. Time in which it is held does not count.
       told: when it was given the first order that it has not answered, likewise.
+      asked: number of its newest order, and since when the driver has had what that order follows from; None where it
+        follows from nothing.
       since: when its process was started.
       failed_starts: how often it has ended before it was ready, since it was ready last.
       counted: units of it that counted.
@@ -41,6 +43,7 @@ class Member:
         self.actor: Any = None
         self.stream: Any = None
         self.since = self.told = time.monotonic()
+        self.asked: tuple[int, float] | None = None
 
     ready: Ready | None
     heard: float | None
@@ -54,8 +57,17 @@ class Member:
         """It was held for so long, in which nothing was expected of it."""
         self.told += seconds
         self.since += seconds
+        if self.asked is not None:
+            self.asked = self.asked[0], self.asked[1] + seconds
         if self.heard is not None:
             self.heard += seconds
+
+    def time_of(self, event: Report | Dropped, now: float) -> WorkTime:
+        """What a unit that it tells of has taken, and the exchange before it: all between two units of its own."""
+        exchange = None
+        if event.sequence == 0 and self.asked is not None and self.asked[0] == event.order:
+            exchange = max(0.0, now - event.seconds - self.asked[1])
+        return WorkTime(event.worker + 1, event.seconds, isinstance(event, Report), exchange)
 
     def is_late(self, now: float, busy: bool, deadline: float, grace: float) -> bool:
         """Whether it should have been heard: ready after so much grace, or, if busy, before a deadline."""
@@ -88,13 +100,15 @@ class Workers(Protocol):
     def start(self, worker: int) -> None:
         """Starts a worker, or another one in its place; it is heard of when it is ready."""
 
-    def give(self, workers: Iterable[int], order: Order, assignment: Any) -> Any:
+    def give(self, workers: Iterable[int], order: Order, assignment: Any, since: float | None = None) -> Any:
         """Gives workers an order.
 
         Args:
           workers: whom; those that are not ready get nothing.
           order: the order.
           assignment: what to compute with, a tree of NumPy arrays or what this method has returned for it before.
+          since: when the driver had what the order follows from, on its monotonic clock; what has passed until a
+            worker begins is its exchange.
 
         Returns:
           The assignment, for another call.

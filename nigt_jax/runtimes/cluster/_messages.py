@@ -66,15 +66,19 @@ class Ready(NamedTuple):
 
 
 class Dropped(NamedTuple):
-    """A worker has seen another order before it had done anything for the last one: it is slow, and not stuck.
+    """A worker has broken a unit off, as there is another order: it is slow, and not stuck.
 
     Attributes:
       worker: who, from 0.
-      order: number of the order that it has nothing of.
+      order: number of the order that the unit was of.
+      sequence: number of the unit among those of the order, from 0.
+      seconds: that it has taken; time in which the worker was held does not count.
     """
 
     worker: int
     order: int
+    sequence: int
+    seconds: float
 
 
 class Lost(NamedTuple):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import time
 from typing import Any, cast
 
 import jax
@@ -64,6 +65,7 @@ class InRounds:
         self._schedule = cast(Rounds, parts.method.schedule)
         self.watch = Watch(config, crew, self._serve, self._lose, self._is_busy)
         self._orders = 0
+        self._over_since: float | None = None  # when the driver knew that the last round was over
         self._patience = Patience(self._settings.patience)
         self._now: _Now | None = None
         self._without: set[int] = set()  # workers that were waited for in vain
@@ -71,7 +73,7 @@ class InRounds:
     def one(self, state: ClusterState, step: StepHyperparameters) -> tuple[ClusterState, Done]:
         """One round."""
         self._orders = max(self._orders, int(state.orders[0]))
-        now = self._now = self._begin(state, step)
+        now = self._now = self._begin(state, step, self._over_since)
         total = None
         while total is None:
             for report in self.watch.hear():
@@ -81,6 +83,7 @@ class InRounds:
             if self._misses_in_vain(now):
                 now = self._now = self._begin_without(state, step, now)
             if now.tally.over:
+                self._over_since = time.monotonic()
                 total = self._gather(now)
         gradient, weight = total
         after, norm = absorb(self._parts, state, step, gradient, jnp.asarray(weight, jnp.float32))
@@ -96,7 +99,7 @@ class InRounds:
         )
         return after._replace(orders=jnp.full_like(state.orders, self._orders)), done
 
-    def _begin(self, state: ClusterState, step: StepHyperparameters) -> _Now:
+    def _begin(self, state: ClusterState, step: StepHyperparameters, since: float | None = None) -> _Now:
         """Gives all workers that are there the order of a new round."""
         sizes = self._hyperparameters.initial_batch_size, self._hyperparameters.batch_size
         batch = int(sizes[0] if state.iteration[0] == 0 else sizes[1])
@@ -110,7 +113,7 @@ class InRounds:
         assignment = assignment_of(self._parts, state, self._hyperparameters, step)
         now = _Now(batch, taking_part, rule, tally, assignment, downloads=len(ready))
         order = self._next_order(now)
-        now.assignment = self._crew.give(ready, order, now.assignment)
+        now.assignment = self._crew.give(ready, order, now.assignment, since)
         for worker in ready:
             tally.expect(worker, order.number)
         return now

@@ -17,7 +17,7 @@ from nigt_jax.errors import UserError
 from nigt_jax.methods import Progress, iterate
 from nigt_jax.runtimes._devices import device_name
 from nigt_jax.runtimes._parts import make_parts
-from nigt_jax.runtimes._runtime import Hardware, Stop, WorkerNews
+from nigt_jax.runtimes._runtime import Hardware, Stop, WorkerNews, WorkTime
 from nigt_jax.runtimes.cluster._by_arrival import ByArrival
 from nigt_jax.runtimes.cluster._by_contribution import ByContribution
 from nigt_jax.runtimes.cluster._crew import Crew
@@ -181,8 +181,8 @@ class RayRuntime:
         now = time.monotonic()
         return () if self.crew is None else tuple(member.tell(now) for member in self.crew.members)
 
-    def durations(self) -> list[tuple[int, float]]:
-        """Of every gradient that was finished since this was asked last: the worker, from 1, and seconds."""
+    def durations(self) -> list[WorkTime]:
+        """What gradients and exchanges have taken since this was asked last."""
         return [] if self.crew is None else self.crew.durations()
 
     def want(self, number: int) -> None:

@@ -113,13 +113,13 @@ class Worker:
             last = order
             order, assignment, sums = self._next_order(last)
             assignment = jax.device_put(assignment)
-            sequence = 0
+            sequence, stopwatch = 0, _Stopwatch()
             while order.most is None or sequence < order.most:
                 began = time.monotonic()
-                unit, seconds = self._unit(order, assignment, sequence)
+                unit = self._unit(order, assignment, sequence, stopwatch)
+                seconds = stopwatch.lap()
                 if unit is None:
-                    if sequence == 0:
-                        yield Dropped(self._number, order.number)
+                    yield Dropped(self._number, order.number, sequence, seconds)
                     break
                 if not self._programs.keeps:
                     sums.add(unit)
@@ -134,21 +134,20 @@ class Worker:
             self._changed.wait_for(lambda: self._order is not last)
             return cast(Order, self._order), self._assignment, self._sums
 
-    def _unit(self, order: Order, assignment: Any, sequence: int) -> tuple[Unit | None, float]:
-        """A unit on the host and the seconds it took; None where nobody waits for it any more."""
-        stopwatch = _Stopwatch()
+    def _unit(self, order: Order, assignment: Any, sequence: int, stopwatch: "_Stopwatch") -> Unit | None:
+        """A unit on the host; None where nobody waits for it any more."""
         key = self._programs.key(order.number, sequence, self._incarnation)
         run = self._programs.begin(assignment, key)
         for steps in self._programs.parts_of_horizon:
             if self._interrupted(order, stopwatch):
-                return None, 0.0
+                return None
             run = jax.block_until_ready(self._programs.advance(assignment, key, run, steps))
         unit = self._finished(order, assignment, key, run)
         least = self._pace(order.number, sequence)
         while (left := least - stopwatch.seconds) > 0:
             if self._interrupted(order, stopwatch, left):
-                return None, 0.0
-        return unit, stopwatch.seconds
+                return None
+        return unit
 
     def _finished(self, order: Order, assignment: Any, key: Any, run: Any) -> Unit:
         """The unit on the host; without a gradient where the worker keeps something, and has nothing to upload."""
@@ -293,10 +292,17 @@ def make_pace(config: Config, number: int, incarnation: int) -> Callable[[int, i
 
 
 class _Stopwatch:
-    """Seconds since it was made, but for those in which it was stopped."""
+    """Seconds since it was made or the last lap, but for those in which it was stopped."""
 
     def __init__(self) -> None:
         self._began, self._stopped = time.monotonic(), 0.0
+
+    def lap(self) -> float:
+        """Its seconds; it begins again at once, so that nothing lies between two laps."""
+        now = time.monotonic()
+        seconds = now - self._began - self._stopped
+        self._began, self._stopped = now, 0.0
+        return seconds
 
     @property
     def seconds(self) -> float:
