@@ -3,8 +3,9 @@
 Run `python bench/cluster.py --help`. What the figures mean, and those of one machine, are in bench/README.md.
 
 Workers are processes of this machine on which slowness is put: worker i waits until its gradient has taken as long as
-the clock of the case says. How long gradients really took is recorded, and the clocks of `nigt simulate` play the same
-rounds with these times. So the prediction knows nothing of the driver, of messages, or of the machine being busy.
+the clock of the case says. How long gradients and exchanges really took is recorded, as every run does, and the clocks
+of `nigt simulate` play the same rounds with these times: the prediction. The ideal is the same where exchanges take no
+time, so it knows nothing of the driver and of messages.
 """
 
 import argparse
@@ -56,7 +57,7 @@ def main() -> None:
 
 
 def measure(args: argparse.Namespace, case: str, method: str) -> dict[str, Any]:
-    """Seconds of a round, as measured and as the workers' recorded times predict."""
+    """Seconds of a round, as measured as the workers' recorded times predict, and ideally."""
     config = configure(args, case, method)
     runtime = cast("RayRuntime", make_runtime(config))
     runtime.compile()
@@ -70,13 +71,15 @@ def measure(args: argparse.Namespace, case: str, method: str) -> dict[str, Any]:
     ends = np.asarray(to_float64(metrics.time))[:, 0]
     began = ends[0] - (ends[-1] - ends[0]) / (len(ends) - 1)
     predicted = predict(config, recorded, args.rounds)
+    ideal = predict(config, [row._replace(exchange=None) for row in recorded], args.rounds)
     gradients = int(np.asarray(metrics.gradients).sum())
     return {
         "case": case,
         "method": method,
         "measured": (ends[-1] - began) / args.rounds,
         "predicted": predicted[-1] / args.rounds,
-        "overhead_per_gradient": (ends[-1] - began - predicted[-1]) / gradients,
+        "ideal": ideal[-1] / args.rounds,
+        "overhead_per_gradient": (ends[-1] - began - ideal[-1]) / gradients,
         "uploads_per_round": float(np.asarray(metrics.uploads).mean()),
         "bytes_up_per_round": float(np.asarray(metrics.uploads).mean()) * runtime.message_bytes,
         "gradients": gradients,
@@ -107,7 +110,7 @@ def predict(config: Config, recorded: list[WorkTime], rounds: int) -> np.ndarray
     with tempfile.TemporaryDirectory() as folder:
         run = RunFolder(Path(folder))
         run.append_durations(recorded)
-        workers = {"count": config.workers.count, "trace": str(run.durations)}
+        workers = to_dict(config)["workers"] | {"noise": {"family": "none"}, "trace": str(run.durations)}
         clock = make_clock(check_config(to_dict(config) | {"workers": workers}).workers, 1, batch)
     schedule = METHODS[config.method.name].rounds
     assert schedule is not None
@@ -124,21 +127,23 @@ def predict(config: Config, recorded: list[WorkTime], rounds: int) -> np.ndarray
 def table(records: list[dict[str, Any]]) -> str:
     """A line for every measurement, and of each case what the first method gains over the second."""
     lines = [
-        f"{'case':<12}{'method':<20}{'s a round':>10}{'predicted':>11}{'ratio':>7}{'ms a gradient':>15}{'sums up':>9}"
+        f"{'case':<12}{'method':<20}{'s a round':>10}{'predicted':>11}{'ratio':>7}{'ideal':>8}{'ratio':>7}"
+        f"{'ms a gradient':>15}{'sums up':>9}"
     ]
     for record in records:
-        ratio = record["measured"] / record["predicted"]
+        measured, predicted, ideal = (record[name] for name in ("measured", "predicted", "ideal"))
         lines.append(
-            f"{record['case']:<12}{record['method']:<20}{record['measured']:>10.3f}{record['predicted']:>11.3f}"
-            f"{ratio:>7.3f}{1e3 * record['overhead_per_gradient']:>15.2f}{record['uploads_per_round']:>9.2f}"
+            f"{record['case']:<12}{record['method']:<20}{measured:>10.3f}{predicted:>11.3f}{measured / predicted:>7.3f}"
+            f"{ideal:>8.3f}{measured / ideal:>7.3f}{1e3 * record['overhead_per_gradient']:>15.2f}"
+            f"{record['uploads_per_round']:>9.2f}"
         )
     for case in dict.fromkeys(record["case"] for record in records):
         first, *others = [record for record in records if record["case"] == case]
         for other in others:
             gain = other["measured"] / first["measured"]
-            wanted = other["predicted"] / first["predicted"]
+            wanted = other["ideal"] / first["ideal"]
             lines.append(
-                f"{case}: {first['method']} is {gain:.2f} times as fast as {other['method']}, predicted {wanted:.2f}"
+                f"{case}: {first['method']} is {gain:.2f} times as fast as {other['method']}, ideally {wanted:.2f}"
             )
     return "\n".join(lines)
 
