@@ -9,7 +9,7 @@ from types import FrameType
 
 @contextlib.contextmanager
 def interruptions(announce: Callable[[], None] = lambda: None) -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, instead of what they did before.
+    """An event that SIGINT, SIGTERM and SIGHUP set, instead of what they did before; SIGHUP unless it is ignored.
 
     Whoever works looks at it between two pieces of work. A second SIGINT raises KeyboardInterrupt as usual. Only the
     main thread hears signals; elsewhere the event is never set.
@@ -33,7 +33,10 @@ def interruptions(announce: Callable[[], None] = lambda: None) -> Iterator[threa
             with contextlib.suppress(OSError, RuntimeError):
                 announce()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield event
     finally:

@@ -1,5 +1,6 @@
-"""Signals ask a run to stop; nothing that goes wrong in telling the user so may stop it otherwise."""
+"""Being told to stop: which signals are heard, and which are left to what was there before."""
 
+import os
 import signal
 
 import pytest
@@ -7,30 +8,39 @@ import pytest
 from nigt_jax.interrupts import interruptions
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_announced_once_and_the_old_handler_comes_back(number):
-    before, told = signal.getsignal(number), []
-    with interruptions(lambda: told.append(1)) as event:
+@pytest.fixture
+def terminal_closes():
+    """What happens at SIGHUP, whatever pytest runs under."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.usefixtures("terminal_closes")
+def test_a_signal_is_heard_once(number):
+    heard = []
+    before = signal.getsignal(number)
+    with interruptions(lambda: heard.append(1)) as event:
         assert not event.is_set()
-        signal.raise_signal(number)
+        os.kill(os.getpid(), number)
         assert event.is_set()
-        signal.raise_signal(signal.SIGTERM)
-    assert told == [1]
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert heard == [1]
     assert signal.getsignal(number) is before
 
 
-def test_a_second_ctrl_c_stops_at_once():
-    with interruptions():
-        signal.raise_signal(signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
+@pytest.mark.usefixtures("terminal_closes")
+def test_under_nohup_a_closed_terminal_is_nothing():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with interruptions() as event:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert not event.is_set()
 
 
-@pytest.mark.parametrize("error", [RuntimeError("reentrant call inside a writer"), BrokenPipeError()])
-def test_an_announcement_that_cannot_be_written_is_left_out(error):
-    def announce():
-        raise error
-
-    with interruptions(announce) as event:
-        signal.raise_signal(signal.SIGTERM)
+def test_a_second_ctrl_c_interrupts():
+    with interruptions() as event:
+        os.kill(os.getpid(), signal.SIGINT)
         assert event.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)

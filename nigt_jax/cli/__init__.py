@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nigt_jax.cli._bench import add_bench
-from nigt_jax.cli._parser import make_parser
+from nigt_jax.cli._completion import add_completion
+from nigt_jax.cli._list import add_list
+from nigt_jax.cli._parser import Parser, make_parser
 from nigt_jax.cli._report import add_report
 from nigt_jax.cli._simulate import add_simulate
 from nigt_jax.cli._streams import forgiving_streams, was_shown
@@ -42,19 +44,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _command(arguments: Sequence[str]) -> int:
+    try:
+        parsed = _whole_parser().parse(arguments)
+    except SystemExit:  # argparse has shown help, or the version
+        return 0 if was_shown() else 1
+    with warnings.catch_warnings():
+        warnings.showwarning = _show(warnings.showwarning)
+        return parsed.run(parsed)
+
+
+def _whole_parser() -> Parser:
+    """The parser with all commands, in the order in which they are shown."""
     parser, commands = make_parser()
     add_train(commands)
     add_sweep(commands)
     add_report(commands)
     add_simulate(commands)
     add_bench(commands)
-    try:
-        parsed = parser.parse(arguments)
-    except SystemExit:  # argparse has shown help, or the version
-        return 0 if was_shown() else 1
-    with warnings.catch_warnings():
-        warnings.showwarning = _show(warnings.showwarning)
-        return parsed.run(parsed)
+    add_list(commands)
+    add_completion(commands, _whole_parser)
+    return parser
 
 
 def _show(others: Callable[..., None]) -> Callable[..., None]:

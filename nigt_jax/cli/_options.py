@@ -1,24 +1,73 @@
 """A configuration's settings as options, shared by all commands that take a CONFIG."""
 
 import argparse
+import textwrap
 from pathlib import Path
+from typing import Any
 
-from nigt_jax.config import SettingInfo, describe, sections, tags
+from nigt_jax.config import SettingInfo, describe, nearest_key, sections, tags
+from nigt_jax.errors import UserError
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--section.key VALUE`` for every setting, in groups."""
-    groups = {"": parser.add_argument_group("settings of the whole run")}
-    groups |= {name: parser.add_argument_group(name, about) for name, about in sections().items()}
+    """Adds ``--section.key VALUE`` for every setting, which ``--help-settings`` explains, and ``--help`` does not."""
+    group = parser.add_argument_group(
+        "settings", "--seed VALUE, and --section.key VALUE of the sections\n" + textwrap.fill(", ".join(sections()), 78)
+    )
+    group.add_argument(
+        "--help-settings", action=_HelpSettings, metavar="SECTION", help="explain them, or one section's"
+    )
     for setting in describe():
-        unit = f" [{setting.unit}]" if setting.unit else ""
-        owners = f" ({_whose(setting)})" if setting.owners else ""
-        groups[setting.section].add_argument(
-            f"--{setting.key}",
-            dest=f"settings:{setting.key}",
-            metavar="VALUE",
-            help=f"{setting.meaning}{unit}{owners}; {setting.allowed} (default: {setting.default})".replace("%", "%%"),
-        )
+        _add_setting(group, setting).help = argparse.SUPPRESS
+
+
+def show_settings(parser: argparse.ArgumentParser) -> None:
+    """Has a parser with settings explain them all among its options."""
+    about = {f"--{setting.key}": setting.meaning for setting in describe()}
+    for action in parser._actions:
+        for option in action.option_strings:
+            action.help = about.get(option, action.help)
+
+
+class _HelpSettings(argparse.Action):
+    """Shows what the settings are, and ends the command."""
+
+    def __init__(self, **keywords: Any):
+        super().__init__(nargs="?", default=argparse.SUPPRESS, **keywords)
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: Any, section: Any, option: str | None = None
+    ) -> None:
+        del namespace, option
+        print(_explained(section), end="")
+        parser.exit()
+
+
+def _explained(section: str | None) -> str:
+    """The settings of a section, or all of them, as help."""
+    known = sections()
+    if section is not None and section not in known:
+        near = nearest_key(section, known)
+        hint = f" (did you mean {near}?)" if near else ""
+        raise UserError(f"--help-settings: got {section!r}{hint}, allowed: {', '.join(known)}")
+    shown = argparse.ArgumentParser(usage=argparse.SUPPRESS, add_help=False, allow_abbrev=False)
+    wanted = [setting for setting in describe() if section in (None, setting.section)]
+    groups = {"": shown.add_argument_group("settings of the whole run")} if section is None else {}
+    groups |= {name: shown.add_argument_group(name, about) for name, about in known.items() if section in (None, name)}
+    for setting in wanted:
+        _add_setting(groups[setting.section], setting)
+    return shown.format_help()
+
+
+def _add_setting(group: Any, setting: SettingInfo) -> argparse.Action:
+    unit = f" [{setting.unit}]" if setting.unit else ""
+    owners = f" ({_whose(setting)})" if setting.owners else ""
+    return group.add_argument(
+        f"--{setting.key}",
+        dest=f"settings:{setting.key}",
+        metavar="VALUE",
+        help=f"{setting.meaning}{unit}{owners}; {setting.allowed} (default: {setting.default})".replace("%", "%%"),
+    )
 
 
 def _whose(setting: SettingInfo) -> str:

@@ -1,13 +1,25 @@
 """Argument parsing that answers a mistake with one line."""
 
 import argparse
+import collections
+import contextlib
+import platform
 import re
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any, NoReturn
 
 import nigt_jax
 from nigt_jax.config import nearest_key
 from nigt_jax.errors import UserError
+
+_EPILOG = """\
+nigt COMMAND --help explains a command; with --help-settings, those with settings explain these.
+
+  nigt train configs/quick.yaml
+  nigt train configs/quick.yaml --method.name afedpg --seed 1 --name mine
+  nigt report runs/mine
+  nigt simulate configs/default.yaml"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,11 +50,37 @@ def make_parser() -> tuple[Parser, Any]:
     parser = Parser(
         prog="nigt",
         description="Asynchronous distributed policy gradient: Rennala NIGT on Brax environments.",
-        epilog="nigt COMMAND --help explains a command and every setting.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"nigt_jax {nigt_jax.__version__}")
+    parser.add_argument("--version", action=_Version, help="show versions, and the devices that JAX finds")
     return parser, parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+
+
+class _Version(argparse.Action):
+    """Shows versions and devices, and ends the command."""
+
+    def __init__(self, **keywords: Any):
+        super().__init__(nargs=0, default=argparse.SUPPRESS, **keywords)
+
+    def __call__(self, parser: argparse.ArgumentParser, *arguments: Any) -> None:
+        del arguments
+        others = [f"{name} {version(name)}" for name in ("jax", "brax", "mujoco", "optax")]
+        print(f"nigt_jax {nigt_jax.__version__}")
+        print(f"python {platform.python_version()}, {', '.join(others)}")
+        print(f"devices: {_devices()}")
+        parser.exit()
+
+
+def _devices() -> str:
+    """What JAX finds, in words."""
+    import jax
+
+    with contextlib.suppress(RuntimeError):
+        kinds = collections.Counter(f"{device.platform} ({device.device_kind})" for device in jax.devices())
+        return ", ".join(f"{number} x {kind}" for kind, number in kinds.items())
+    return "none that JAX can use"
 
 
 def _hint(key: str, command: str) -> str:

@@ -9,6 +9,10 @@ Figures (PNG and SVG) and one self-contained HTML page of sweeps, or of runs: re
 and exchanges, times to a threshold with intervals, who is first and how sure that is, what workers do, what was tuned,
 and how to run it again. The page opens from the disk and asks the network for nothing."""
 
+_EPILOG = """\
+  nigt report runs/mine
+  nigt report runs/hopper runs/reacher --output both.html"""
+
 
 def add_report(commands: Any) -> None:
     """Adds the command."""
@@ -16,6 +20,7 @@ def add_report(commands: Any) -> None:
         "report",
         help="figures and a page of runs or sweeps",
         description=_DESCRIPTION,
+        epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="nigt report RUN|SWEEP_FOLDER ... [--output FILE.html]",
         allow_abbrev=False,

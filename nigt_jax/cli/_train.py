@@ -18,12 +18,12 @@ from nigt_jax.interrupts import interruptions
 from nigt_jax.records import RunFolder, check_output, create_run, open_run
 
 _DESCRIPTION = """\
-Train a policy. CONFIG is a YAML file; what it leaves out has the defaults below, and every setting can be overridden
-by an option. The run's folder holds config.yaml, metrics.jsonl and checkpoints/."""
+Train a policy. CONFIG is a YAML file; what it leaves out has its default, and every setting can be overridden by an
+option. The run's folder holds config.yaml, metrics.jsonl and checkpoints/."""
 
 _EPILOG = """\
-exit status: 0 done; 1 the run could not go on; 2 the input was wrong; 130 interrupted (Ctrl-C or SIGTERM), after a
-checkpoint was written: nigt train RUN --resume goes on to the same numbers. A run does not need standard output: it
+exit status: 0 done; 1 the run could not go on; 2 the input was wrong; 130 interrupted (Ctrl-C, SIGTERM, SIGHUP), after
+a checkpoint was written: nigt train RUN --resume goes on to the same numbers. A run does not need standard output: it
 goes on where that cannot be written. --dry-run and --help then exit with 1, unless their reader has left.
 
   nigt train configs/default.yaml

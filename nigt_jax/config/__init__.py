@@ -38,9 +38,18 @@ from nigt_jax.config._runtimes import (
     RuntimeConfig,
     SimulatedRuntimeConfig,
 )
-from nigt_jax.config._tagged import converted, tags
+from nigt_jax.config._tagged import TAGGED, converted, tags
 from nigt_jax.config._trace import LONGEST_TIME, SHORTEST_TIME, read_trace
-from nigt_jax.config._workers import EnvironmentChange, Noise, PowerLaw, SpeedChange, SpeedChanges, WorkersConfig
+from nigt_jax.config._workers import (
+    NOISES,
+    TOPOLOGIES,
+    EnvironmentChange,
+    Noise,
+    PowerLaw,
+    SpeedChange,
+    SpeedChanges,
+    WorkersConfig,
+)
 
 __all__ = [
     "BACKENDS",
@@ -51,10 +60,13 @@ __all__ = [
     "LONGEST_TIME",
     "METHODS",
     "MOST_DEVICES",
+    "NOISES",
     "RUNTIMES",
     "RUN_FILE",
     "SHORTEST_TIME",
     "SUITES",
+    "TAGGED",
+    "TOPOLOGIES",
     "UNITS",
     "Amount",
     "BraxEnvironment",

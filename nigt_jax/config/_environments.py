@@ -8,19 +8,20 @@ from nigt_jax.config._fields import RULES, ModuleClass, Number, setting
 
 # Brax 0.14's registry, less `swimmer`: its physics calls a form of jnp.clip that JAX no longer has.
 # A test holds this list against the registry.
-ENVIRONMENTS = (
-    "ant",
-    "fast",
-    "halfcheetah",
-    "hopper",
-    "humanoid",
-    "humanoidstandup",
-    "inverted_double_pendulum",
-    "inverted_pendulum",
-    "pusher",
-    "reacher",
-    "walker2d",
-)
+ENVIRONMENTS = {
+    "ant": "Brax: a body on four legs runs",
+    "halfcheetah": "Brax: a flat body on two legs runs; it never falls",
+    "hopper": "Brax: a flat body on one leg hops",
+    "humanoid": "Brax: a body on two legs walks upright",
+    "humanoidstandup": "Brax: a body that lies on the ground gets up",
+    "inverted_double_pendulum": "Brax: a cart balances two poles, one on top of the other",
+    "inverted_pendulum": "Brax: a cart balances a pole",
+    "pusher": "Brax: an arm pushes something to a place",
+    "reacher": "Brax: an arm with two joints reaches for a point",
+    "walker2d": "Brax: a flat body on two legs walks",
+}
+# Brax has it for its own tests, and so have we.
+FOR_TESTS = ("fast",)
 BACKENDS = ("spring", "positional", "generalized", "mjx")
 _MEANING = "Brax environment; or a class like one, importable from the current folder and made without arguments"
 
@@ -55,7 +56,7 @@ class BraxEnvironment(EnvironmentConfig):
 
     suite: ClassVar[str] = "brax"
 
-    name: Literal[ENVIRONMENTS] = setting("hopper", _MEANING)  # type: ignore[valid-type]
+    name: Literal[(*ENVIRONMENTS, *FOR_TESTS)] = setting("hopper", _MEANING)  # type: ignore[valid-type]
     backend: Literal[BACKENDS] = setting("spring", "physics pipeline")  # type: ignore[valid-type]
 
 

@@ -282,7 +282,9 @@ def _first(error: ValidationError) -> str:
     key = _key(first)
     if first["type"] == "unexpected_keyword_argument":
         near = nearest_key(key) if "." in key else nearest_key(key, sections()) or nearest_key(key)
-        return f"unknown key {key}; " + (f"did you mean {near}?" if near else "see nigt train --help for the list")
+        return (
+            f"unknown key {key}; {f'did you mean {near}?' if near else 'see nigt train --help-settings for the list'}"
+        )
     if first["type"] == "value_error":
         message = first["msg"].removeprefix("Value error, ")
         return f"{key}: {message}" if message.startswith("got ") else message  # the others name keys themselves

@@ -5,7 +5,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from nigt_jax.config._environments import ENVIRONMENTS, SUITES, EnvironmentConfig, suite_of
+from nigt_jax.config._environments import ENVIRONMENTS, FOR_TESTS, SUITES, EnvironmentConfig, suite_of
 from nigt_jax.config._estimators import ESTIMATORS, EstimatorConfig
 from nigt_jax.config._methods import METHODS, MethodConfig
 from nigt_jax.config._runtimes import RUNTIMES, RuntimeConfig
@@ -21,6 +21,7 @@ class Tagged(NamedTuple):
       tag: maps a name to the tag that it stands for.
       names: all names, as they are shown to users.
       by: the setting that has the name.
+      unlisted: names that are allowed and not shown.
     """
 
     kinds: Mapping[str, type[Any]]
@@ -28,6 +29,7 @@ class Tagged(NamedTuple):
     tag: Callable[[str], str]
     names: tuple[str, ...]
     by: str = "name"
+    unlisted: tuple[str, ...] = ()
 
     def owners(self, setting: str) -> tuple[str, ...]:
         """Tags of the kinds that have a setting."""
@@ -35,7 +37,7 @@ class Tagged(NamedTuple):
 
 
 TAGGED: dict[str, Tagged] = {
-    "environment": Tagged(SUITES, "hopper", suite_of, (*ENVIRONMENTS, "module:Class")),
+    "environment": Tagged(SUITES, "hopper", suite_of, (*ENVIRONMENTS, "module:Class"), unlisted=FOR_TESTS),
     "estimator": Tagged(ESTIMATORS, "leave_one_out", str, tuple(ESTIMATORS)),
     "method": Tagged(METHODS, "rennala_nigt", str, tuple(METHODS)),
     "runtime": Tagged(RUNTIMES, "simulated", str, tuple(RUNTIMES), by="kind"),
@@ -110,7 +112,8 @@ def default_of(key: str) -> Any:
 
 
 def _refuse_unknown(key: str, name: Any, tagged: Tagged) -> None:
-    if isinstance(name, str) and tagged.tag(name) in tagged.kinds and (":" in name or name in tagged.names):
+    there = (*tagged.names, *tagged.unlisted)
+    if isinstance(name, str) and tagged.tag(name) in tagged.kinds and (":" in name or name in there):
         return
     similar = difflib.get_close_matches(name, tagged.names, n=1) if isinstance(name, str) else []
     hint = f" (did you mean {similar[0]}?)" if similar else ""

@@ -7,8 +7,18 @@ from pydantic.dataclasses import dataclass
 
 from nigt_jax.config._fields import RULES, Number, Time, setting
 
-NOISES = ("none", "exponential", "gamma", "lognormal", "pareto")
-TOPOLOGIES = ("parallel-links", "shared-link", "allreduce")
+NOISES = {
+    "none": "every gradient of a worker takes the same time",
+    "exponential": "memoryless times",
+    "gamma": "times that are sums of memoryless ones, or, with a shape below 1, that vary more than these",
+    "lognormal": "times whose logarithm is normal: now and then a long one",
+    "pareto": "a heavy tail of stragglers; the shape is its exponent",
+}
+TOPOLOGIES = {
+    "parallel-links": "every worker has a link of its own",
+    "shared-link": "all exchanges go through one link of the server",
+    "allreduce": "all workers exchange at once, and the slowest link decides",
+}
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
@@ -37,7 +47,7 @@ class PowerLaw:
 class Noise:
     """How much times vary from gradient to gradient, around the mean that compute_time gives."""
 
-    family: Literal[NOISES] = setting("none", "distribution of a gradient's time")  # type: ignore[valid-type]
+    family: Literal[tuple(NOISES)] = setting("none", "distribution of a gradient's time")  # type: ignore[valid-type]
     shape: Number = setting(
         2.0, "gamma: its shape; lognormal: deviation of the logarithm; pareto: exponent of the tail", gt=0
     )
@@ -108,7 +118,7 @@ class WorkersConfig:
     count: int = setting(10, "logical workers, however many devices do their work", "workers", ge=1, le=1_000_000)
     compute_time: PowerLaw = setting(PowerLaw, "time of one gradient (the paper's h_i)")
     communication_time: PowerLaw = setting(PowerLaw, "time of one exchange (the paper's kappa_i)")
-    topology: Literal[TOPOLOGIES] = setting(  # type: ignore[valid-type]
+    topology: Literal[tuple(TOPOLOGIES)] = setting(  # type: ignore[valid-type]
         "parallel-links",
         "what an exchange costs; shared-link: the sum over those who contribute; otherwise the largest",
     )

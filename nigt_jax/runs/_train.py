@@ -82,7 +82,7 @@ def train(
         called), ``steps_per_second`` (useful ones, None before there are any), ``seconds_left`` (None likewise),
         ``diverged_fraction`` (of the newest episodes, those that broke the physics), ``workers`` (of real ones what
         :class:`nigt_jax.runtimes.WorkerNews` says, as dicts), and, where one was made, an evaluation.
-      interrupted: looked at between chunks; by default an event that SIGINT and SIGTERM set.
+      interrupted: looked at between chunks; by default an event that SIGINT, SIGTERM and SIGHUP set.
       environment: a Brax environment without wrappers, instead of the one that the configuration names; see
         :func:`nigt_jax.check_environment`. config.yaml names its class; the command line goes on with that if it needs
         no arguments and does the same.

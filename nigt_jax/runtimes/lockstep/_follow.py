@@ -47,7 +47,9 @@ def follow_until_the_end() -> int:
 
 def _take_part() -> bool:
     """One run; False where there is none any more."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
     try:
         with jax.enable_x64(False):
             return _Following().one_run()
