@@ -8,7 +8,7 @@ from typing import Any, cast
 from rich.console import Console
 
 from nigt_jax.cli._options import add_folder, add_settings, given_settings
-from nigt_jax.config import LARGEST_BATCH, Config, RennalaNigt, converted, load_config
+from nigt_jax.config import LARGEST_BATCH, Config, RennalaNigt, check_config, converted, load_config, settings_from
 from nigt_jax.errors import RunError, UserError
 from nigt_jax.records import check_output, create_run, write_whole
 from nigt_jax.simulation import batch_needed
@@ -29,6 +29,7 @@ exit status: 0 done, also where standard output cannot be written; 1 the files c
 wrong; 130 interrupted.
 
   nigt simulate configs/default.yaml
+  nigt simulate workers.csv                     workers from a file, or recorded times; docs/methods.md
   nigt simulate configs/default.yaml --target-noise 0.05 --workers.topology shared-link
   nigt simulate configs/default.yaml --workers.noise.family lognormal --workers.count 100 --rounds 500"""
 
@@ -47,7 +48,9 @@ def add_simulate(commands: Any) -> None:
         "                     [--output DIR] [--name NAME]",
         allow_abbrev=False,
     )
-    parser.add_argument("source", metavar="CONFIG", type=Path, help="YAML file, the same as of nigt train")
+    parser.add_argument(
+        "source", metavar="CONFIG", type=Path, help="YAML file, the same as of nigt train; or workers.csv"
+    )
     parser.add_argument("--rounds", metavar="N", type=int, default=100, help="rounds of each method (default: 100)")
     parser.add_argument(
         "--target-noise",
@@ -67,8 +70,14 @@ def add_simulate(commands: Any) -> None:
     parser.set_defaults(run=_simulate)
 
 
+def _load(source: Path, overrides: dict[str, str]) -> Config:
+    if source.suffix in (".csv", ".parquet"):
+        return check_config(settings_from(str(source)), str(source), overrides)
+    return load_config(source, overrides)
+
+
 def _simulate(arguments: argparse.Namespace) -> int:
-    config = load_config(arguments.source, given_settings(arguments))
+    config = _load(arguments.source, given_settings(arguments))
     _check(arguments, config)
     output = arguments.output or Path("runs")
     check_output(output, arguments.name)
@@ -99,7 +108,7 @@ def _check(arguments: argparse.Namespace, config: Config) -> None:
             )
     for name in ("compute_time", "communication_time"):
         law = getattr(config.workers, name)
-        used = law.listed is None and not (name == "compute_time" and config.workers.trace is not None)
+        used = not (name == "compute_time" and config.workers.trace is not None)
         if used and law.parameter_exponent != 0 and parameters is None:
             raise UserError(
                 f"--parameters: not given, but workers.{name}.parameter_exponent is {law.parameter_exponent:g}: "

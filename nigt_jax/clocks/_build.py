@@ -47,11 +47,12 @@ def make_clock(workers: WorkersConfig, parameters: int, batch_size: int) -> Cloc
 def power_law(law: PowerLaw, workers: int, parameters: int) -> Float[np.ndarray, " workers"]:
     """The times that `law` gives to workers 1 to `workers`, for a policy of so many parameters; in time units."""
     if law.listed is not None:
-        return np.asarray(law.listed, np.float32)
-    number = np.arange(1, workers + 1, dtype=np.float64)
-    times = law.scale * number**law.worker_exponent * float(parameters) ** law.parameter_exponent
-    wrong = np.flatnonzero(~((times >= SHORTEST_TIME) & (times <= LONGEST_TIME)))
-    if law.scale > 0 and wrong.size:
+        base = np.asarray(law.listed, np.float64)
+    else:
+        base = law.scale * np.arange(1, workers + 1, dtype=np.float64) ** law.worker_exponent
+    times = base * float(parameters) ** law.parameter_exponent
+    wrong = np.flatnonzero((base != 0) & ~((times >= SHORTEST_TIME) & (times <= LONGEST_TIME)))
+    if wrong.size:
         raise UserError(
             f"workers: a law gives worker {wrong[0] + 1} a time of {times[wrong[0]]:g}, "
             f"allowed: {SHORTEST_TIME:g} to {LONGEST_TIME:g}"

@@ -40,6 +40,7 @@ from nigt_jax.config._runtimes import (
 )
 from nigt_jax.config._tagged import TAGGED, converted, tags
 from nigt_jax.config._trace import LONGEST_TIME, SHORTEST_TIME, read_trace
+from nigt_jax.config._worker_files import FILES, settings_from
 from nigt_jax.config._workers import (
     NOISES,
     TOPOLOGIES,
@@ -56,6 +57,7 @@ __all__ = [
     "COUNTABLE",
     "ENVIRONMENTS",
     "ESTIMATORS",
+    "FILES",
     "LARGEST_BATCH",
     "LONGEST_TIME",
     "METHODS",
@@ -107,6 +109,7 @@ __all__ = [
     "read_trace",
     "read_yaml",
     "sections",
+    "settings_from",
     "tags",
     "to_dict",
     "traced_settings",

@@ -19,6 +19,7 @@ from nigt_jax.config._config import Config, to_dict
 from nigt_jax.config._describe import describe, names, sections
 from nigt_jax.config._tagged import TAGGED, default_of, with_names
 from nigt_jax.config._trace import read_trace
+from nigt_jax.config._worker_files import with_files, with_paths
 from nigt_jax.errors import RunWarning, UserError
 
 RUN_FILE = "run.json"  # what makes a folder that of a run, beside config.yaml
@@ -44,12 +45,13 @@ def load_config(
     Args:
       path: a YAML 1.2 file; what it leaves out has its default. ``base: other.yaml`` at its top has it change the
         settings of another file, which stands relative to its own folder; of ``training.iterations`` and
-        ``training.budget`` the one that is given replaces both. Other files that it names are relative to the current
-        folder; the recorded times that a run's ``config.yaml`` names are the run's own copy, beside it. A
-        setting that only other methods, estimators or environments have is left out, with a warning.
+        ``training.budget`` the one that is given replaces both. Files under ``workers`` are relative to the folder of
+        the file that names them, and may begin with ``~``. A setting that only other methods, estimators or
+        environments have is left out, with a warning.
       overrides: from dotted keys (``method.learning_rate``) to values: numbers, booleans, None, lists, arrays, or
         strings, which are read as YAML (``"0.05"`` is a number, ``"null"`` is None). A mapping changes the settings
-        that it names: ``{"method": {"momentum": 0.8}}`` is ``{"method.momentum": 0.8}``. Where any are given, be they
+        that it names: ``{"method": {"momentum": 0.8}}`` is ``{"method.momentum": 0.8}``. Files are relative to the
+        current folder. Where any are given, be they
         empty, the file stands for a new run: a warning says so if the environment was an object in Python.
       check_files: whether the files that it names have to be readable.
 
@@ -63,7 +65,7 @@ def load_config(
     own, data = _read_with_base(path, ())
     if own.keys() & {"grid", "scenarios", "variants"}:
         raise UserError(f"{path}: is a sweep, allowed: a configuration; to run all of it: nigt sweep {path}")
-    config = check_config(_with_own_trace(data, path.parent), str(path), overrides, check_files=check_files)
+    config = check_config(data, str(path), overrides, check_files=check_files)
     if not (path.parent / RUN_FILE).is_file():
         _warn_of_foreign(path, own, config)
     name = config.environment.name
@@ -104,9 +106,11 @@ def check_config(
     Raises:
       UserError: names the first key that is wrong, what was given and what is allowed.
     """
-    changed = copy.deepcopy(dict(data))
+    overrides = {} if overrides is None else overrides
     given: set[str] = set()
-    _override(changed, {} if overrides is None else overrides, given)
+    changed = copy.deepcopy(dict(data))
+    _override(changed, overrides, given)
+    changed = with_files(with_paths(changed, Path()), given)
     changed = _without_old_end(changed, given)
     try:
         changed, _ = with_names(changed, frozenset(given))
@@ -146,7 +150,7 @@ def _read_with_base(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any]
     """What a file says, by itself and with what it changes of its base."""
     if path.resolve() in above:
         raise UserError(f"{path}: base: is its own base, allowed: a file that does not lead back to this one")
-    own = read_yaml(path)
+    own = with_paths(read_yaml(path), path.parent)
     base = own.pop("base", None)
     if base is None:
         return own, own
@@ -213,16 +217,6 @@ def _warn_of_foreign(path: Path, own: dict[str, Any], config: Config) -> None:
                 RunWarning,
                 stacklevel=3,
             )
-
-
-def _with_own_trace(data: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The copy of recorded times that a run keeps, by a path that is valid here: a run's folder may be moved."""
-    workers = data.get("workers")
-    if isinstance(workers, dict) and isinstance(workers.get("trace"), str):
-        own = folder / workers["trace"]
-        if own.is_file() and (folder / RUN_FILE).is_file():
-            return data | {"workers": workers | {"trace": str(own)}}
-    return data
 
 
 def _was_given(folder: Path) -> bool:

@@ -9,6 +9,7 @@ from nigt_jax.errors import UserError
 
 SHORTEST_TIME, LONGEST_TIME = 1e-30, 1e30
 """Times of a gradient or an exchange: a float32 holds their sums and products to the last bit."""
+MOST_WORKERS = 1_000_000
 MOST_ROWS = 10**9  # places in a recording are int32
 
 
@@ -64,6 +65,14 @@ def read_trace(path: str, workers: int) -> RecordedTimes:
         complete = np.split(rows.columns["complete"][order] == 1, ends)
         times = np.concatenate([brought_to_an_end(*own) for own in zip(np.split(times, ends), complete, strict=True)])
     return RecordedTimes(times, lengths, _exchanges(rows, index, workers))
+
+
+def workers_in_trace(path: str) -> int:
+    """The largest number of a worker in a file of recorded times; UserError where it cannot be read."""
+    where = f"workers.trace: {path}"
+    worker = read_rows(path, where).columns["worker"]
+    known = worker[(worker >= 1) & (worker <= MOST_WORKERS)]
+    return int(known.max(initial=1))
 
 
 def _check(rows: Rows, workers: int, where: str) -> None:

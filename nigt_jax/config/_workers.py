@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from nigt_jax.config._fields import RULES, Number, Time, setting
+from nigt_jax.config._trace import MOST_WORKERS
 
 NOISES = {
     "none": "every gradient of a worker takes the same time",
@@ -31,7 +32,7 @@ class PowerLaw:
     )
     parameter_exponent: Number = setting(0.0, "exponent of the number d of policy parameters", ge=-10, le=10)
     values: tuple[Annotated[Time, Field(ge=0)], ...] | None = setting(
-        None, "the times themselves, one a worker, instead of the law: a slow worker has a large one", "time units"
+        None, "times, one a worker, instead of scale * i^worker_exponent: a slow worker has a large one", "time units"
     )
     speeds: tuple[Annotated[Time, Field(gt=0)], ...] | None = setting(
         None, "1 / time, one a worker, instead of the times: a slow worker has a small one", "a time unit"
@@ -115,7 +116,12 @@ class EnvironmentChange:
 class WorkersConfig:
     """The simulated workers. One time unit is what worker 1 needs for a gradient where scale is 1."""
 
-    count: int = setting(10, "logical workers, however many devices do their work", "workers", ge=1, le=1_000_000)
+    count: int = setting(10, "logical workers, however many devices do their work", "workers", ge=1, le=MOST_WORKERS)
+    file: str | None = setting(
+        None,
+        "CSV or Parquet file of workers, a row for each: columns time or speed; unit, worker, communication_time or "
+        "link_speed where it has them. It becomes count, compute_time and communication_time",
+    )
     compute_time: PowerLaw = setting(PowerLaw, "time of one gradient (the paper's h_i)")
     communication_time: PowerLaw = setting(PowerLaw, "time of one exchange (the paper's kappa_i)")
     topology: Literal[tuple(TOPOLOGIES)] = setting(  # type: ignore[valid-type]
@@ -129,6 +135,9 @@ class WorkersConfig:
         "CSV or Parquet file of recorded times, columns worker (from 1) and duration, instead of compute_time; a "
         "column exchange stands instead of communication_time",
     )
+    availability: str | None = setting(
+        None, "CSV or Parquet file of windows in which workers are there: worker, start, end. It becomes speed"
+    )
     environments: tuple[EnvironmentChange, ...] = setting(
         (),
         "how workers' environments differ: mappings {workers: [1, 2], gravity, mass, friction, actuator_gain: factors, "
@@ -137,6 +146,13 @@ class WorkersConfig:
     carry_over: bool = setting(
         False, "a worker finishes (for nothing) what it is doing when a round ends, before it takes up the next"
     )
+
+    @model_validator(mode="after")
+    def _files_are_read(self) -> "WorkersConfig":
+        for key in ("file", "availability"):
+            if getattr(self, key) is not None:
+                raise ValueError(f"workers.{key}: load_config and check_config read it; allowed here: null")
+        return self
 
     @model_validator(mode="after")
     def _times_fit(self) -> "WorkersConfig":

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nigt_jax.config import Config, check_config, read_settings, read_yaml, sections
+from nigt_jax.config import FILES, Config, check_config, read_settings, read_yaml, sections
 from nigt_jax.errors import UserError
 
 _KEYS = ("base", "overrides", "scenarios", "variants", "grid", "tune")
@@ -97,15 +97,27 @@ def _settings(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         hint = f"; a configuration is run by nigt train {path}" if unknown[0] in sections() else ""
         raise UserError(f"{path}: unknown key {unknown[0]}, allowed: {', '.join(_KEYS)}{hint}")
     base = data.get("base")
-    own = {key: _mapping(path, key, data.get(key)) for key in _KEYS[1:]}
+    own = {key: _with_paths(_mapping(path, key, data.get(key)), path.parent) for key in _KEYS[1:]}
     if isinstance(base, str) and set(read_yaml(path.parent / base)) & set(_KEYS[1:]):
         before = _settings(path.parent / base, (*above, path.resolve()))
         return {"base": before["base"]} | {key: _replaced(before[key], own[key]) for key in _KEYS[1:]}
     if isinstance(base, str):
-        base = read_settings(path.parent / base)
+        base = read_settings((path.parent / base).resolve())  # its files are found from everywhere
     if not isinstance(base, dict):
         raise UserError(f"{path}: base: got {base!r}, allowed: the path of a configuration, relative to this file")
     return {"base": base} | own
+
+
+def _with_paths(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Settings whose files, which stand relative to a folder, have paths that are valid everywhere."""
+    whole = lambda path: str((folder / Path(path).expanduser()).resolve()) if isinstance(path, str) else path
+    found = {}
+    for key, value in settings.items():
+        if key in FILES:
+            found[key] = [whole(path) for path in value] if isinstance(value, list) else whole(value)
+        else:
+            found[key] = _with_paths(value, folder) if isinstance(value, dict) else value
+    return found
 
 
 def _replaced(before: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
