@@ -360,7 +360,7 @@ def test_work_that_ends_with_a_period(each):
     np.testing.assert_allclose(got.high[0], 4.0 * np.arange(1, 201), rtol=1e-5)
 
 
-@pytest.mark.parametrize("rule", ["rennala", "malenia"])
+@pytest.mark.parametrize("rule", ["rennala", pytest.param("malenia", marks=pytest.mark.slow)])
 def test_a_window_only_looks(rule):
     """A gradient that lies beyond a window is not drawn anew: that would favour short ones."""
     clocks = [

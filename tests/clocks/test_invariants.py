@@ -145,7 +145,7 @@ def test_no_gradient_is_lost_or_counted_twice(kind, carry_over, numbers, name, b
         np.testing.assert_array_equal(after.begun, begun)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [k if k == "fixed" else pytest.param(k, marks=pytest.mark.slow) for k in KINDS])
 @given(tables, st.sampled_from(sorted(RULES)), st.integers(1, 12), seeds, st.sampled_from([0.0, 2.0**25 + 4]))
 def test_time_never_goes_back(kind, numbers, rule, batch_size, seed, now):
     for before, round, after in rounds(make(kind, numbers), rule_of(rule, batch_size), seed, now):

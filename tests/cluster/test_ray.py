@@ -14,7 +14,7 @@ import pytest
 from nigt_jax.config import check_config
 from nigt_jax.runtimes import make_runtime
 
-pytestmark = pytest.mark.slow  # a cluster of processes that compile
+slow = pytest.mark.slow  # a cluster of processes that compile; one of these tests is enough to see that it works
 
 
 def config(**changes):
@@ -43,6 +43,7 @@ def kill(member):
     os.kill(member.ready.process, signal.SIGKILL)
 
 
+@slow
 def test_rounds_count_exactly_as_many_as_they_should(runtime):
     state, metrics = runtime.run(runtime.initial_state(), 6)
     assert int(state.iteration[0]) == 6
@@ -75,6 +76,7 @@ def test_who_is_killed_costs_only_its_own_work(runtime):
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(jax.device_get(state)))
 
 
+@slow
 def test_who_hangs_is_missed_and_replaced(runtime):
     """Nothing is heard of it, though its process is there."""
     members = runtime.crew.members
@@ -93,14 +95,15 @@ def test_who_hangs_is_missed_and_replaced(runtime):
     assert not Path(f"/proc/{process}").exists()
 
 
+@slow
 def test_who_is_slow_is_not_missed(runtime):
     """A worker that never has a gradient in time for a round, for longer than the deadline."""
-    slow = config(
+    slower = config(
         workers={"compute_time": {"values": [1, 1, 200]}},
         runtime={"deadline": 3.0, "seconds_per_time_unit": 0.05},
     )
     del runtime  # only has Ray be there
-    made = make_runtime(slow)
+    made = make_runtime(slower)
     made.compile()
     try:
         state = made.initial_state()
@@ -113,6 +116,7 @@ def test_who_is_slow_is_not_missed(runtime):
         made.close()
 
 
+@slow
 def test_who_sends_nonsense_is_expelled(runtime, monkeypatch):
     """A worker whose sums are no numbers: none of them is absorbed, and the rounds are those of the others."""
     del runtime  # only has Ray be there

@@ -165,7 +165,8 @@ def test_runs_without_a_trigger_are_those_of_synchronous_ascent(devices):
     np.testing.assert_allclose(metrics.time.high, wanted.time.high, rtol=1e-6)
 
 
-@pytest.mark.parametrize("estimator", ["leave_one_out", pytest.param("gae", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("estimator", ["leave_one_out", "gae"])
 def test_devices_do_not_matter(estimator):
     both = [run(config(d, estimator=estimator, noise_weight=1.0), EndsWhenGood()) for d in (1, 4)]
     (a, first), (b, second) = both
@@ -188,6 +189,7 @@ def test_silent_workers_cost_no_uploads_and_no_time():
     np.testing.assert_allclose(took[silent], 4 * h.max(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_runs_share_a_program():
     cfg = config(noise_weight=1.0)
     other = dataclasses.replace(cfg, seed=3, method=dataclasses.replace(cfg.method, trigger_weight=5.0))

@@ -69,12 +69,13 @@ def run(runtime):
     return metrics._replace(computed_steps=metrics.env_steps), runtime.evaluate(state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "estimator", "devices", "spmd"),
     [
-        pytest.param("rennala_nigt", "leave_one_out", 1, "pmap", marks=pytest.mark.slow),
-        pytest.param("malenia_nigt", "gae", 2, "pmap", marks=pytest.mark.slow),
-        pytest.param("ringmaster_nigt", "gae", 4, "shard_map", marks=pytest.mark.slow),
+        ("rennala_nigt", "leave_one_out", 1, "pmap"),
+        ("malenia_nigt", "gae", 2, "pmap"),
+        ("ringmaster_nigt", "gae", 4, "shard_map"),
         ("ringmaster_nigt", "return_to_go", 2, "shard_map"),
     ],
 )
@@ -96,14 +97,12 @@ def test_together_and_alone(name, estimator, devices, spmd):
     )  # they do differ; AFedPG's by more than seed later
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "names",
     [
-        ("malenia_nigt", "m_synchronous_nigt"),
-        pytest.param(
-            ("rennala_nigt", "malenia_nigt", "synchronous_nigt", "m_synchronous_nigt"), marks=pytest.mark.slow
-        ),
-        pytest.param(("afedpg", "ringmaster_nigt"), marks=pytest.mark.slow),
+        ("rennala_nigt", "malenia_nigt", "synchronous_nigt", "m_synchronous_nigt"),
+        ("afedpg", "ringmaster_nigt"),
     ],
 )
 def test_methods_of_a_family_share_a_program(names):

@@ -34,7 +34,7 @@ def only(monkeypatch, *names):
     monkeypatch.setattr(_compare, "kinds", lambda: some)
 
 
-@pytest.mark.parametrize("name", ["rennala", "malenia"])
+@pytest.mark.parametrize("name", [pytest.param("rennala", marks=pytest.mark.slow), "malenia"])
 def test_totals_are_those_of_round_after_round(name, monkeypatch):
     only(monkeypatch, name)
     config = check_config(RANDOM)

@@ -221,6 +221,7 @@ def test_a_sweep_with_tuning_goes_on_where_it_was_stopped(tuned, tmp_path):
     assert records_of(open_sweep(folder.path)) == records_of(tuned)
 
 
+@pytest.mark.slow
 def test_shards_wait_for_each_others_tuning(tmp_path, capsys):
     (tmp_path / "s.yaml").write_text(TUNED)
     command = ["sweep", str(tmp_path / "s.yaml"), "--output", str(tmp_path), "--name", "shared", "--shard"]
@@ -258,7 +259,8 @@ variants:
 """
 
 
-@pytest.mark.parametrize("estimator", ["leave_one_out", pytest.param("policy_gradient", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("estimator", ["leave_one_out", "policy_gradient"])
 def test_runs_that_differ_in_times_alone_are_those_that_nigt_train_makes(tmp_path, estimator):
     """Whatever is not computed but taken from another run is compared with that run, computed."""
     text = TWINS % estimator

@@ -110,9 +110,9 @@ def tell_it_as_it_is_told(runtime, environment, name, each):
 @pytest.mark.parametrize(
     ("name", "estimator", "each"),
     [
-        pytest.param("afedpg", "return_to_go", 1, marks=pytest.mark.slow),
+        ("afedpg", "return_to_go", 1),
         pytest.param("afedpg", "leave_one_out", 3, marks=pytest.mark.slow),
-        ("afedpg", "gae", 1),
+        pytest.param("afedpg", "gae", 1, marks=pytest.mark.slow),
         pytest.param("ringmaster_nigt", "return_to_go", 2, marks=pytest.mark.slow),
         pytest.param("asynchronous_pg", "policy_gradient", 1, marks=pytest.mark.slow),
     ],
@@ -136,6 +136,7 @@ def test_equals_the_algorithm_one_event_at_a_time(name, estimator, each):
     assert delay.max() > 4 if name != "ringmaster_nigt" else discarded.sum() > 2 and delay.max() < 4
 
 
+@pytest.mark.slow
 def test_blocks_devices_and_chunks_do_not_matter():
     """One device or four, chunks of 3 or 20: where blocks end changes nothing."""
     (_, a, first), (_, b, second) = (

@@ -39,7 +39,9 @@ def volume(estimator, devices, lanes=3, batch_size=16, normalize=True, blocks=1)
     return communication.volume(runtime, blocks), parameters
 
 
-@pytest.mark.parametrize(("devices", "lanes", "batch_size"), [(2, 3, 8), (8, "auto", 64)])
+@pytest.mark.parametrize(
+    ("devices", "lanes", "batch_size"), [(2, 3, 8), pytest.param(8, "auto", 64, marks=pytest.mark.slow)]
+)
 def test_a_round_exchanges_the_gradient_and_little_else(devices, lanes, batch_size):
     """Neither trajectories, nor anything else that grows with the batch, the lanes, the horizon or the devices."""
     found, parameters = volume("policy_gradient", devices, lanes, batch_size, normalize=False)
@@ -50,7 +52,9 @@ def test_a_round_exchanges_the_gradient_and_little_else(devices, lanes, batch_si
     assert found.exchanges <= 4
 
 
-@pytest.mark.parametrize(("estimator", "purpose"), [("leave_one_out", "baseline"), ("gae", "critic")])
+@pytest.mark.parametrize(
+    ("estimator", "purpose"), [pytest.param("leave_one_out", "baseline", marks=pytest.mark.slow), ("gae", "critic")]
+)
 def test_what_an_estimator_adds(estimator, purpose):
     """A baseline is a number a step; a critic is one of its own gradients for every step of Adam; both are reduced."""
     found, parameters = volume(estimator, devices=4, blocks=2)

@@ -78,7 +78,7 @@ def gradient_of_the_probe():
 @pytest.mark.parametrize(
     ("method", "batch_size", "shares"),
     [
-        ("rennala_nigt", 400_000, [0.6, 0.3, 0.1]),  # a worker's share is its speed
+        pytest.param("rennala_nigt", 400_000, [0.6, 0.3, 0.1], marks=pytest.mark.slow),  # a worker's share is its speed
         ("malenia_nigt", 360_000, [1 / 3, 1 / 3, 1 / 3]),
     ],
 )
@@ -93,6 +93,7 @@ def test_the_disagreement_is_large_enough_to_be_seen():
     assert max(abs(x) for x in jax.tree.leaves(gradient_of_the_probe())) > 1
 
 
+@pytest.mark.slow
 def test_every_workers_return_is_reported():
     runtime = SimulatedRuntime(config("malenia_nigt", 6), Weighed())
     runtime.compile()
@@ -310,6 +311,7 @@ def test_differences_in_physics_that_make_none():
         check_variation(Floating(pendulum), vary(actuator_gain=2.0))  # its step does not look at its physics
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Accessing:DeprecationWarning")  # Brax's own habits
 def test_each_part_of_the_physics_makes_a_difference():
     environment = brax_environment("hopper", "spring")

@@ -184,6 +184,7 @@ def test_equal_seeds_of_training_and_evaluation_share_no_key():
     assert not {bits(k) for k in training} & {bits(k) for k in evaluation}
 
 
+@pytest.mark.slow
 def test_weights_are_the_workers():
     """A method that weighs worker 0 alone uses worker 0's episodes alone, wherever they were packed."""
     rennala = METHODS["rennala_nigt"]
