@@ -1,6 +1,7 @@
 """Policies, and the statistics of observations that belong to them. Nothing here knows of environments."""
 
 from nigt_jax.policies._normalizer import (
+    MOST_DEVIATIONS,
     Normalizer,
     ObservationStatistics,
     init_normalizer,
@@ -10,6 +11,7 @@ from nigt_jax.policies._normalizer import (
 from nigt_jax.policies._policy import GaussianMLP, Policy
 
 __all__ = [
+    "MOST_DEVIATIONS",
     "GaussianMLP",
     "Normalizer",
     "ObservationStatistics",

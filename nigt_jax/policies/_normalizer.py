@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt
 
 _STD_LIMITS = 1e-6, 1e6
-_MOST = 10.0  # deviations from the mean; what is further away counts as so far
+MOST_DEVIATIONS = 10.0  # deviations from the mean; what is further away counts as so far
 
 
 class ObservationStatistics(NamedTuple):
@@ -57,7 +57,7 @@ def init_normalizer(size: int) -> Normalizer:
 def standardise(normalizer: Normalizer, observation: Float[Array, "*batch obs"]) -> Float[Array, "*batch obs"]:
     """The observation in deviations from the mean, ten at most."""
     with jax.numpy_rank_promotion("allow"):
-        return jnp.clip((observation - normalizer.mean) / normalizer.std, -_MOST, _MOST)
+        return jnp.clip((observation - normalizer.mean) / normalizer.std, -MOST_DEVIATIONS, MOST_DEVIATIONS)
 
 
 def update_statistics(normalizer: Normalizer, more: ObservationStatistics) -> Normalizer:

@@ -22,6 +22,7 @@ class Checkpoints:
     Args:
       path: folder; made if absent.
       keep: how many to keep, the newest.
+      iteration: of which one to read; the newest where it is None.
 
     Attributes:
       path: the folder.
@@ -30,8 +31,8 @@ class Checkpoints:
       OSError: the folder cannot be made.
     """
 
-    def __init__(self, path: Path, keep: int):
-        self.path = path
+    def __init__(self, path: Path, keep: int, iteration: int | None = None):
+        self.path, self._iteration = path, iteration
         alone = _alone()
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep, enable_async_checkpointing=False, create=False, multiprocessing_options=alone
@@ -48,6 +49,11 @@ class Checkpoints:
     def latest(self) -> int | None:
         """Iteration of the newest complete checkpoint, or None."""
         return self._manager.latest_step()
+
+    @property
+    def all(self) -> list[int]:
+        """Iterations of all complete checkpoints, in order."""
+        return sorted(self._manager.all_steps())
 
     def save(self, iteration: int, state: Any, notes: dict[str, Any]) -> None:
         """Writes a checkpoint, to a temporary folder that is renamed when it is whole.
@@ -122,8 +128,8 @@ class Checkpoints:
 
     @property
     def _digests(self) -> Path:
-        """Of every file of the newest checkpoint, as ``sha256sum --check`` reads them."""
-        return self.path / str(self.latest) / "sha256"
+        """Of every file of the checkpoint that is read, as ``sha256sum --check`` reads them."""
+        return self.path / str(self.latest if self._iteration is None else self._iteration) / "sha256"
 
     def _digested(self) -> dict[str, str]:
         folder = self._digests.parent

@@ -3,10 +3,11 @@
 from nigt_jax.runs._group import train_group
 from nigt_jax.runs._loop import Told
 from nigt_jax.runs._resources import resources
-from nigt_jax.runs._shipped import TrainedPolicy, load_policy
+from nigt_jax.runs._shipped import export, load_policy
 from nigt_jax.runs._standing import Standing, is_done
 from nigt_jax.runs._totals import Totals
 from nigt_jax.runs._train import Summary, train
+from nigt_jax.runs._trained import TrainedPolicy
 from nigt_jax.runs._writing import own_writes
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Told",
     "Totals",
     "TrainedPolicy",
+    "export",
     "is_done",
     "load_policy",
     "own_writes",

@@ -1,0 +1,43 @@
+"""``nigt export``."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+_DESCRIPTION = """\
+Write the policy of a run as plain arrays (policy.npz) and JSON (policy.json), and beside them policy.py, which acts
+with NumPy alone. Neither the environment nor this package is needed to use them; nigt_jax.load_policy takes the folder,
+too."""
+
+_EPILOG = """\
+  nigt export runs/mine
+  nigt export runs/mine --iteration 200 --output policies/mine-200"""
+
+
+def add_export(commands: Any) -> None:
+    """Adds the command."""
+    parser = commands.add_parser(
+        "export",
+        help="a run's policy as arrays and JSON, for NumPy",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="nigt export RUN [--output FOLDER] [--iteration N]",
+        allow_abbrev=False,
+    )
+    parser.add_argument("run_folder", metavar="RUN", type=Path, help="folder of a run")
+    parser.add_argument("--output", metavar="FOLDER", type=Path, help="a new folder (default: RUN/policy)")
+    parser.add_argument("--iteration", metavar="N", type=int, help="of this checkpoint (default: the newest)")
+    parser.set_defaults(run=_export)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from nigt_jax.cli._process import use_cpu
+
+    use_cpu(keep_programs=False)
+    from nigt_jax.runs import export
+
+    folder = arguments.output or arguments.run_folder / "policy"
+    trained = export(arguments.run_folder, folder, iteration=arguments.iteration)
+    print(f"policy    of iteration {trained.iteration} in {folder}: policy.npz, policy.json, policy.py")
+    return 0
