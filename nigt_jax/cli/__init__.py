@@ -7,6 +7,7 @@ from typing import Any
 
 from nigt_jax.cli._bench import add_bench
 from nigt_jax.cli._completion import add_completion
+from nigt_jax.cli._evaluate import add_evaluate
 from nigt_jax.cli._export import add_export
 from nigt_jax.cli._list import add_list
 from nigt_jax.cli._parser import Parser, make_parser
@@ -60,6 +61,7 @@ def _whole_parser() -> Parser:
     add_train(commands)
     add_sweep(commands)
     add_report(commands)
+    add_evaluate(commands)
     add_export(commands)
     add_simulate(commands)
     add_bench(commands)

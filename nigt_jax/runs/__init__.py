@@ -1,5 +1,6 @@
 """Runs: the loop around a runtime, with records, evaluations and checkpoints; and what is made of a run afterwards."""
 
+from nigt_jax.runs._again import evaluate
 from nigt_jax.runs._group import train_group
 from nigt_jax.runs._loop import Told
 from nigt_jax.runs._resources import resources
@@ -16,6 +17,7 @@ __all__ = [
     "Told",
     "Totals",
     "TrainedPolicy",
+    "evaluate",
     "export",
     "is_done",
     "load_policy",

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,23 @@ def load_policy(run: str | os.PathLike[str], *, iteration: int | None = None) ->
     """
     if iteration is None and (Path(run) / ABOUT).is_file():
         return read_policy(Path(run))
+    with _checkpoint(run, iteration) as (config, checkpoints, row, runs):
+        policy = make_policy(config, *_sizes(checkpoints))
+        state = checkpoints.fields(jax.eval_shape(functools.partial(_fields, config, policy, runs)))
+    state = jax.tree.map(lambda x: x[row], state)
+    learnt = iterate(METHODS[config.method.name], state["server"])
+    return TrainedPolicy(policy, learnt, state["normalizer"], int(state["iteration"]))
+
+
+def lowest_reward(run: str | os.PathLike[str], *, iteration: int | None = None) -> float:
+    """The lowest reward of a step that a run had met, on which what broken physics costs may depend; 0 at most."""
+    with _checkpoint(run, iteration) as (_, checkpoints, row, runs):
+        return float(checkpoints.fields({"lowest": jax.ShapeDtypeStruct((runs,), jnp.float32)})["lowest"][row])
+
+
+@contextlib.contextmanager
+def _checkpoint(run: str | os.PathLike[str], iteration: int | None) -> Iterator[tuple[Config, Checkpoints, int, int]]:
+    """A run's configuration, its checkpoints, the run's place in them, and how many runs they are of."""
     folder, config = open_run(Path(run), check_files=False)
     written = folder.provenance()
     shared = None if written is None else written.shared
@@ -44,13 +62,8 @@ def load_policy(run: str | os.PathLike[str], *, iteration: int | None = None) ->
     if iteration is not None and iteration not in checkpoints.all:
         there = ", ".join(map(str, checkpoints.all))
         raise UserError(f"{run}: has no checkpoint of iteration {iteration}, allowed: {there}")
-    method = METHODS[config.method.name]
     with contextlib.closing(checkpoints), naming_the_writer(written), jax.enable_x64(False):  # as training
-        policy = make_policy(config, *_sizes(checkpoints))
-        runs = 1 if shared is None else len(checkpoints.notes()["runs"])
-        state = checkpoints.fields(jax.eval_shape(functools.partial(_fields, config, policy, runs)))
-    state = jax.tree.map(lambda x: x[row], state)
-    return TrainedPolicy(policy, iterate(method, state["server"]), state["normalizer"], int(state["iteration"]))
+        yield config, checkpoints, row, 1 if shared is None else len(checkpoints.notes()["runs"])
 
 
 def export(

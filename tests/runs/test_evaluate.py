@@ -1,0 +1,85 @@
+"""A policy evaluated again: what the run has recorded, or more of it, or without noise."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from probes import EndsWhenGood, Quadratic
+
+import nigt_jax
+from nigt_jax.cli import main
+from nigt_jax.errors import UserError
+from nigt_jax.records import read_metrics
+
+
+@pytest.fixture(scope="module")
+def run(straight):
+    return straight[1]
+
+
+def test_the_same_episodes_have_the_same_returns(run):
+    """Of the newest checkpoint and of an older one."""
+    recorded = {r["iteration"]: r for r in read_metrics(run / "metrics.jsonl") if "return_mean" in r}
+    kept = sorted(int(path.name) for path in (run / "checkpoints").iterdir())
+    compared = 0
+    for iteration in (None, *kept):
+        found = nigt_jax.evaluate(run, iteration=iteration, environment=EndsWhenGood())
+        if found["iteration"] in recorded:
+            compared += 1
+            for key in ("return_mean", "return_std", "episode_length_mean", "evaluation_diverged"):
+                assert found[key] == pytest.approx(recorded[found["iteration"]][key], rel=1e-5)
+    assert compared >= 2
+
+
+def test_more_episodes_on_other_seeds(run):
+    first, other = (nigt_jax.evaluate(run, episodes=4000, seed=seed, environment=EndsWhenGood()) for seed in (1, 2))
+    assert first["episodes"] == 4000
+    assert first["return_mean"] != other["return_mean"]
+    assert abs(first["return_mean"] - other["return_mean"]) < 5 * np.hypot(first["return_error"], other["return_error"])
+    assert first["return_error"] == pytest.approx(first["return_std"] / np.sqrt(4000))
+
+
+def test_without_noise_an_action_is_the_mode(run):
+    """An episode from the one state in which this environment begins is then always the same."""
+    found = nigt_jax.evaluate(run, episodes=50, noise=False, environment=EndsWhenGood())
+    assert found["return_std"] == pytest.approx(0, abs=1e-6)
+    assert nigt_jax.evaluate(run, episodes=50, environment=EndsWhenGood())["return_std"] > 0.01
+
+
+def test_mistakes(run, tmp_path):
+    with pytest.raises(UserError, match="episodes: got 0, allowed: 1 to 1,000,000"):
+        nigt_jax.evaluate(run, episodes=0)
+    with pytest.raises(UserError, match="has no checkpoint of iteration 3, allowed: "):
+        nigt_jax.evaluate(run, iteration=3)
+    with pytest.raises(UserError, match="is no run folder"):
+        nigt_jax.evaluate(tmp_path)
+    with pytest.raises(UserError, match="its observations have 2 numbers, allowed: those of the run, 1"):
+        nigt_jax.evaluate(run, environment=Two())
+
+
+class Two(Quadratic):
+    """Sees twice as much."""
+
+    observation_size = 2
+
+    def reset(self, rng):
+        """The same, shown twice."""
+        state = super().reset(rng)
+        return state._replace(obs=jnp.tile(state.obs, 2))
+
+    def step(self, state, action):
+        """Likewise."""
+        after = super().step(state, action)
+        return after._replace(obs=jnp.tile(after.obs[:1], 2))
+
+
+def test_the_command(run, capsys):
+    assert main(["evaluate", str(run), "--episodes", "20", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == nigt_jax.evaluate(run, episodes=20)
+    assert main(["evaluate", str(run), "--without-noise"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("iteration 12, ")
+    assert "mode of the policy" in text
+    assert main(["evaluate", str(run), "--episodes", "none"]) == 2
