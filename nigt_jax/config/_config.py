@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from nigt_jax.config._amounts import Amount, AmountText, amount_of
 from nigt_jax.config._environments import SUITES, BraxEnvironment, EnvironmentConfig, suite_of
 from nigt_jax.config._estimators import ESTIMATORS, EstimatorConfig, LeaveOneOut
-from nigt_jax.config._fields import COUNTABLE, LARGEST_BATCH, MOST_DEVICES, RULES, Number, setting
+from nigt_jax.config._fields import COUNTABLE, LARGEST_BATCH, MOST_DEVICES, RULES, ModuleClass, Number, setting
 from nigt_jax.config._methods import METHODS, MethodConfig, RennalaNigt
 from nigt_jax.config._runtimes import RUNTIMES, RuntimeConfig, SimulatedRuntimeConfig
 from nigt_jax.config._workers import WorkersConfig
@@ -108,6 +108,26 @@ class CheckpointConfig:
     keep: int = setting(3, "checkpoints kept, the newest", "checkpoints", ge=1, le=1_000_000)
 
 
+SINKS = ("tensorboard", "wandb", "trackio")
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class LoggingConfig:
+    """Where records go beside metrics.jsonl."""
+
+    sinks: tuple[Literal[SINKS] | ModuleClass, ...] = setting(  # type: ignore[valid-type]
+        (), "experiment trackers, each with an extra of its name; or a class of one's own, module:Class"
+    )
+    project: str = setting("nigt_jax", "of wandb and trackio: the project that runs belong to")
+
+    @model_validator(mode="after")
+    def _each_once(self) -> "LoggingConfig":
+        twice = [name for name in self.sinks if self.sinks.count(name) > 1]
+        if twice:
+            raise ValueError(f"logging.sinks: got {twice[0]} {self.sinks.count(twice[0])} times, allowed: once")
+        return self
+
+
 def _suite(section: Any) -> str:
     name = section.get("name", "") if isinstance(section, dict) else getattr(section, "name", "")
     return suite_of(str(name))
@@ -141,6 +161,7 @@ class Config:
     training: TrainingConfig = setting(TrainingConfig, "")
     evaluation: EvaluationConfig = setting(EvaluationConfig, "")
     checkpoint: CheckpointConfig = setting(CheckpointConfig, "")
+    logging: LoggingConfig = setting(LoggingConfig, "")
 
     @model_validator(mode="after")
     def _batch_splits(self) -> "Config":

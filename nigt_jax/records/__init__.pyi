@@ -11,6 +11,7 @@ from ._provenance import (
     naming_the_writer,
     written_now,
 )
+from ._sinks import Sink, Sinks
 
 __all__ = [
     "Checkpoints",
@@ -21,6 +22,8 @@ __all__ = [
     "Resources",
     "RunFolder",
     "Shared",
+    "Sink",
+    "Sinks",
     "Trace",
     "check_output",
     "create_run",

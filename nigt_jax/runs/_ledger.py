@@ -1,5 +1,6 @@
 """The account of one run: its records on the disk, its evaluations, and whether its numbers make sense."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -50,6 +51,7 @@ class Ledger:
       folder: its folder.
       iteration: rounds that its checkpoint has; what the folder has of later ones is dropped.
       writing: makes the context in which the folder is written.
+      tell: called with records that are on the disk, for whoever else takes them.
 
     Attributes:
       config: the configuration.
@@ -59,8 +61,15 @@ class Ledger:
       breakage: how many episodes broke the physics.
     """
 
-    def __init__(self, config: Config, folder: RunFolder, iteration: int, writing: Writing):
-        self.config, self.folder, self._writing = config, folder, writing
+    def __init__(
+        self,
+        config: Config,
+        folder: RunFolder,
+        iteration: int,
+        writing: Writing,
+        tell: Callable[[list[Record]], None] = lambda records: None,
+    ):
+        self.config, self.folder, self._writing, self._tell = config, folder, writing, tell
         with self._writing():
             self._log = MetricsLog(folder.metrics, iteration if iteration > 0 else -1)
         self.breakage = Breakage(config.environment.max_diverged)
@@ -121,11 +130,13 @@ class Ledger:
         """Writes records."""
         with self._writing():
             self._log.append(records)
+        self._tell(records)
 
     def amend(self, record: Record) -> None:
         """Writes the newest record anew."""
         with self._writing():
             self._log.amend(record)
+        self._tell([record])
 
     def note_breakage(self, metrics: RoundMetrics) -> str | None:
         """Counts episodes that broke the physics; one clause where there are too many."""

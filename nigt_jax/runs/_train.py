@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from nigt_jax.config import Config, to_dict
 from nigt_jax.errors import RunWarning, UserError, enough_memory
 from nigt_jax.interrupts import interruptions
-from nigt_jax.records import Record, RunFolder
+from nigt_jax.records import Record, RunFolder, Sinks
 from nigt_jax.runs._begin import begin
 from nigt_jax.runs._ledger import Ledger
 from nigt_jax.runs._loop import Loop, Reached, Told
@@ -137,12 +138,15 @@ class _Run:
         self._checkpoints = begun.checkpoints
         self._wanted: int | None = None
         writing = lambda: own_writes(folder.path, begun.checkpoints)
-        self._ledger = Ledger(begun.runtime.config, folder, begun.iteration, writing)
+        self._sinks, self._unsunk = Sinks(begun.runtime.config, folder.path), list[Record]()
+        self._ledger = Ledger(begun.runtime.config, folder, begun.iteration, writing, self._unsunk.extend)
         reached = Reached(begun.state, (self._ledger.standing(Totals(**begun.totals)),))
         self.loop = Loop(self._runtime, begun.checkpoints, [self._ledger], reached, self._notes, writing, self._tell)
 
     def close(self) -> None:
-        """Lets go of checkpoints and workers."""
+        """Lets go of checkpoints, workers and sinks."""
+        self._sink(None)
+        self._sinks.close()
         self._runtime.close()
         self._checkpoints.close()
 
@@ -170,7 +174,14 @@ class _Run:
         config = to_dict(self._folder.portable(self._runtime.config))
         return {"totals": dataclasses.asdict(standing.totals), "config": config}
 
+    def _sink(self, begun: np.ndarray | None) -> None:
+        if self._unsunk:
+            self._sinks.write(self._unsunk, begun)
+            self._unsunk.clear()
+
     def _tell(self, told: Told) -> None:
+        if self._sinks:
+            self._sink(self._runtime.begun(self.loop.reached.state)[0])
         staff = self._runtime.staff
         if staff is not None:
             self._keep_durations(staff)

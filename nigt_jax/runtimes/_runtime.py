@@ -157,6 +157,9 @@ class Runtime(Protocol):
     def simulated_time(self, state: Any) -> Any:
         """Simulated time of each run, in the clock's unit; float64 [runs]."""
 
+    def begun(self, state: Any) -> Any:
+        """Gradients that each worker of each run has begun since the start; int [runs, workers]."""
+
     def what_never_ends(self, state: Any, iteration: int, ended: int, run: int = 0) -> str:
         """One clause on the round of a run that never ends, and on the workers it waits for.
 

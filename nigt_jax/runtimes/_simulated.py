@@ -285,6 +285,10 @@ class SimulatedRuntime:
         """Simulated time of each run, in the clock's unit; float64 [runs]."""
         return to_float64(self._spmd.collect(state.clock.now))[self._places.place]
 
+    def begun(self, state: TrainState) -> Any:
+        """Gradients that each worker of each run has begun since the start; int [runs, workers]."""
+        return np.asarray(self._spmd.collect(state.clock.begun))[self._places.place]
+
     def what_never_ends(self, state: TrainState, iteration: int, ended: int, run: int = 0) -> str:
         """One clause on the round of a run that never ends, and on the workers it waits for.
 

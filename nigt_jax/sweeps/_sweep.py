@@ -207,6 +207,8 @@ def _runs_of(
         overrides = settings["overrides"] | circumstances | changes | point
         name = "-".join([start, *parts.values()])
         config = check_config(settings["base"], f"{path}: {name}", overrides)
+        if config.logging.sinks:
+            raise UserError(f"{path}: {name}: logging.sinks: a sweep has results.parquet instead, allowed: []")
         yield Run(name, scenario, variant, case, point, False, config)
 
 

@@ -166,6 +166,12 @@ class RayRuntime:
         """Seconds in rounds."""
         return to_float64(state.elapsed)
 
+    def begun(self, state: ClusterState) -> Any:
+        """Gradients of each worker that this process has counted or discarded; int [1, workers]."""
+        del state
+        members = [] if self.crew is None else self.crew.members
+        return np.asarray([[member.counted + member.discarded for member in members]], np.int64)
+
     def what_never_ends(self, state: ClusterState, iteration: int, ended: int, run: int = 0) -> str:
         """Nothing: whoever is missing is told of by :meth:`run`."""
         del state, iteration, ended, run

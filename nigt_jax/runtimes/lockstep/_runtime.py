@@ -145,6 +145,10 @@ class LockstepRuntime:
         """Simulated time of each run, in the clock's unit; float64 [runs]."""
         return self._own.simulated_time(state)
 
+    def begun(self, state: TrainState) -> Any:
+        """Gradients that each worker of each run has begun since the start; int [runs, workers]."""
+        return self._own.begun(state)
+
     def what_never_ends(self, state: TrainState, iteration: int, ended: int, run: int = 0) -> str:
         """One clause on the round of a run that never ends, and on the workers it waits for."""
         return self._own.what_never_ends(state, iteration, ended, run)
