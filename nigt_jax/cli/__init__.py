@@ -11,6 +11,7 @@ from nigt_jax.cli._evaluate import add_evaluate
 from nigt_jax.cli._export import add_export
 from nigt_jax.cli._list import add_list
 from nigt_jax.cli._parser import Parser, make_parser
+from nigt_jax.cli._render import add_render
 from nigt_jax.cli._report import add_report
 from nigt_jax.cli._simulate import add_simulate
 from nigt_jax.cli._streams import forgiving_streams, was_shown
@@ -61,6 +62,7 @@ def _whole_parser() -> Parser:
     add_train(commands)
     add_sweep(commands)
     add_report(commands)
+    add_render(commands)
     add_evaluate(commands)
     add_export(commands)
     add_simulate(commands)

@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -69,13 +69,13 @@ class WandB:
     def __init__(self, config: Config, folder: Path):
         import wandb
 
-        self._histogram = wandb.Histogram
+        self._histogram, mode = wandb.Histogram, cast(Any, os.environ.get("WANDB_MODE", "offline"))
         self._run = wandb.init(
             project=config.logging.project,
             name=folder.absolute().name,
             dir=str(folder),
             config=_flat(config),
-            mode=os.environ.get("WANDB_MODE", "offline"),  # type: ignore[arg-type]
+            mode=mode,
             settings=wandb.Settings(silent=True, console="off", disable_git=True, x_disable_stats=True),
         )
 

@@ -36,17 +36,18 @@ class Page:
         # "</" would end the element that the text stands in.
         data = json.dumps(content, allow_nan=False).replace("<", "\\u003c")
         environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-        return environment.from_string(_asset("page.html")).render(
+        return environment.from_string(asset("page.html")).render(
             title=self.title,
             lead=self.lead,
             sections=self.sections,
             version=nigt_jax.__version__,
-            style=Markup(_asset("page.css")),
-            script=Markup(_asset("page.js")),
+            style=Markup(asset("page.css")),
+            script=Markup(asset("page.js")),
             plotly=Markup(get_plotlyjs()),
             content=Markup(data),
         )
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A file of this room, as text."""
     return (importlib.resources.files("nigt_jax.report") / "assets" / name).read_text(encoding="utf-8")

@@ -1,6 +1,7 @@
 """Runs: the loop around a runtime, with records, evaluations and checkpoints; and what is made of a run afterwards."""
 
 from nigt_jax.runs._again import evaluate
+from nigt_jax.runs._episode import Episode, record_episode
 from nigt_jax.runs._group import train_group
 from nigt_jax.runs._loop import Told
 from nigt_jax.runs._resources import resources
@@ -12,6 +13,7 @@ from nigt_jax.runs._trained import TrainedPolicy
 from nigt_jax.runs._writing import own_writes
 
 __all__ = [
+    "Episode",
     "Standing",
     "Summary",
     "Told",
@@ -22,6 +24,7 @@ __all__ = [
     "is_done",
     "load_policy",
     "own_writes",
+    "record_episode",
     "resources",
     "train",
     "train_group",

@@ -12,7 +12,7 @@ from nigt_jax.cli import main
 from nigt_jax.config import METHODS, check_config, describe, sections
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("train", "sweep", "report", "evaluate", "export", "simulate", "bench", "list", "completion")
+COMMANDS = ("train", "sweep", "report", "render", "evaluate", "export", "simulate", "bench", "list", "completion")
 
 
 def said(capsys, *arguments, status=0):

@@ -1,0 +1,70 @@
+"""``nigt render``."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from nigt_jax.errors import UserError
+from nigt_jax.records import open_run
+
+_DESCRIPTION = """\
+Show the policy of a run in motion: an episode as one HTML page that opens from the disk and asks the network for
+nothing, with the return so far. Where workers' environments differ, those in which the policy does best and worst."""
+
+_EPILOG = """\
+  nigt render runs/mine
+  nigt render runs/mine --with-noise --seed 3 --output hop.html"""
+
+
+def add_render(commands: Any) -> None:
+    """Adds the command."""
+    parser = commands.add_parser(
+        "render",
+        help="a run's policy in motion, as a page",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="nigt render RUN [--output FILE.html] [--with-noise] [--seed N] [--iteration N]",
+        allow_abbrev=False,
+    )
+    parser.add_argument("run_folder", metavar="RUN", type=Path, help="folder of a run")
+    parser.add_argument("--output", metavar="FILE.html", type=Path, help="the page (default: RUN/motion.html)")
+    parser.add_argument("--with-noise", action="store_true", help="actions are drawn, as in training, and not the mode")
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the episode (default: 0)")
+    parser.add_argument("--iteration", metavar="N", type=int, help="of this checkpoint (default: the newest)")
+    parser.set_defaults(run=_render)
+
+
+def _render(arguments: argparse.Namespace) -> int:
+    folder = arguments.run_folder
+    _, config = open_run(folder, check_files=False)
+    output = arguments.output or folder / "motion.html"
+    if not output.absolute().parent.is_dir():
+        raise UserError(f"--output: got {output}, but there is no folder {output.parent}")
+    if not 0 <= arguments.seed < 2**32:
+        raise UserError(f"--seed: got {arguments.seed}, allowed: 0 to 4294967295")
+    from nigt_jax.cli._process import prepare
+
+    prepare(config, resume=True)
+    from nigt_jax.report import Scene, write_motion
+    from nigt_jax.runs import evaluate, record_episode
+
+    worlds: dict[str, int | None] = {config.environment.name: None}
+    if config.workers.environments:
+        returns = evaluate(folder, noise=arguments.with_noise, iteration=arguments.iteration)["return_by_worker"]
+        best, worst = returns.index(max(returns)), returns.index(min(returns))
+        worlds = {
+            f"best: worker {best + 1}, mean return {returns[best]:,.1f}": best,
+            f"worst: worker {worst + 1}, mean return {returns[worst]:,.1f}": worst,
+        }
+    options = {"noise": arguments.with_noise, "seed": arguments.seed, "iteration": arguments.iteration}
+    scenes = [Scene(name, record_episode(folder, worker=worker, **options)) for name, worker in worlds.items()]
+    episode = scenes[0].episode
+    kind = "drawn from the policy" if arguments.with_noise else "the policy's mode"
+    lead = f"{config.method.name} on {config.environment.name}, iteration {episode.iteration}; actions are {kind}."
+    write_motion(output, f"{folder.absolute().name} in motion", lead, scenes)
+    for scene in scenes:
+        total, steps = scene.episode.rewards.sum(), len(scene.episode.rewards)
+        print(f"episode   {scene.title}: return {total:,.2f} in {steps:,} steps")
+    print(f"page      {output}")
+    return 0
