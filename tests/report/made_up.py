@@ -1,6 +1,8 @@
 """Sweeps on the disk whose curves are formulas: nothing is trained, so what a report says of them is known."""
 
+import re
 import shutil
+import subprocess
 
 import numpy as np
 
@@ -112,3 +114,20 @@ def browser():
     """A Chromium, None where there is none."""
     found = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome", "chrome"))
     return next(filter(None, found), None)
+
+
+def opened(page, folder, width, scheme):
+    """What a page has become in a browser that has said nothing on its console, and asked nobody for anything."""
+    log = folder / "net.json"
+    command = [
+        browser(), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync", "--no-first-run", f"--user-data-dir={folder / 'profile'}",
+        f"--window-size={width},900", f"--blink-settings=preferredColorScheme={scheme}", "--virtual-time-budget=8000",
+        "--enable-logging=stderr", f"--log-net-log={log}", "--dump-dom", page.as_uri(),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0
+    assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    asked = re.findall(r'"url":"(https?://[^"]*)"', log.read_text(encoding="utf-8", errors="replace"))
+    assert not [url for url in asked if "google" not in url and "gstatic" not in url]  # the browser's own calls home
+    return done.stdout

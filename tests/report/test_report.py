@@ -3,11 +3,10 @@
 import dataclasses
 import json
 import re
-import subprocess
 
 import numpy as np
 import pytest
-from made_up import SWEEP, browser, seed_of, write_sweep
+from made_up import SWEEP, browser, opened, seed_of, write_sweep
 
 from nigt_jax.cli import main
 from nigt_jax.report._claims import compared, seen_in_paper
@@ -135,20 +134,9 @@ def test_the_page_asks_for_nothing(page):
 @pytest.mark.skipif(browser() is None, reason="there is no Chromium here")
 @pytest.mark.parametrize(("width", "scheme"), [(1280, 1), (390, 0)])
 def test_in_a_browser_it_is_drawn_without_an_error_or_a_request(page, tmp_path, width, scheme):
-    log = tmp_path / "net.json"
-    command = [
-        browser(), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync", "--no-first-run", f"--user-data-dir={tmp_path / 'profile'}",
-        f"--window-size={width},900", f"--blink-settings=preferredColorScheme={scheme}", "--virtual-time-budget=8000",
-        "--enable-logging=stderr", f"--log-net-log={log}", "--dump-dom", page.as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0
-    assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    assert done.stdout.count('class="main-svg"') >= 4  # two charts of returns, two of tuning, several layers each
-    assert done.stdout.count('class="chip"') == 4
-    asked = re.findall(r'"url":"(https?://[^"]*)"', log.read_text(encoding="utf-8", errors="replace"))
-    assert not [url for url in asked if "google" not in url and "gstatic" not in url]  # the browser's own calls home
+    shown = opened(page, tmp_path, width, scheme)
+    assert shown.count('class="main-svg"') >= 4  # two charts of returns, two of tuning, several layers each
+    assert shown.count('class="chip"') == 4
 
 
 MAP = (

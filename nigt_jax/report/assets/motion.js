@@ -124,7 +124,7 @@ function polygon(g, points, colour) {
 
 function capsule(g, [a, b], geom) {
   const ra = geom.size[0] * a[3], rb = geom.size[0] * b[3], along = Math.atan2(b[1] - a[1], b[0] - a[0]);
-  const x = -Math.sin(along), y = Math.cos(along), side = y > 0 ? -1 : 1;  // the lit side is the upper one
+  const x = -Math.sin(along), y = Math.cos(along), side = 0.5 * x + 0.85 * y > 0 ? -1 : 1;  // lit from above, and from the left
   const gradient = g.createLinearGradient(a[0] + side * x * ra, a[1] + side * y * ra, a[0] - side * x * ra, a[1] - side * y * ra);
   gradient.addColorStop(0, shade(geom.colour, 1.12));
   gradient.addColorStop(0.45, shade(geom.colour, 0.95));
