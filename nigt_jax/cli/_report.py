@@ -22,13 +22,14 @@ def add_report(commands: Any) -> None:
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="nigt report RUN|SWEEP_FOLDER ... [--output FILE.html]",
+        usage="nigt report RUN|SWEEP_FOLDER ... [--output FILE.html] [--latex]",
         allow_abbrev=False,
     )
     parser.add_argument("folders", metavar="FOLDER", type=Path, nargs="+", help="of runs, or of sweeps")
     parser.add_argument(
         "--output", metavar="FILE.html", type=Path, help="the page; default report.html in the first folder"
     )
+    parser.add_argument("--latex", action="store_true", help="also tables.tex: tables, settings, versions, citation")
     parser.set_defaults(run=_report)
 
 
@@ -36,7 +37,7 @@ def _report(arguments: argparse.Namespace) -> int:
     from nigt_jax.report import write_report
 
     output = arguments.output or arguments.folders[0] / "report.html"
-    page, *figures = write_report(arguments.folders, output, before_clocks=_use_cpu)
+    page, *figures = write_report(arguments.folders, output, tex=arguments.latex, before_clocks=_use_cpu)
     print(f"page      {page}")
     if figures:
         print(f"beside it {len(figures)} files in {figures[0].parent}: figures and tables.md")

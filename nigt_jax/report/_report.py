@@ -1,12 +1,15 @@
 """``nigt report``: the page and the figures of runs or sweeps."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from nigt_jax.config import dotted, to_dict
 from nigt_jax.errors import RunError, UserError
-from nigt_jax.records import write_whole
+from nigt_jax.records import open_run, write_whole
 from nigt_jax.report import _charts as charts
 from nigt_jax.report._figures import write_figure
+from nigt_jax.report._latex import latex
 from nigt_jax.report._map import cells_of, dump_evidence, is_map
 from nigt_jax.report._map_figure import write_map
 from nigt_jax.report._markdown import markdown
@@ -15,9 +18,11 @@ from nigt_jax.report._run_page import load_run, run_charts, run_page
 from nigt_jax.report._study import AXES, load_study
 from nigt_jax.report._sweep_page import sweep_page, timelines
 
+_LONGEST_SETTING = 60  # letters of a value that a table shows; lists of workers' times are longer
+
 
 def write_report(
-    paths: Sequence[Path], output: Path, *, before_clocks: Callable[[], None] = lambda: None
+    paths: Sequence[Path], output: Path, *, tex: bool = False, before_clocks: Callable[[], None] = lambda: None
 ) -> list[Path]:
     """Writes one HTML page on runs or sweeps, and beside it its figures as PNG and SVG.
 
@@ -25,6 +30,7 @@ def write_report(
       paths: folders of sweeps, or of runs; not both.
       output: the page's file. Figures are in a folder of the same name without the suffix, with ``tables.md``, the
         page's texts and tables.
+      tex: whether to write ``tables.tex`` there too: the page's tables, with settings and versions, as LaTeX.
       before_clocks: called once everything is read, before JAX is loaded to play workers' clocks.
 
     Returns:
@@ -48,9 +54,23 @@ def write_report(
         write_whole(output, page.html())
         tables = folder / "tables.md"
         write_whole(tables, markdown(page, _shown(figures)))
+        if tex:
+            figures = [*figures, folder / "tables.tex"]
+            write_whole(figures[-1], latex(page, *_computed_with(paths[0])))
     except OSError as error:
         raise RunError(f"{error.filename or output}: cannot be written: {error.strerror or error}") from None
     return [output, tables, *figures]
+
+
+def _computed_with(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Settings and versions of a run, or of the first run of a sweep."""
+    if _kind(path) == "sweep":
+        path = sorted(path.glob("runs/*/config.yaml"))[0].parent
+    folder, config = open_run(path, check_files=False)
+    written = folder.provenance()
+    versions = {} if written is None else dict(written.versions[-1].packages)
+    shown = {key: json.dumps(value) if value is None else str(value) for key, value in dotted(to_dict(config)).items()}
+    return {key: value for key, value in shown.items() if len(value) < _LONGEST_SETTING}, versions
 
 
 def _shown(figures: Sequence[Path]) -> dict[str, str]:

@@ -234,3 +234,19 @@ def test_a_noise_scale_that_norms_do_not_tell(tmp_path):
     panel = load_study(write_sweep(tmp_path, fast_where_dear, norm=norm).path).panels[0]
     assert scale_in_words(noise_scale(panel.lines)) == "too large to tell"
     assert [scale_in_words(scale) for scale in (0.5, 12.34, 3449.2)] == ["0.5", "12.3", "3,449"]
+
+
+def test_tables_for_a_paper(made, tmp_path, capsys):
+    """Every cell of the page's tables, with what LaTeX would take for something else escaped; settings; versions."""
+    assert main(["report", str(made.path), "--output", str(tmp_path / "r.html"), "--latex"]) == 0
+    assert "tables.md" in capsys.readouterr().out
+    text = (tmp_path / "r" / "tables.tex").read_text()
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") >= 4
+    assert r"method.learning\_rate & " in text
+    assert r"nigt\_jax & " in text
+    assert "arXiv:2509.24305" in text
+    rows = [line for line in text.splitlines() if line.endswith("\\\\") and " & " in line]
+    assert len(rows) > 40
+    for row in rows:
+        bare = row.replace(r"\_", "").replace(r"\%", "").replace(r"\#", "").replace(r"\&", "")
+        assert not set(bare) & set("_%#")
