@@ -50,12 +50,14 @@ def test_a_round_that_never_ends(tmp_path, method):
     assert [r["iteration"] for r in read_metrics(tmp_path / "metrics.jsonl")] == list(range(7))
 
 
+@pytest.mark.slow
 def test_who_has_done_its_share_is_not_waited_for(tmp_path):
     """The first round takes 6. At 7.5, in the second, workers 1 and 2 have done what a barrier asks of them."""
     cfg = config("synchronous_nigt", {"start": 7.5}, initial_batch_size=12)
     assert stops(cfg, tmp_path, "there is no checkpoint yet") == "round 2 never ends: it waits for workers 3, 4"
 
 
+@pytest.mark.slow
 def test_nobody_answers_any_more(tmp_path):
     """Rennala waits for nobody in particular, but for somebody. In round 5 workers 1 and 2 have done one each."""
     said = stops(config("rennala_nigt", {"start": 9}), tmp_path)
