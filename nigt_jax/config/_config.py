@@ -106,6 +106,10 @@ class CheckpointConfig:
 
     every: _Interval = setting(50, "rounds, or an amount, from one checkpoint to the next", "rounds")
     keep: int = setting(3, "checkpoints kept, the newest", "checkpoints", ge=1, le=1_000_000)
+    keep_best: bool = setting(
+        False,
+        "also keep the policy of the highest evaluation, in the run's folder under best, as nigt export writes it",
+    )
 
 
 SINKS = ("tensorboard", "wandb", "trackio")

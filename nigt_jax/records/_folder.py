@@ -40,6 +40,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def best(self) -> Path:
+        """The policy of the highest evaluation, where that is kept."""
+        return self.path / "best"
+
+    @property
     def durations(self) -> Path:
         """Times of real workers' gradients, as `workers.trace` takes them."""
         return self.path / "durations.csv"

@@ -19,6 +19,8 @@ from nigt_jax.runs._policy_files import ABOUT, read_policy, write_policy
 from nigt_jax.runs._trained import TrainedPolicy
 from nigt_jax.runtimes import make_policy
 
+_NEEDED = ("server", "normalizer", "iteration")  # of a state, for the policy in it
+
 
 def load_policy(run: str | os.PathLike[str], *, iteration: int | None = None) -> TrainedPolicy:
     """Loads the policy of a run's checkpoint, or one that was exported. Neither needs the environment.
@@ -41,6 +43,15 @@ def load_policy(run: str | os.PathLike[str], *, iteration: int | None = None) ->
     state = jax.tree.map(lambda x: x[row], state)
     learnt = iterate(METHODS[config.method.name], state["server"])
     return TrainedPolicy(policy, learnt, state["normalizer"], int(state["iteration"]))
+
+
+def policy_in(config: Config, state: Any) -> TrainedPolicy:
+    """The policy in the state of a run, of the first if there are several."""
+    own = jax.tree.map(lambda x: jnp.asarray(x)[0], {name: getattr(state, name) for name in _NEEDED})
+    heads = own["server"].sent["params"]
+    policy = make_policy(config, own["normalizer"].mean.shape[-1], heads["mean"]["bias"].shape[-1])
+    learnt = iterate(METHODS[config.method.name], own["server"])
+    return TrainedPolicy(policy, learnt, own["normalizer"], int(own["iteration"]))
 
 
 def lowest_reward(run: str | os.PathLike[str], *, iteration: int | None = None) -> float:

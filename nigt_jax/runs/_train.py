@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import os
 import threading
 import warnings
@@ -15,10 +16,12 @@ import numpy as np
 from nigt_jax.config import Config, to_dict
 from nigt_jax.errors import RunWarning, UserError, enough_memory
 from nigt_jax.interrupts import interruptions
-from nigt_jax.records import Record, RunFolder, Sinks
+from nigt_jax.records import Record, RunFolder, Sinks, read_metrics
 from nigt_jax.runs._begin import begin
 from nigt_jax.runs._ledger import Ledger
 from nigt_jax.runs._loop import Loop, Reached, Told
+from nigt_jax.runs._policy_files import read_policy, write_policy
+from nigt_jax.runs._shipped import policy_in
 from nigt_jax.runs._standing import Standing
 from nigt_jax.runs._totals import Totals
 from nigt_jax.runs._writing import own_writes
@@ -129,6 +132,14 @@ def train(
         return run.summary(interrupted.is_set())
 
 
+def _best_of(folder: RunFolder) -> float:
+    """The highest evaluation of which the policy was kept."""
+    if not folder.best.is_dir():
+        return -math.inf
+    kept = read_policy(folder.best).iteration
+    return max((r["return_mean"] for r in read_metrics(folder.metrics) if r["iteration"] == kept), default=-math.inf)
+
+
 class _Run:
     """A run under way."""
 
@@ -137,6 +148,7 @@ class _Run:
         self._runtime, self._folder, self._progress = begun.runtime, folder, progress
         self._checkpoints = begun.checkpoints
         self._wanted: int | None = None
+        self._best = _best_of(folder) if begun.runtime.config.checkpoint.keep_best else math.inf
         writing = lambda: own_writes(folder.path, begun.checkpoints)
         self._sinks, self._unsunk = Sinks(begun.runtime.config, folder.path), list[Record]()
         self._ledger = Ledger(begun.runtime.config, folder, begun.iteration, writing, self._unsunk.extend)
@@ -180,6 +192,7 @@ class _Run:
             self._unsunk.clear()
 
     def _tell(self, told: Told) -> None:
+        self._keep_best()
         if self._sinks:
             self._sink(self._runtime.begun(self.loop.reached.state)[0])
         staff = self._runtime.staff
@@ -200,6 +213,17 @@ class _Run:
         if durations:
             with own_writes(self._folder.path, self._checkpoints):
                 self._folder.append_durations(durations)
+
+    def _keep_best(self) -> None:
+        """Writes the policy down where its evaluation, which has just been made, is the highest so far."""
+        last, state = self._ledger.last, self.loop.reached.state
+        if last is None or not last["return_mean"] > self._best or last["iteration"] != int(state.iteration[0]):
+            return
+        with own_writes(self._folder.path, self._checkpoints):
+            write_policy(
+                policy_in(self._runtime.config, self._runtime.unplaced(state)), self._runtime.config, self._folder.best
+            )
+        self._best = last["return_mean"]
 
     def _look_who_is_wanted(self, staff: Staff) -> None:
         """Has as many workers as somebody has asked for in the run's folder; a mistake there ends nothing."""
