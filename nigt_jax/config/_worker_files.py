@@ -21,12 +21,21 @@ FILES = tuple(f"workers.{key}" for key in ("trace", "file", "availability"))
 
 
 def with_paths(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Settings with paths from the current folder, of files that stand relative to `folder` or begin with ``~``."""
+    """Settings with paths from the current folder, of files that stand relative to `folder` or begin with ``~``.
+
+    A file that is not there is looked for in the current folder, as all were before paths belonged to their file.
+    """
     workers = data.get("workers")
     if not isinstance(workers, dict):
         return dict(data)
     given = {setting.removeprefix("workers.") for setting in FILES} & workers.keys()
-    whole = lambda path: str(folder / Path(path).expanduser()) if isinstance(path, str) else path
+
+    def whole(path: Any) -> Any:
+        if not isinstance(path, str):
+            return path
+        wanted = folder / Path(path).expanduser()
+        return path if not wanted.exists() and Path(path).exists() else str(wanted)
+
     return dict(data) | {"workers": workers | {key: whole(workers[key]) for key in given}}
 
 

@@ -145,11 +145,8 @@ def test_leave_one_out_reduces_variance():
     assert (less < plain).all()
 
 
-@pytest.mark.parametrize(
-    "estimator",
-    [pytest.param(leave_one_out, marks=pytest.mark.slow), gae(POLICY, steps=3)],
-    ids=["leave_one_out", "gae"],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("estimator", [leave_one_out, gae(POLICY, steps=3)], ids=["leave_one_out", "gae"])
 def test_same_over_devices(estimator):
     """Eight shards of an axis find what one finds: baselines are of all episodes, wherever they ran."""
     keys, active = jax.random.split(jax.random.key(1), 16), jnp.arange(16) < 13

@@ -101,8 +101,8 @@ def test_a_run_goes_on_by_its_budget_after_an_interruption(tmp_path):
     ("method", "a_round"),
     [
         # Every round has 4 gradients of 4 steps each, and the slowest worker and its exchange take 2 + 1.
-        ("synchronous_nigt", {"env_steps": 16, "simulated_time": 3}),
-        pytest.param("afedpg", {"env_steps": 4}, marks=pytest.mark.slow),
+        pytest.param("synchronous_nigt", {"env_steps": 16, "simulated_time": 3}, marks=pytest.mark.slow),
+        ("afedpg", {"env_steps": 4}),
         pytest.param("synchronous_nigt", {"gradients": 4}, marks=pytest.mark.slow),
         pytest.param("afedpg", {"gradients": 1}, marks=pytest.mark.slow),
     ],

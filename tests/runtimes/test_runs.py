@@ -147,6 +147,7 @@ def test_a_run_that_breaks_breaks_alone(name):
     np.testing.assert_array_equal(beside_a_broken_one[:, 1], healthy[:, 1])
 
 
+@pytest.mark.slow
 def test_runs_on_several_devices_tell_each_other_nothing():
     cfg = config(devices=2)
     runtime = SimulatedRuntime(cfg, EndsWhenGood(), runs=variants(cfg))

@@ -209,6 +209,7 @@ def test_what_is_tuned_is_chosen_by_its_area_and_reported_on_other_seeds(tuned):
         assert {row["method.learning_rate"] for row in reported} == {max(mean, key=mean.get)}
 
 
+@pytest.mark.slow
 def test_a_sweep_with_tuning_goes_on_where_it_was_stopped(tuned, tmp_path):
     folder = created(tmp_path, TUNED, "stopped")
     for program in (1, 2, 3):
@@ -307,6 +308,7 @@ def test_where_times_decide_anything_else_every_run_is_computed(tmp_path, change
     assert not created(tmp_path, text[: text.index("  malenia")] + f"overrides: {{{change}}}\n").twins
 
 
+@pytest.mark.slow
 def test_a_round_that_never_ends_has_no_twin(tmp_path):
     text = TWINS % "policy_gradient"
     text = text[: text.index("variants")] + "variants: {s: {method.name: synchronous_nigt, method.batch_size: 3}}\n"
