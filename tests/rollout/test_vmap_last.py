@@ -168,7 +168,8 @@ def played(reset, step, keys, actions):
 @pytest.mark.parametrize(
     ("name", "backend"),
     [
-        ("hopper", "spring"),
+        ("inverted_pendulum", "spring"),
+        pytest.param("hopper", "spring", marks=pytest.mark.slow),
         pytest.param("inverted_pendulum", "positional", marks=pytest.mark.slow),
         pytest.param("inverted_pendulum", "generalized", marks=pytest.mark.slow),
         pytest.param("reacher", "mjx", marks=pytest.mark.slow),

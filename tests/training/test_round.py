@@ -236,6 +236,7 @@ def test_every_rule_on_one_device_and_on_four(method):
     assert (first.gradients == each).all() if each else len(set(first.gradients.tolist())) > 1
 
 
+@pytest.mark.slow
 def test_masking_is_packing_with_more_to_compute():
     """Both are the same sums, of estimators that look at one episode at a time."""
     both = []
