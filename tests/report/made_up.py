@@ -116,14 +116,14 @@ def browser():
     return next(filter(None, found), None)
 
 
-def opened(page, folder, width, scheme):
+def opened(page, folder, width, scheme, place=""):
     """What a page has become in a browser that has said nothing on its console, and asked nobody for anything."""
     log = folder / "net.json"
     command = [
         browser(), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
         "--disable-component-update", "--disable-sync", "--no-first-run", f"--user-data-dir={folder / 'profile'}",
         f"--window-size={width},900", f"--blink-settings=preferredColorScheme={scheme}", "--virtual-time-budget=8000",
-        "--enable-logging=stderr", f"--log-net-log={log}", "--dump-dom", page.as_uri(),
+        "--enable-logging=stderr", f"--log-net-log={log}", "--dump-dom", page.as_uri() + place,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0

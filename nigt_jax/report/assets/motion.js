@@ -225,6 +225,12 @@ document.addEventListener("keydown", (event) => {
   if (by && !event.target.matches("input")) { pause(true); now = Math.max(0, Math.min(longest - 1, Math.floor(now) + by)); }
 });
 
+const asked = /^#(\d+)$/.exec(location.hash);  // motion.html#12 shows step 12, and waits
+if (asked) {
+  now = Math.min(Number(asked[1]), longest - 1);
+  pause(true);
+}
+
 canvases.forEach((canvas, k) => {
   const camera = cameras[k], held = new Map();
   let apart = null;
@@ -247,4 +253,5 @@ canvases.forEach((canvas, k) => {
   canvas.addEventListener("wheel", (event) => { come(Math.exp(event.deltaY * 0.001)); event.preventDefault(); }, { passive: false });
 });
 
+draw();
 requestAnimationFrame(tick);
