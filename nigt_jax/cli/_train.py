@@ -15,7 +15,7 @@ from nigt_jax.cli._streams import keep_descriptor_to_us, was_shown
 from nigt_jax.config import Config, LockstepRuntimeConfig, SimulatedRuntimeConfig, dump_config, load_config
 from nigt_jax.errors import UserError
 from nigt_jax.interrupts import interruptions
-from nigt_jax.records import RunFolder, check_output, create_run, open_run
+from nigt_jax.records import RunFolder, check_output, check_sinks, create_run, open_run
 
 _DESCRIPTION = """\
 Train a policy. CONFIG is a YAML file; what it leaves out has its default, and every setting can be overridden by an
@@ -81,6 +81,7 @@ def _check_without_compiling(config: Config) -> None:
 
     from nigt_jax.runtimes import make_runtime
 
+    check_sinks(config)
     training = dataclasses.replace(config.training, lanes=1)  # so that nothing is measured
     if isinstance(config.runtime, LockstepRuntimeConfig):  # no process is started to look at a configuration
         training = dataclasses.replace(training, devices="auto")

@@ -11,7 +11,7 @@ from ._provenance import (
     naming_the_writer,
     written_now,
 )
-from ._sinks import Sink, Sinks
+from ._sinks import Sink, Sinks, check_sinks
 
 __all__ = [
     "Checkpoints",
@@ -26,6 +26,7 @@ __all__ = [
     "Sinks",
     "Trace",
     "check_output",
+    "check_sinks",
     "create_run",
     "installed_versions",
     "last_record",

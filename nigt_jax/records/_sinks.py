@@ -117,6 +117,28 @@ class Trackio:
 
 
 _KNOWN: dict[str, Callable[[Config, Path], Sink]] = {"tensorboard": TensorBoard, "wandb": WandB, "trackio": Trackio}
+_PACKAGES = {"tensorboard": "tensorboardX", "wandb": "wandb", "trackio": "trackio"}
+
+
+def check_sinks(config: Config) -> None:
+    """UserError where a sink that is named cannot be imported; makes none."""
+    for name in config.logging.sinks:
+        _kind(name)
+
+
+def _kind(name: str) -> Callable[[Config, Path], Sink]:
+    try:
+        if name in _KNOWN:
+            importlib.import_module(_PACKAGES[name])
+            return _KNOWN[name]
+        module, _, attribute = name.partition(":")
+        kind: Callable[[Config, Path], Sink] = getattr(importlib.import_module(module), attribute)
+    except ImportError as error:
+        how = f"pip install 'nigt_jax[{name}]'" if name in _KNOWN else "a module of the current folder"
+        raise UserError(f"logging.sinks: {name} cannot be imported: {error}; allowed: {how}") from None
+    except AttributeError:
+        raise UserError(f"logging.sinks: {name}: the module {module} has no {attribute}") from None
+    return kind
 
 
 class Sinks:
@@ -159,15 +181,9 @@ class Sinks:
 
 
 def _made(name: str, config: Config, folder: Path) -> Sink:
+    kind = _kind(name)
     try:
-        if name in _KNOWN:
-            return _KNOWN[name](config, folder)
-        module, _, attribute = name.partition(":")
-        made: Sink = getattr(importlib.import_module(module), attribute)(config, folder)
-        return made
-    except ImportError as error:
-        how = f"pip install 'nigt_jax[{name}]'" if name in _KNOWN else "a module of the current folder"
-        raise UserError(f"logging.sinks: {name} cannot be imported: {error}; allowed: {how}") from None
+        return kind(config, folder)
     except Exception as error:  # whatever a tracker, or a user's own class, raises
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise UserError(f"logging.sinks: {name} cannot be made: {reason}") from None

@@ -16,7 +16,7 @@ import numpy as np
 from nigt_jax.config import Config, to_dict
 from nigt_jax.errors import RunWarning, UserError, enough_memory
 from nigt_jax.interrupts import interruptions
-from nigt_jax.records import Record, RunFolder, Sinks, read_metrics
+from nigt_jax.records import Record, RunFolder, Sinks, check_sinks, read_metrics
 from nigt_jax.runs._begin import begin
 from nigt_jax.runs._ledger import Ledger
 from nigt_jax.runs._loop import Loop, Reached, Told
@@ -144,6 +144,7 @@ class _Run:
     """A run under way."""
 
     def __init__(self, config: Config, folder: RunFolder, resume: bool, progress: Progress, environment: Any):
+        check_sinks(config)  # before anything is written
         begun = begin(config, folder, resume, environment)
         self._runtime, self._folder, self._progress = begun.runtime, folder, progress
         self._checkpoints = begun.checkpoints
