@@ -51,8 +51,8 @@ def load_config(
       overrides: from dotted keys (``method.learning_rate``) to values: numbers, booleans, None, lists, arrays, or
         strings, which are read as YAML (``"0.05"`` is a number, ``"null"`` is None). A mapping changes the settings
         that it names: ``{"method": {"momentum": 0.8}}`` is ``{"method.momentum": 0.8}``. Files are relative to the
-        current folder. Where any are given, be they
-        empty, the file stands for a new run: a warning says so if the environment was an object in Python.
+        current folder. Where any are given, be they empty, the file stands for a new run: a warning says so if the
+        environment was an object in Python.
       check_files: whether the files that it names have to be readable.
 
     Returns:

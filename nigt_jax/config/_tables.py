@@ -1,10 +1,11 @@
 """Small files that people write by hand or with a spreadsheet, CSV or Parquet, as text."""
 
+import contextlib
 import csv
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,14 +74,30 @@ def read_table(path: str, where: str) -> Table:
     Raises:
       UserError: says where it is not like that.
     """
-    try:
+    with _told(where):
         table = _parquet(path, where) if path.endswith(".parquet") else _csv(path, where)
-    except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
-        raise UserError(f"{where}: cannot be read: {reason}") from None
     if not table.columns or not table.number:
         raise UserError(f"{where}: has no rows, allowed: a header and at least one")
     return table
+
+
+def read_names(path: str, where: str) -> list[str]:
+    """The names of a file's columns; its rows, of which there may be very many, are left alone."""
+    with _told(where):
+        if path.endswith(".parquet"):
+            return [name for name, _ in _from_parquet(path, "names")]
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:
+            return [name.strip() for name in next(filter(None, csv.reader(file, skipinitialspace=True)), [])]
+
+
+@contextlib.contextmanager
+def _told(where: str) -> Iterator[None]:
+    """UserError where a file cannot be read."""
+    try:
+        yield
+    except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
+        raise UserError(f"{where}: cannot be read: {reason}") from None
 
 
 def _csv(path: str, where: str) -> Table:
@@ -97,21 +114,26 @@ def _csv(path: str, where: str) -> Table:
 
 
 def _parquet(path: str, where: str) -> Table:
+    found = _from_parquet(path, "rows")
+    _refuse_twice([name for name, _ in found], where)
+    return Table(where, dict(found), lambda row: f"row {row + 1}")
+
+
+def _from_parquet(path: str, what: str) -> list[tuple[str, list[str]]]:
     """Read in a process of its own: pyarrow's libraries do not always get on with XLA's in one."""
     Path(path).open("rb").close()  # to say in the usual words what is wrong with that
-    done = subprocess.run([sys.executable, "-c", _READER, path], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", _READER, path, what], capture_output=True, text=True, check=False)
     if done.returncode:
         kind, _, reason = "".join(done.stderr.strip().splitlines()[-1:]).partition(": ")
         raise ValueError(reason or kind)
-    found = json.loads(done.stdout)
-    _refuse_twice([name for name, _ in found], where)
-    return Table(where, dict(found), lambda row: f"row {row + 1}")
+    return [(name, values) for name, values in json.loads(done.stdout)]
 
 
 _READER = """
 import json, sys
 from pyarrow import parquet
-table = parquet.read_table(sys.argv[1])
+file = parquet.ParquetFile(sys.argv[1])
+table = file.schema_arrow.empty_table() if sys.argv[2] == "names" else file.read()
 text = lambda value: "" if value is None else str(value)
 columns = zip(table.column_names, table.columns)
 print(json.dumps([[name, [text(value) for value in column.to_pylist()]] for name, column in columns]))

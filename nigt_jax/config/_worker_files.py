@@ -5,7 +5,7 @@ from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nigt_jax.config._tables import Table, read_table
+from nigt_jax.config._tables import Table, read_names, read_table
 from nigt_jax.config._trace import LONGEST_TIME, MOST_WORKERS, SHORTEST_TIME, workers_in_trace
 from nigt_jax.errors import UserError
 
@@ -81,7 +81,7 @@ def settings_from(path: str) -> dict[str, Any]:
     Raises:
       UserError: it cannot be read.
     """
-    recorded = "duration" in read_table(path, path).columns
+    recorded = "duration" in read_names(path, path)
     return {"workers": {"trace" if recorded else "file": path}}
 
 

@@ -116,8 +116,12 @@ class Trackio:
             self._trackio.finish()
 
 
-_KNOWN: dict[str, Callable[[Config, Path], Sink]] = {"tensorboard": TensorBoard, "wandb": WandB, "trackio": Trackio}
-_PACKAGES = {"tensorboard": "tensorboardX", "wandb": "wandb", "trackio": "trackio"}
+# The package of each, and its sink.
+_KNOWN: dict[str, tuple[str, Callable[[Config, Path], Sink]]] = {
+    "tensorboard": ("tensorboardX", TensorBoard),
+    "wandb": ("wandb", WandB),
+    "trackio": ("trackio", Trackio),
+}
 
 
 def check_sinks(config: Config) -> None:
@@ -129,8 +133,9 @@ def check_sinks(config: Config) -> None:
 def _kind(name: str) -> Callable[[Config, Path], Sink]:
     try:
         if name in _KNOWN:
-            importlib.import_module(_PACKAGES[name])
-            return _KNOWN[name]
+            package, known = _KNOWN[name]
+            importlib.import_module(package)
+            return known
         module, _, attribute = name.partition(":")
         kind: Callable[[Config, Path], Sink] = getattr(importlib.import_module(module), attribute)
     except ImportError as error:

@@ -194,8 +194,7 @@ class _Run:
 
     def _tell(self, told: Told) -> None:
         self._keep_best()
-        if self._sinks:
-            self._sink(self._runtime.begun(self.loop.reached.state)[0])
+        self._sink(self._runtime.begun(self.loop.reached.state)[0] if self._sinks else None)
         staff = self._runtime.staff
         if staff is not None:
             self._keep_durations(staff)

@@ -9,7 +9,7 @@ import pytest
 
 from nigt_jax.cli import main
 from nigt_jax.clocks import make_clock
-from nigt_jax.config import check_config, load_config
+from nigt_jax.config import check_config, load_config, settings_from
 from nigt_jax.errors import UserError
 from nigt_jax.sweeps import load_sweep
 
@@ -178,6 +178,18 @@ def test_names_of_windows_are_those_of_workers(tmp_path):
 def test_a_file_that_is_not_there(tmp_path, name):
     with pytest.raises(UserError, match=rf"workers.file: {tmp_path}/{name}: cannot be read: No such file"):
         workers(file=str(tmp_path / name))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_what_a_file_is_shows_in_its_names(tmp_path, suffix):
+    """Workers, or what one has recorded, of which only the names are read to tell."""
+    assert settings_from(written(tmp_path / f"w.{suffix}", ("worker", "time"), ("a", 1.0)))["workers"].keys() == {
+        "file"
+    }
+    recorded = written(tmp_path / f"t.{suffix}", ("worker", "duration"), (1, 1.0))
+    assert settings_from(recorded) == {"workers": {"trace": recorded}}
+    with pytest.raises(UserError, match=r"cannot be read: No such file"):
+        settings_from(str(tmp_path / f"none.{suffix}"))
 
 
 def test_one_command_answers_for_a_file(tmp_path, monkeypatch, capsys):
