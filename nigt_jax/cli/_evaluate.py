@@ -2,9 +2,9 @@
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
+from nigt_jax.cli._options import add_trained
 from nigt_jax.cli._streams import was_shown
 from nigt_jax.records import open_run
 
@@ -27,13 +27,12 @@ def add_evaluate(commands: Any) -> None:
         usage="nigt evaluate RUN [--episodes N] [--without-noise] [--seed N] [--iteration N] [--json]",
         allow_abbrev=False,
     )
-    parser.add_argument("run_folder", metavar="RUN", type=Path, help="folder of a run")
+    add_trained(parser)
     parser.add_argument("--episodes", metavar="N", type=int, help="how many (default: those of the run)")
     parser.add_argument("--without-noise", action="store_true", help="actions are the policy's mode, and not drawn")
     parser.add_argument(
         "--seed", metavar="N", type=int, help="of the episodes (default: that of the run's evaluations)"
     )
-    parser.add_argument("--iteration", metavar="N", type=int, help="of this checkpoint (default: the newest)")
     parser.add_argument("--json", action="store_true", help="print all of it as one mapping")
     parser.set_defaults(run=_evaluate)
 

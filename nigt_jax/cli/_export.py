@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from nigt_jax.cli._options import add_trained
+
 _DESCRIPTION = """\
 Write the policy of a run as plain arrays (policy.npz) and JSON (policy.json), and beside them policy.py, which acts
 with NumPy alone. Neither the environment nor this package is needed to use them; nigt_jax.load_policy takes the folder,
@@ -25,9 +27,8 @@ def add_export(commands: Any) -> None:
         usage="nigt export RUN [--output FOLDER] [--iteration N]",
         allow_abbrev=False,
     )
-    parser.add_argument("run_folder", metavar="RUN", type=Path, help="folder of a run")
+    add_trained(parser)
     parser.add_argument("--output", metavar="FOLDER", type=Path, help="a new folder (default: RUN/policy)")
-    parser.add_argument("--iteration", metavar="N", type=int, help="of this checkpoint (default: the newest)")
     parser.set_defaults(run=_export)
 
 

@@ -82,6 +82,12 @@ def add_folder(parser: argparse.ArgumentParser, named_after: str) -> None:
     parser.add_argument("--name", metavar="NAME", help=f"name of the new folder in it (default: {named_after})")
 
 
+def add_trained(parser: argparse.ArgumentParser) -> None:
+    """Adds a run, and ``--iteration``, of which of its checkpoints the policy is."""
+    parser.add_argument("run_folder", metavar="RUN", type=Path, help="folder of a run")
+    parser.add_argument("--iteration", metavar="N", type=int, help="of this checkpoint (default: the newest)")
+
+
 def given_settings(arguments: argparse.Namespace) -> dict[str, str]:
     """The overrides that the user gave, from dotted keys to values as in YAML."""
     return {

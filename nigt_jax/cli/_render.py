@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from nigt_jax.cli._options import add_trained
 from nigt_jax.errors import UserError
 from nigt_jax.records import open_run
 
@@ -27,11 +28,10 @@ def add_render(commands: Any) -> None:
         usage="nigt render RUN [--output FILE.html] [--with-noise] [--seed N] [--iteration N]",
         allow_abbrev=False,
     )
-    parser.add_argument("run_folder", metavar="RUN", type=Path, help="folder of a run")
+    add_trained(parser)
     parser.add_argument("--output", metavar="FILE.html", type=Path, help="the page (default: RUN/motion.html)")
     parser.add_argument("--with-noise", action="store_true", help="actions are drawn, as in training, and not the mode")
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the episode (default: 0)")
-    parser.add_argument("--iteration", metavar="N", type=int, help="of this checkpoint (default: the newest)")
     parser.set_defaults(run=_render)
 
 
