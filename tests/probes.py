@@ -144,7 +144,7 @@ class Dense(NamedTuple):
     """Episodes side by side, time first; zero after an episode's end. What a reader of arrays wants."""
 
     observation: jax.Array
-    pre_tanh: jax.Array
+    sample: jax.Array
     reward: jax.Array
     alive: jax.Array
     returns: jax.Array
@@ -157,7 +157,7 @@ def dense(batch: Trajectories) -> Dense:
     row = jnp.minimum(batch.outcomes.row[None, :] + jnp.arange(batch.horizon)[:, None], batch.reward.shape[0] - 1)
     lane, alive = jnp.broadcast_to(batch.outcomes.lane[None, :], row.shape), batch.alive()
     pick = lambda x: jnp.where(alive.reshape(*alive.shape, *[1] * (x.ndim - 2)), x[row, lane], 0)
-    columns = (pick(x) for x in (batch.observation, batch.pre_tanh, batch.reward))
+    columns = (pick(x) for x in (batch.observation, batch.sample, batch.reward))
     return Dense(*columns, alive, batch.returns, batch.lengths, batch.outcomes.diverged)
 
 

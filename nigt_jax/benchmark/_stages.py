@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from nigt_jax.collectives import sum_over
+from nigt_jax.environments import action_space
 from nigt_jax.rollout import Tasks, Trajectories, observation_statistics, play_only, side_by_side
 from nigt_jax.training import (
     Hyperparameters,
@@ -32,7 +33,9 @@ Stage = Callable[[Parts, TrainState, Hyperparameters], tuple[StepCount, StepCoun
 
 def physics(parts: Parts, state: TrainState, hyperparameters: Hyperparameters) -> tuple[StepCount, StepCount, Array]:
     """Lanes that take the same actions in every step, and never end."""
-    actions = jax.random.uniform(state.key[0], (parts.num_lanes[0], parts.environment.action_size), minval=-1.0)
+    space, lanes = action_space(parts.environment), parts.num_lanes[0]
+    numbers = jax.random.uniform(state.key[0], (lanes, space.size), minval=-1.0)
+    actions = jnp.argmax(numbers, axis=1).astype(jnp.int32) if space.discrete else numbers
     return _lanes(parts, state, hyperparameters, lambda observation, keys: actions)
 
 
@@ -40,7 +43,8 @@ def policy(parts: Parts, state: TrainState, hyperparameters: Hyperparameters) ->
     """Lanes that take actions of the policy, and never end: raw physics with the policy's forward pass."""
     params, normalizer = jax.tree.map(lambda x: x[0], (state.server.sent, state.normalizer))
     act = jax.vmap(parts.policy.sample, (None, None, 0, 0))
-    return _lanes(parts, state, hyperparameters, lambda obs, keys: jnp.tanh(act(params, normalizer, obs, keys)))
+    draw = lambda observation, keys: parts.policy.action(act(params, normalizer, observation, keys))
+    return _lanes(parts, state, hyperparameters, draw)
 
 
 def queue(parts: Parts, state: TrainState, hyperparameters: Hyperparameters) -> tuple[StepCount, StepCount, Array]:
@@ -55,7 +59,7 @@ def queue(parts: Parts, state: TrainState, hyperparameters: Hyperparameters) -> 
 def storage(parts: Parts, state: TrainState, hyperparameters: Hyperparameters) -> tuple[StepCount, StepCount, Array]:
     """The same, and every step is kept: rollouts as training makes them."""
     batch = _rollout(parts, state, hyperparameters)
-    last = jax.tree.map(lambda x: x[-1], (batch.observation, batch.pre_tanh, batch.reward))  # to read all takes time
+    last = jax.tree.map(lambda x: x[-1], (batch.observation, batch.sample, batch.reward))  # to read all takes time
     return _steps(batch.lengths), count_steps(batch.computed_steps), _all_of(last)
 
 

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr
 
+from nigt_jax.environments._actions import action_space
 from nigt_jax.environments._attributes import attributes
 from nigt_jax.errors import UserError
 
@@ -48,8 +49,7 @@ def first_state(environment: Any) -> Any:
         :func:`nigt_jax.check_environment` for what that is.
     """
     check_kind(environment)
-    name, size = type(environment).__name__, environment.action_size
-    action = jax.ShapeDtypeStruct((size,), jnp.float32)
+    name, action = type(environment).__name__, action_space(environment).abstract
     reset, step = f"{name}.reset", f"{name}.step"
     _, state = traced(reset, functools.partial(_checked, reset, environment.reset), jax.random.key(0))
     _, after = traced(step, functools.partial(_checked, step, environment.step), state, action)
@@ -107,10 +107,7 @@ def check_kind(environment: Any) -> None:
         )
     for method, arguments in (("reset", ("key",)), ("step", ("state", "action"))):
         _check_signature(environment, method, arguments)
-    size = getattr(environment, "action_size", None)
-    if not isinstance(size, numbers.Integral) or isinstance(size, bool) or size < 1:
-        got = f"a {type(size).__name__}" if callable(size) else repr(size)
-        raise UserError(f"{name}.action_size: got {got}, wanted: how many numbers an action has, an int of at least 1")
+    action_space(environment)
 
 
 def _wrapper(environment: Any) -> str | None:

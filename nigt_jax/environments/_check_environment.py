@@ -16,7 +16,8 @@ def check_environment(environment: Any) -> None:
 
     What is wanted is Brax's interface, without its wrappers for training:
 
-    - ``action_size``: how many numbers an action has; each is in [-1, 1].
+    - ``action_size``: how many numbers an action has; each is in [-1, 1]. Or ``num_actions``: how many actions there
+      are to choose from; then an action is a whole number from 0.
     - ``reset(key) -> state`` and ``step(state, action) -> state``, which JAX can trace. They are pure: what changes is
       in the state. They are of a single environment, not of a batch.
     - The state is a pytree with attributes ``obs`` (floating, of shape [n]), ``reward`` and ``done`` (single numbers:

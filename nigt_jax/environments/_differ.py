@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nigt_jax.environments._actions import action_space
 from nigt_jax.environments._check import traced
 from nigt_jax.environments._flow import Sources, flow, until_stable
 from nigt_jax.environments._variation import Variation, Varied, has_physics, reward_weights, vary_system
@@ -86,7 +87,7 @@ def _nothing_to_change(environment: Any, name: str) -> str | None:
 def _felt(environment: Any, variation: Variation) -> Sources:
     """The factors on which observations, rewards or ends depend, at the start or after any number of steps."""
     worker = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), variation)
-    action = jax.ShapeDtypeStruct((environment.action_size,), jnp.float32)
+    action = action_space(environment).abstract
     reset = lambda variation, key: Varied(environment, variation).reset(key)
     step = lambda variation, state, action: Varied(environment, variation).step(state, action)
     where = f"workers.environments: {type(environment).__name__}, its reward weights as arrays"

@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol
 
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 
 class Environment(Protocol):
@@ -15,14 +15,12 @@ class Environment(Protocol):
     physics, where there is an attribute ``sys``; in reward weights, which are attributes ``*_weight`` or ``*_reward``;
     and in the sign of observations.
 
-    Attributes:
-      action_size: numbers of an action; each is in [-1, 1].
+    It has one of two attributes: ``action_size``, how many numbers an action has, each in [-1, 1]; or ``num_actions``,
+    of how many an action is one, a whole number from 0.
     """
-
-    action_size: int
 
     def reset(self, key: PRNGKeyArray) -> Any:
         """A first state, drawn anew from the start distribution."""
 
-    def step(self, state: Any, action: Float[Array, " action"]) -> Any:
+    def step(self, state: Any, action: Float[Array, " action"] | Int[Array, ""]) -> Any:
         """The state after one step."""

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from nigt_jax.compilation import compile_options, known_options
+from nigt_jax.environments._actions import action_space
 
 Rows = tuple[tuple[float | None, ...], ...]
 
@@ -43,8 +44,9 @@ def difference(before: Rows, now: Rows) -> str:
 
 
 def _play(environment: Any, key: jax.Array) -> jax.Array:
-    number = jnp.arange(len(_TOLERANCES) - 1)[:, None] * 2.0 + jnp.arange(environment.action_size)
-    actions = 0.75 * jnp.cos(1 + number)  # some of either sign, and none at a limit
+    space, steps = action_space(environment), jnp.arange(len(_TOLERANCES) - 1)
+    number = steps[:, None] * 2.0 + jnp.arange(space.size)
+    actions = steps % space.size if space.discrete else 0.75 * jnp.cos(1 + number)  # of either sign, none at a limit
 
     def step(state: Any, action: jax.Array) -> tuple[Any, jax.Array]:
         state = environment.step(state, action)

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nigt_jax.config import EnvironmentChange, WorkersConfig
+from nigt_jax.environments._actions import action_space
 from nigt_jax.environments._attributes import set_attributes
 from nigt_jax.environments._brax import System
 
@@ -41,7 +42,8 @@ class Varied:
     """An environment with a variation. Speaks Brax's interface, without wrappers."""
 
     def __init__(self, environment: Any, variation: Variation):
-        self.action_size = environment.action_size
+        actions = action_space(environment)
+        setattr(self, "num_actions" if actions.discrete else "action_size", actions.size)
         self._flip = variation.flip
         weights = reward_weights(environment)
         changes: dict[str, Any] = {

@@ -59,7 +59,7 @@ def policy_gradient_sum(
 ) -> Any:
     r"""Sum over each group's episodes of :math:`\sum_t A_t \nabla \log \pi_\theta(u_t | s_t)`, a tree like `params`.
 
-    The density is that of the stored sample u before tanh. Steps after an episode's end count and cost nothing.
+    The density is that of the stored sample u. Steps after an episode's end count and cost nothing.
 
     Args:
       policy: what has acted.
@@ -76,7 +76,7 @@ def policy_gradient_sum(
         factors = jnp.where(steps.valid, coefficients[steps.time, steps.episode], 0)
 
         def surrogate(p: Any) -> Array:
-            return jnp.sum(factors * policy.log_density(p, statistics, steps.observation, steps.pre_tanh))
+            return jnp.sum(factors * policy.log_density(p, statistics, steps.observation, steps.sample))
 
         return jax.tree.map(jnp.add, total, jax.grad(surrogate)(own))
 
@@ -106,7 +106,7 @@ def fisher_vector_sum(
         own, statistics, vector = jax.tree.map(lambda x: x[group], (params, normalizer, vectors))
 
         def log_density(p: Any) -> Array:
-            return policy.log_density(p, statistics, steps.observation, steps.pre_tanh)
+            return policy.log_density(p, statistics, steps.observation, steps.sample)
 
         along, transpose = jax.jvp(log_density, (own,), (vector,))[1], jax.vjp(log_density, own)[1]
         (product,) = transpose(jnp.where(steps.valid, along, 0))

@@ -1,5 +1,7 @@
 """Policies, and the statistics of observations that belong to them. Nothing here knows of environments."""
 
+from nigt_jax.policies._families import Categorical, TanhGaussian
+from nigt_jax.policies._networks import CategoricalMLP, GaussianMLP
 from nigt_jax.policies._normalizer import (
     MOST_DEVIATIONS,
     Normalizer,
@@ -8,14 +10,17 @@ from nigt_jax.policies._normalizer import (
     standardise,
     update_statistics,
 )
-from nigt_jax.policies._policy import GaussianMLP, Policy
+from nigt_jax.policies._policy import Policy
 
 __all__ = [
     "MOST_DEVIATIONS",
+    "Categorical",
+    "CategoricalMLP",
     "GaussianMLP",
     "Normalizer",
     "ObservationStatistics",
     "Policy",
+    "TanhGaussian",
     "init_normalizer",
     "standardise",
     "update_statistics",

@@ -1,4 +1,4 @@
-"""The paper's policy: a Gaussian squashed by tanh, both heads depending on the state."""
+"""What acts: a network, the distribution that it speaks of, and how it is fed."""
 
 from typing import Any, NamedTuple
 
@@ -7,55 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from nigt_jax.policies._families import TanhGaussian
 from nigt_jax.policies._normalizer import Normalizer, init_normalizer, standardise
-
-
-class GaussianMLP(nn.Module):
-    """A tanh MLP with two linear heads: the mean, and the deviation through a softplus.
-
-    The heads start small, so that the first policy is nearly the same Gaussian in every state.
-    """
-
-    action_size: int
-    hidden_sizes: tuple[int, ...] = (64, 64)
-    min_std: float = 1e-3
-
-    @nn.compact
-    def __call__(self, observation: Float[Array, "*batch obs"]) -> tuple[Array, Array]:
-        """Mean and deviation of the action before tanh, each of shape [*batch, action]."""
-        hidden = observation
-        for width in self.hidden_sizes:
-            hidden = jnp.tanh(nn.Dense(width)(hidden))
-        small = nn.initializers.variance_scaling(1e-2, "fan_in", "truncated_normal")
-        heads = [_Layer(self.action_size, small, name=name)(hidden.shape[-1]) for name in ("mean", "std")]
-        mean, std = _apply(heads, hidden)
-        return mean, nn.softplus(std) + self.min_std
-
-
-class _Layer(nn.Module):
-    """The parameters of a dense layer with so many outputs, for others to apply."""
-
-    size: int
-    kernel_init: nn.initializers.Initializer
-
-    @nn.compact
-    def __call__(self, inputs: int) -> tuple[Any, Any]:
-        """Kernel, of shape [inputs, size], and bias."""
-        kernel = self.param("kernel", self.kernel_init, (inputs, self.size))
-        return kernel, self.param("bias", nn.initializers.zeros_init(), (self.size,))
-
-
-def _apply(layers: list[tuple[Any, Any]], inputs: Float[Array, "*batch inputs"]) -> list[Array]:
-    """What layers of equal size make of the same inputs.
-
-    One product for all of them, because products of a few columns are slow on a CPU. But each adds its own bias: the
-    gradient of all biases at once would need the layers' side by side, where XLA for CPU is slow to put them.
-    """
-    kernels, biases = zip(*layers, strict=True)
-    size = biases[0].size
-    product = inputs @ jnp.concatenate(kernels, axis=1)
-    parts = [product[..., k * size : (k + 1) * size] for k in range(len(layers))]
-    return [part + jnp.broadcast_to(bias, part.shape) for part, bias in zip(parts, biases, strict=True)]
 
 
 class Policy(NamedTuple):
@@ -64,7 +17,7 @@ class Policy(NamedTuple):
     Parameters and statistics are arguments everywhere, never state: the same policy serves query point and iterate.
 
     Attributes:
-      network: maps an observation to mean and deviation of the action before tanh.
+      network: maps an observation to the fields of its `family`, which is TanhGaussian where the network names none.
       observation_size: numbers of an observation.
       normalize: whether observations are standardised.
     """
@@ -81,29 +34,41 @@ class Policy(NamedTuple):
         """Statistics of no observations: mean 0, deviation 1."""
         return init_normalizer(self.observation_size)
 
-    def distribution(
-        self, params: Any, normalizer: Normalizer, observation: Float[Array, "*batch obs"]
-    ) -> tuple[Array, Array]:
-        """Mean and deviation of the action before tanh, each of shape [*batch, action]."""
-        return self.network.apply(params, self.standardise(normalizer, observation))
+    @property
+    def family(self) -> Any:
+        """The class of the distributions that actions are drawn from."""
+        return getattr(self.network, "family", TanhGaussian)
+
+    @property
+    def sample_size(self) -> int:
+        """Numbers of a sample, which is what is stored of an action."""
+        params, normalizer = jax.eval_shape(lambda key: (self.init(key), self.init_normalizer()), jax.random.key(0))
+        seen = jax.ShapeDtypeStruct((self.observation_size,), jnp.float32)
+        return jax.eval_shape(lambda *of: self.distribution(*of).mode(), params, normalizer, seen).shape[-1]
+
+    def distribution(self, params: Any, normalizer: Normalizer, observation: Float[Array, "*batch obs"]) -> Any:
+        """What a sample is drawn from, of the class `family`; leaves of shape [*batch, ...]."""
+        return self.family(*self.network.apply(params, self.standardise(normalizer, observation)))
 
     def sample(
         self, params: Any, normalizer: Normalizer, observation: Float[Array, "*batch obs"], key: PRNGKeyArray
-    ) -> Float[Array, "*batch action"]:
-        """A draw of the action before tanh, an independent one for each observation."""
-        mean, std = self.distribution(params, normalizer, observation)
-        return mean + std * jax.random.normal(key, mean.shape)
+    ) -> Float[Array, "*batch sample"]:
+        """A draw for each observation, independent of the others."""
+        return self.distribution(params, normalizer, observation).sample(key)
+
+    def action(self, sample: Float[Array, "*batch sample"]) -> Array:
+        """What the environment gets: numbers in [-1, 1] of shape [*batch, action], or whole ones of shape [*batch]."""
+        return self.family.action(sample)
 
     def log_density(
         self,
         params: Any,
         normalizer: Normalizer,
         observation: Float[Array, "*batch obs"],
-        pre_tanh: Float[Array, "*batch action"],
+        sample: Float[Array, "*batch sample"],
     ) -> Float[Array, "*batch"]:
-        """Log density of the stored sample before tanh. The Jacobian of tanh does not depend on the parameters."""
-        mean, std = self.distribution(params, normalizer, observation)
-        return jax.scipy.stats.norm.logpdf(pre_tanh, mean, std).sum(-1)
+        """Log density of the stored sample."""
+        return self.distribution(params, normalizer, observation).log_density(sample)
 
     def standardise(
         self, normalizer: Normalizer, observation: Float[Array, "*batch obs"]

@@ -61,7 +61,7 @@ class Step(NamedTuple):
     """What happened in every lane in one step; zeros where a lane is idle."""
 
     observation: Float[Array, "lanes obs"]
-    pre_tanh: Float[Array, "lanes action"]
+    sample: Float[Array, "lanes sample"]
     reward: Float[Array, " lanes"]
 
 
@@ -118,7 +118,8 @@ class _Game(NamedTuple):
       order: the order in which they are taken; those that are not played come last.
       number: number of episodes that are played.
       horizon: length at which an episode is cut.
-      act: (policies of the lanes, observations, keys) to samples before tanh.
+      act: (policies of the lanes, observations, keys) to samples.
+      action: what the environment gets of a sample.
       step: (variations, states, actions) to the states after, all with a last axis of lanes.
       write: keeps a step.
     """
@@ -129,7 +130,8 @@ class _Game(NamedTuple):
     order: Int[Array, " episodes"]
     number: Int[Array, ""]
     horizon: int
-    act: Callable[..., Float[Array, "lanes action"]]
+    act: Callable[..., Float[Array, "lanes sample"]]
+    action: Callable[..., Array]
     step: Callable[..., Any]
     write: Write
 
@@ -243,6 +245,7 @@ def _make_game(environment: Any, policy: Policy, tasks: Tasks, horizon: int, wri
         number=tasks.active.sum(dtype=jnp.int32),
         horizon=horizon,
         act=jax.named_scope("policy")(_actor(policy, tasks)),
+        action=policy.action,
         step=jax.named_scope("physics")(step),
         write=write,
     )
@@ -269,14 +272,14 @@ def _advance(game: _Game, now: _Play, columns: Int[Array, " lanes"] | None) -> t
     """One step of every lane, and which episodes it has ended."""
     lanes = now.lanes
     observation = jnp.where(lanes.busy[:, None], lanes.state.obs.T.astype(float), 0)
-    pre_tanh = game.act(lanes.policy, observation, jax.vmap(jax.random.fold_in)(lanes.key, lanes.time))
-    state = game.step(lanes.variation, lanes.state, jnp.tanh(pre_tanh).T)
+    sample = game.act(lanes.policy, observation, jax.vmap(jax.random.fold_in)(lanes.key, lanes.time))
+    state = game.step(lanes.variation, lanes.state, game.action(sample).T)
     earned = state.reward.astype(float)
     finite = jnp.isfinite(earned) & jnp.all(jnp.isfinite(state.obs), axis=0)
     reward = jnp.where(lanes.busy & finite, earned, 0)
     time = lanes.time + 1
     ended = lanes.busy & ((state.done.astype(float) > 0) | ~finite | (time == game.horizon))
-    made = Step(observation, jnp.where(lanes.busy[:, None], pre_tanh, 0), reward)
+    made = Step(observation, jnp.where(lanes.busy[:, None], sample, 0), reward)
     record = game.write(now.record, now.row, columns, made)
     lanes = lanes._replace(state=state, time=time, earned=lanes.earned + reward)
 
@@ -329,8 +332,8 @@ def _with_policies(tasks: Tasks, policies: Any, episode: Int[Array, " lanes"], c
     return jax.lax.fori_loop(0, change.sum(), put, policies)
 
 
-def _actor(policy: Policy, tasks: Tasks) -> Callable[..., Float[Array, "lanes action"]]:
-    """(policies of the lanes, observations, keys) to samples before tanh; one policy for all is applied at once."""
+def _actor(policy: Policy, tasks: Tasks) -> Callable[..., Float[Array, "lanes sample"]]:
+    """(policies of the lanes, observations, keys) to samples; one policy for all is applied at once."""
     if _groups(tasks) > 1:
         apart = jax.vmap(policy.sample)
         return lambda own, observation, keys: apart(own[0], own[1], observation, keys)

@@ -21,14 +21,14 @@ class Steps(NamedTuple):
 
     Attributes:
       observation: as the environment gave it, before the action.
-      pre_tanh: the sample u whose tanh was the action.
+      sample: what the policy drew, of which the action came.
       time: number of the step in its episode, from 0.
       episode: which, counted over all groups.
       valid: False for what is no step, and fills up the last chunk of a group.
     """
 
     observation: Float[Array, "steps obs"]
-    pre_tanh: Float[Array, "steps action"]
+    sample: Float[Array, "steps sample"]
     time: Int[Array, " steps"]
     episode: Int[Array, " steps"]
     valid: Bool[Array, " steps"]
@@ -49,7 +49,7 @@ class Trajectories:
       charge: what an episode of each group earns for every step that it misses because the physics broke; [groups].
       computed_steps: steps that all lanes have made, idle ones included.
       observation: each row's, as the environment gave it, before the action; [rows, lanes, obs].
-      pre_tanh: the sample u whose tanh was the action; [rows, lanes, action].
+      sample: what the policy drew, of which the action came; [rows, lanes, sample].
       reward: undiscounted; [rows, lanes].
     """
 
@@ -61,7 +61,7 @@ class Trajectories:
     charge: Any
     computed_steps: Any
     observation: Any
-    pre_tanh: Any
+    sample: Any
     reward: Any
 
     @property
@@ -152,8 +152,8 @@ class Trajectories:
         episode = group * ends.size + own
         at = self.outcomes.row[episode] + time, self.outcomes.lane[episode]
         # Zeros for what is no step: what stands there may be another group's, and not finite.
-        observation, pre_tanh = (jnp.where(valid[:, None], x[at], 0) for x in (self.observation, self.pre_tanh))
-        return Steps(observation, pre_tanh, time, episode, valid)
+        observation, sample = (jnp.where(valid[:, None], x[at], 0) for x in (self.observation, self.sample))
+        return Steps(observation, sample, time, episode, valid)
 
 
 def rollout(
@@ -187,7 +187,7 @@ def rollout(
     rows = most_rows(episodes, lanes, horizon)
     empty = Step(
         observation=jnp.zeros((rows, lanes, policy.observation_size)),
-        pre_tanh=jnp.zeros((rows, lanes, environment.action_size)),
+        sample=jnp.zeros((rows, lanes, policy.sample_size)),
         reward=jnp.zeros((rows, lanes)),
     )
     outcomes, computed_steps, record = play(

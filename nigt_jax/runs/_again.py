@@ -92,6 +92,6 @@ class _Mode(Policy):
     """The same policy without noise."""
 
     def sample(self, params: Any, normalizer: Any, observation: Any, key: Any) -> Any:
-        """The mean of the action before tanh."""
+        """The sample of the action without noise."""
         del key
-        return self.distribution(params, normalizer, observation)[0]
+        return self.distribution(params, normalizer, observation).mode()

@@ -13,7 +13,7 @@ import numpy as np
 from nigt_jax.config import Config, to_dict
 from nigt_jax.errors import RunError, UserError
 from nigt_jax.methods import Iterate
-from nigt_jax.policies import MOST_DEVIATIONS, GaussianMLP, Policy, init_normalizer
+from nigt_jax.policies import MOST_DEVIATIONS, CategoricalMLP, GaussianMLP, Policy, init_normalizer
 from nigt_jax.records import installed_versions, write_whole
 from nigt_jax.runs import _numpy_policy
 from nigt_jax.runs._trained import TrainedPolicy
@@ -29,17 +29,10 @@ def write_policy(trained: TrainedPolicy, config: Config, folder: Path) -> None:
       UserError: its network is one of the user's own.
       RunError: it cannot be written.
     """
-    network = trained.policy.network
-    if not isinstance(network, GaussianMLP):
-        raise UserError(f"the policy's network is a {type(network).__name__}, allowed: {GaussianMLP.__name__}")
     about = {
         "format": _FORMAT,
         "observation_size": trained.policy.observation_size,
-        "action_size": network.action_size,
-        "action_range": [-1.0, 1.0],
-        "hidden_sizes": list(network.hidden_sizes),
-        "activation": "tanh",
-        "min_std": network.min_std,
+        **_network(trained.policy.network),
         "normalize": trained.policy.normalize,
         "clip": MOST_DEVIATIONS,
         "iteration": int(trained.iteration),
@@ -64,8 +57,7 @@ def write_policy(trained: TrainedPolicy, config: Config, folder: Path) -> None:
 def read_policy(folder: Path) -> TrainedPolicy:
     """The policy that :func:`write_policy` has written. UserError where something else is there."""
     about = _about(folder)
-    network = GaussianMLP(about["action_size"], tuple(about["hidden_sizes"]), about["min_std"])
-    policy = Policy(network, about["observation_size"], about["normalize"])
+    policy = Policy(_described(about), about["observation_size"], about["normalize"])
     normalizer = init_normalizer(policy.observation_size)
     empty = TrainedPolicy(policy, Iterate(policy.init(jax.random.key(0))), normalizer, about["iteration"])
     try:
@@ -85,16 +77,38 @@ def read_policy(folder: Path) -> TrainedPolicy:
     return TrainedPolicy(policy, Iterate(params), normalizer._replace(**seen), about["iteration"])
 
 
+def _network(network: Any) -> dict[str, Any]:
+    """What a network is, as JSON. UserError where it is one of the user's own."""
+    if isinstance(network, GaussianMLP):
+        kind = {"distribution": "tanh_gaussian", "action_size": network.action_size, "action_range": [-1.0, 1.0]}
+        more = {"min_std": network.min_std}
+    elif isinstance(network, CategoricalMLP):
+        kind, more = {"distribution": "categorical", "num_actions": network.num_actions}, {}
+    else:
+        raise UserError(f"the policy's network is a {type(network).__name__}, allowed: GaussianMLP, CategoricalMLP")
+    return kind | {"hidden_sizes": list(network.hidden_sizes), "activation": "tanh"} | more
+
+
+def _described(about: dict[str, Any]) -> Any:
+    """The network of such a description."""
+    sizes = tuple(about["hidden_sizes"])
+    if about["distribution"] == "categorical":
+        return CategoricalMLP(about["num_actions"], sizes)
+    return GaussianMLP(about["action_size"], sizes, about["min_std"])
+
+
 def _about(folder: Path) -> dict[str, Any]:
     path = folder / ABOUT
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
         if about["format"] != _FORMAT:
             raise UserError(f"{path}: got format {about['format']!r}, allowed: {_FORMAT}; a newer version wrote it")
-        whole = ("observation_size", "action_size", "iteration")
+        about.setdefault("distribution", "tanh_gaussian")  # version 0.1 knew no other
+        discrete = about["distribution"] == "categorical"
+        whole = ("observation_size", "num_actions" if discrete else "action_size", "iteration")
         right = all(isinstance(about[key], int) for key in whole) and isinstance(about["normalize"], bool)
         right = right and all(isinstance(size, int) and size > 0 for size in about["hidden_sizes"])
-        if not right or not 0 < float(about["min_std"]) < 1:
+        if not right or not (discrete or 0 < float(about["min_std"]) < 1):
             raise ValueError
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from nigt_jax.config import Config
+from nigt_jax.environments import ActionSpace
 from nigt_jax.errors import UserError
 from nigt_jax.methods import METHODS, iterate, start
 from nigt_jax.policies import Policy
@@ -48,8 +49,7 @@ def load_policy(run: str | os.PathLike[str], *, iteration: int | None = None) ->
 def policy_in(config: Config, state: Any) -> TrainedPolicy:
     """The policy in the state of a run, of the first if there are several."""
     own = jax.tree.map(lambda x: jnp.asarray(x)[0], {name: getattr(state, name) for name in _NEEDED})
-    heads = own["server"].sent["params"]
-    policy = make_policy(config, own["normalizer"].mean.shape[-1], heads["mean"]["bias"].shape[-1])
+    policy = make_policy(config, own["normalizer"].mean.shape[-1], _actions(own["server"].sent))
     learnt = iterate(METHODS[config.method.name], own["server"])
     return TrainedPolicy(policy, learnt, own["normalizer"], int(own["iteration"]))
 
@@ -102,12 +102,18 @@ def export(
     return trained
 
 
-def _sizes(checkpoints: Checkpoints) -> tuple[int, int]:
-    """Of observations and of actions, as they show in the shapes of what was learnt."""
+def _actions(params: Any) -> ActionSpace:
+    """The actions of a policy, as they show in the heads of its network."""
+    layers = params["params"]
+    discrete = "logits" in layers
+    return ActionSpace(discrete, layers["logits" if discrete else "mean"]["bias"].shape[-1])
+
+
+def _sizes(checkpoints: Checkpoints) -> tuple[int, ActionSpace]:
+    """Of observations, and the actions, as they show in the shapes of what was learnt."""
     state = checkpoints.shapes()
     try:
-        heads = state["server"]["sent"]["params"]
-        return state["normalizer"]["mean"].shape[-1], heads["mean"]["bias"].shape[-1]
+        return state["normalizer"]["mean"].shape[-1], _actions(state["server"]["sent"])
     except (LookupError, TypeError, AttributeError):
         raise checkpoints.unreadable("it holds no policy of this package", whole=True) from None
 

@@ -34,7 +34,7 @@ class TrainedPolicy:
     normalizer: Normalizer
     iteration: Any
 
-    def act(self, observation: Any, key: PRNGKeyArray) -> Float[Array, "*batch action"]:
+    def act(self, observation: Any, key: PRNGKeyArray) -> Array:
         """A draw of the stochastic policy, which is what training evaluates.
 
         Args:
@@ -42,18 +42,19 @@ class TrainedPolicy:
           key: key of the draw; the draws of a batch are independent of each other.
 
         Returns:
-          Actions in [-1, 1].
+          Actions: numbers in [-1, 1] of shape [*batch, action], or whole ones of shape [*batch] where an action is one
+          of n.
 
         Raises:
           UserError: the observation does not have as many numbers as those of training.
         """
         shown = self._shown(observation)
-        return jnp.tanh(self.policy.sample(self.model.params, self.normalizer, shown, key))
+        return self.policy.action(self.policy.sample(self.model.params, self.normalizer, shown, key))
 
-    def mode(self, observation: Any) -> Float[Array, "*batch action"]:
-        """The action without noise, for an observation of shape [*batch, obs]; in [-1, 1], errors as those of `act`."""
-        mean, _ = self.policy.distribution(self.model.params, self.normalizer, self._shown(observation))
-        return jnp.tanh(mean)
+    def mode(self, observation: Any) -> Array:
+        """The action without noise, for an observation of shape [*batch, obs]; like `act` in all else."""
+        shown = self.policy.distribution(self.model.params, self.normalizer, self._shown(observation))
+        return self.policy.action(shown.mode())
 
     def _shown(self, observation: Any) -> Float[Array, "*batch obs"]:
         size = self.policy.observation_size

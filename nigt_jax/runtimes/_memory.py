@@ -53,7 +53,7 @@ def bytes_needed(parts: Parts, hyperparameters: Hyperparameters, devices: int = 
     state = jax.eval_shape(functools.partial(initial_state, parts), here, jax.ShapeDtypeStruct((runs,), jnp.uint32))
     episodes = runs * parts.episodes
     first = jax.eval_shape(parts.environment.reset, jax.random.key(0))
-    numbers = parts.policy.observation_size + parts.environment.action_size + 1
+    numbers = parts.policy.observation_size + parts.policy.sample_size + 1
     return {
         "what workers were sent and keep": _COPIES * _bytes((state.sent, state.workers)),
         "the rest of the state": _COPIES * _bytes(state._replace(sent=(), workers=())),

@@ -6,11 +6,11 @@ import jax
 
 from nigt_jax.collectives import AXIS
 from nigt_jax.config import COUNTABLE, Config
-from nigt_jax.environments import Varied, check_variation, first_state, make_variation
+from nigt_jax.environments import ActionSpace, Varied, action_space, check_variation, first_state, make_variation
 from nigt_jax.errors import UserError
 from nigt_jax.estimators import Estimator, make_estimator
 from nigt_jax.methods import METHODS, Method
-from nigt_jax.policies import GaussianMLP, Policy
+from nigt_jax.policies import CategoricalMLP, GaussianMLP, Policy
 from nigt_jax.runtimes._devices import of_this_process
 from nigt_jax.training import Parts, engine_of
 
@@ -54,9 +54,9 @@ def make_parts(
         counts.
     """
     seen = observation_size(config, environment)
-    policy = make_policy(config, seen, environment.action_size) if policy is None else policy
+    policy = make_policy(config, seen, action_space(environment)) if policy is None else policy
     method = METHODS[config.method.name] if method is None else method
-    bytes_each = 4 * (policy.observation_size + environment.action_size + 1) * config.environment.horizon
+    bytes_each = 4 * (policy.observation_size + policy.sample_size + 1) * config.environment.horizon
     block: Any = config.training.block
     countable = COUNTABLE // (runs * config.environment.horizon)
     most = max(2, min(countable, memory // (bytes_each * runs))) if block == "auto" else -(-block // devices)
@@ -83,9 +83,11 @@ def make_parts(
     )
 
 
-def make_policy(config: Config, observation_size: int, action_size: int) -> Policy:
-    """The policy that the configuration describes, for observations and actions of these sizes."""
-    network = GaussianMLP(action_size, config.policy.hidden_sizes, config.policy.min_std)
+def make_policy(config: Config, observation_size: int, actions: ActionSpace) -> Policy:
+    """The policy that the configuration describes, for observations of this size and these actions."""
+    sizes = config.policy.hidden_sizes
+    gaussian, categorical = GaussianMLP(actions.size, sizes, config.policy.min_std), CategoricalMLP(actions.size, sizes)
+    network = categorical if actions.discrete else gaussian
     return Policy(network, observation_size, config.policy.normalize_observations)
 
 

@@ -8,7 +8,7 @@ import jax
 
 from nigt_jax.clocks import make_clock
 from nigt_jax.config import Config, dotted, family, to_dict, traced_settings
-from nigt_jax.environments import make_environment, make_variation
+from nigt_jax.environments import action_space, make_environment, make_variation
 from nigt_jax.runtimes import SimulatedRuntime, claim_devices, make_policy, observation_size
 from nigt_jax.sweeps._plan import Plan
 from nigt_jax.sweeps._sweep import Run
@@ -116,8 +116,8 @@ def _sizes(config: Config, seen: dict[str, Any]) -> tuple[int, int]:
     if key not in seen:
         environment = make_environment(config.environment)
         seen_size = observation_size(config, environment)
-        policy = make_policy(config, seen_size, environment.action_size)
-        numbers = policy.observation_size + environment.action_size + 1
+        policy = make_policy(config, seen_size, action_space(environment))
+        numbers = policy.observation_size + policy.sample_size + 1
         seen[key] = (4 * numbers * config.environment.horizon, number_of_parameters(policy))
     return seen[key]
 

@@ -214,9 +214,9 @@ def _deliver(
 
 def _gathered_record(axis: str | None, batch: Trajectories) -> Trajectories:
     """The episodes of all devices, lanes side by side; of the outcomes those of this device."""
-    record = (batch.observation, batch.pre_tanh, batch.reward)
-    observation, pre_tanh, reward = gather_over(axis, record, axis=1)
-    return dataclasses.replace(batch, observation=observation, pre_tanh=pre_tanh, reward=reward)
+    record = (batch.observation, batch.sample, batch.reward)
+    observation, sample, reward = gather_over(axis, record, axis=1)
+    return dataclasses.replace(batch, observation=observation, sample=sample, reward=reward)
 
 
 def _absorb(

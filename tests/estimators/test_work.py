@@ -37,7 +37,7 @@ def scores(record, episode):
     """The score of every step of an episode, [step, parameter], in float64."""
 
     def log_density(params, t):
-        own = (record.observation[t, episode], record.pre_tanh[t, episode])
+        own = (record.observation[t, episode], record.sample[t, episode])
         return POLICY.log_density(params, NORMALIZER, *own)
 
     rows = [jax.flatten_util.ravel_pytree(jax.grad(log_density)(PARAMS, t))[0] for t in range(HORIZON)]

@@ -67,7 +67,7 @@ def both():
     statistics = Statistics(SIZE)
     statistics.mean, statistics.std = np.float64(MEAN), np.float64(STD)
     seen = packages[0]
-    episodes = [replayed(seen.observation[0, k], seen.pre_tanh[:, k]) for k in range(EPISODES)]
+    episodes = [replayed(seen.observation[0, k], seen.sample[:, k]) for k in range(EPISODES)]
     own = Critic(vector_of(critic.params), SIZE, HORIZON, scale=1.5)
     learnt = own.learn(episodes, statistics, DISCOUNT, STEPS, RATE)
     factors = {

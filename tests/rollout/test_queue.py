@@ -158,7 +158,7 @@ def test_a_fold_sees_every_step_once():
         count, samples = seen
         assert steps.time.shape == (7,)
         return count.at[steps.time, here].add(1, mode="drop"), samples.at[steps.time, here].set(
-            steps.pre_tanh[:, 0] + 100.0 * group.astype(jnp.float32), mode="drop"
+            steps.sample[:, 0] + 100.0 * group.astype(jnp.float32), mode="drop"
         )
 
     start = jnp.zeros((3, HORIZON, 12), jnp.int32), jnp.zeros((3, HORIZON, 12))
@@ -166,7 +166,7 @@ def test_a_fold_sees_every_step_once():
     for group in range(3):
         own = np.arange(12) // 4 == group
         np.testing.assert_array_equal(count[group], np.asarray(flat.alive) & own[None])
-        mine = np.where(np.asarray(flat.alive) & own[None], np.asarray(flat.pre_tanh[..., 0]) + 100 * group, 0)
+        mine = np.where(np.asarray(flat.alive) & own[None], np.asarray(flat.sample[..., 0]) + 100 * group, 0)
         np.testing.assert_allclose(samples[group], mine, rtol=1e-6)
 
 

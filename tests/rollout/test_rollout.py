@@ -35,7 +35,7 @@ def test_equals_a_plain_loop_one_episode_at_a_time():
         length = len(rewards)
         assert batch.alive[:, lane].tolist() == [True] * length + [False] * (horizon - length)
         np.testing.assert_allclose(batch.reward[:length, lane], rewards, rtol=1e-6)
-        np.testing.assert_allclose(batch.pre_tanh[:length, lane], samples, rtol=1e-6)
+        np.testing.assert_allclose(batch.sample[:length, lane], samples, rtol=1e-6)
 
 
 def test_nothing_after_the_end():
