@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from nigt_jax.collectives import sum_over
-from nigt_jax.environments import action_space
+from nigt_jax.environments import action_space, observed
 from nigt_jax.rollout import Tasks, Trajectories, observation_statistics, play_only, side_by_side
 from nigt_jax.training import (
     Hyperparameters,
@@ -106,12 +106,12 @@ def _lanes(
     reset, advance = side_by_side(parts.environment, lanes_last=parts.lanes_last)
 
     def step(now: Any, number: Array) -> tuple[Any, None]:
-        actions = act(now.obs.T, jax.vmap(jax.random.fold_in, (0, None))(keys, number))
+        actions = act(observed(now).T, jax.vmap(jax.random.fold_in, (0, None))(keys, number))
         return advance(variation, now, actions.T), None
 
     end, _ = jax.lax.scan(step, reset(variation, keys), jnp.arange(parts.horizon))
     steps = count_steps(jnp.asarray(parts.horizon * keys.shape[0], jnp.int32))
-    return steps, steps, _all_of((end.obs, end.reward))
+    return steps, steps, _all_of((observed(end), end.reward))
 
 
 def _tasks(parts: Parts, state: TrainState, hyperparameters: Hyperparameters) -> Tasks:

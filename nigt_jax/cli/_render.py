@@ -50,7 +50,7 @@ def _render(arguments: argparse.Namespace) -> int:
     from nigt_jax.runs import evaluate, record_episode
 
     worlds: dict[str, int | None] = {config.environment.name: None}
-    if config.workers.environments:
+    if config.workers.differ:
         returns = evaluate(folder, noise=arguments.with_noise, iteration=arguments.iteration)["return_by_worker"]
         best, worst = returns.index(max(returns)), returns.index(min(returns))
         worlds = {

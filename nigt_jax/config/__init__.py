@@ -14,11 +14,17 @@ from nigt_jax.config._config import (
 from nigt_jax.config._describe import SettingInfo, describe, sections, traced_settings
 from nigt_jax.config._environments import (
     BACKENDS,
+    BRAX,
+    DM_CONTROL,
     ENVIRONMENTS,
+    GYMNAX,
+    PLAYGROUND,
     SUITES,
     BraxEnvironment,
     CustomEnvironment,
     EnvironmentConfig,
+    GymnaxEnvironment,
+    PlaygroundEnvironment,
 )
 from nigt_jax.config._estimators import ESTIMATORS, EstimatorConfig, Gae
 from nigt_jax.config._fields import COUNTABLE, LARGEST_BATCH, MOST_DEVICES
@@ -55,15 +61,19 @@ from nigt_jax.config._workers import (
 
 __all__ = [
     "BACKENDS",
+    "BRAX",
     "COUNTABLE",
+    "DM_CONTROL",
     "ENVIRONMENTS",
     "ESTIMATORS",
     "FILES",
+    "GYMNAX",
     "LARGEST_BATCH",
     "LONGEST_TIME",
     "METHODS",
     "MOST_DEVICES",
     "NOISES",
+    "PLAYGROUND",
     "RUNTIMES",
     "RUN_FILE",
     "SHORTEST_TIME",
@@ -81,11 +91,13 @@ __all__ = [
     "EstimatorConfig",
     "EvaluationConfig",
     "Gae",
+    "GymnaxEnvironment",
     "Lapg",
     "LockstepRuntimeConfig",
     "LoggingConfig",
     "MethodConfig",
     "Noise",
+    "PlaygroundEnvironment",
     "PolicyConfig",
     "PowerLaw",
     "RayRuntimeConfig",

@@ -199,7 +199,7 @@ class Config:
         """An int32 counts the episodes of a round, and the steps of those that are played at once."""
         horizon = self.environment.horizon
         products = {"evaluation.episodes * environment.horizon": self.evaluation.episodes * horizon}
-        if self.workers.environments:
+        if self.workers.differ:
             products = {f"{keys} * workers.count": steps * self.workers.count for keys, steps in products.items()}
         for keys, product in (products | self.method.counted(horizon)).items():
             if product > COUNTABLE:

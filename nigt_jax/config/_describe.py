@@ -97,7 +97,9 @@ def _of_tagged(section: str, tagged: Tagged) -> Iterator[SettingInfo]:
     for key, setting in known.items():
         owners = tagged.owners(key.rsplit(".", 1)[-1])
         if key == f"{section}.{tagged.by}":
-            setting = setting._replace(allowed=" | ".join(tagged.names), default=json.dumps(tagged.default))
+            setting = setting._replace(
+                allowed=" | ".join(tagged.first or tagged.names), default=json.dumps(tagged.default)
+            )
         yield setting._replace(owners=() if len(owners) == len(tagged.kinds) else owners)
 
 

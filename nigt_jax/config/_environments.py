@@ -2,13 +2,13 @@
 
 from typing import ClassVar, Literal
 
+from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
 from nigt_jax.config._fields import RULES, ModuleClass, Number, setting
 
-# Brax 0.14's registry, less `swimmer`: its physics calls a form of jnp.clip that JAX no longer has.
-# A test holds this list against the registry.
-ENVIRONMENTS = {
+# Brax 0.14's registry. A test holds this list against the registry, as it does the two below.
+BRAX = {
     "ant": "Brax: a body on four legs runs",
     "halfcheetah": "Brax: a flat body on two legs runs; it never falls",
     "hopper": "Brax: a flat body on one leg hops",
@@ -18,12 +18,54 @@ ENVIRONMENTS = {
     "inverted_pendulum": "Brax: a cart balances a pole",
     "pusher": "Brax: an arm pushes something to a place",
     "reacher": "Brax: an arm with two joints reaches for a point",
+    "swimmer": "Brax: three links in a fluid swim forward",
     "walker2d": "Brax: a flat body on two legs walks",
 }
+# gymnax 1.0's, but for bandits, which have no observations, and what needs more than gymnax itself.
+GYMNAX = {
+    "CartPole-v1": "gymnax: a cart balances a pole; 2 actions",
+    "Acrobot-v1": "gymnax: two links swing up; 3 actions",
+    "MountainCar-v0": "gymnax: a car gathers speed to get up a hill; 3 actions",
+    "MountainCarContinuous-v0": "gymnax: the same with a continuous force",
+    "Pendulum-v1": "gymnax: a pendulum swings up and stays there; a continuous torque",
+    "Asterix-MinAtar": "gymnax: a small Asterix; 5 actions",
+    "Breakout-MinAtar": "gymnax: a small Breakout; 3 actions",
+    "Freeway-MinAtar": "gymnax: a small Freeway; 3 actions",
+    "SpaceInvaders-MinAtar": "gymnax: a small Space Invaders; 4 actions",
+    "Catch-bsuite": "gymnax: a paddle catches what falls; 3 actions",
+    "DeepSea-bsuite": "gymnax: exploration in a grid; 2 actions",
+    "FourRooms-misc": "gymnax: a way through four rooms; 4 actions",
+}
+# MuJoCo Playground 0.2's.
+DM_CONTROL = (
+    *("AcrobotSwingup", "AcrobotSwingupSparse", "BallInCup", "CartpoleBalance", "CartpoleBalanceSparse"),
+    *("CartpoleSwingup", "CartpoleSwingupSparse", "CheetahRun", "FingerSpin", "FingerTurnEasy", "FingerTurnHard"),
+    *("FishSwim", "HopperHop", "HopperStand", "HumanoidRun", "HumanoidStand", "HumanoidWalk", "PendulumSwingup"),
+    *("PointMass", "ReacherEasy", "ReacherHard", "SwimmerSwimmer6", "WalkerRun", "WalkerStand", "WalkerWalk"),
+)
+LOCOMOTION = (
+    *("ApolloJoystickFlatTerrain", "BarkourJoystick", "BerkeleyHumanoidJoystickFlatTerrain"),
+    *("BerkeleyHumanoidJoystickRoughTerrain", "G1JoystickFlatTerrain", "G1JoystickRoughTerrain"),
+    *("Go1JoystickFlatTerrain", "Go1JoystickRoughTerrain", "Go1Getup", "Go1Handstand", "Go1Footstand"),
+    *("H1InplaceGaitTracking", "H1JoystickGaitTracking", "Op3Joystick", "SpotFlatTerrainJoystick", "SpotGetup"),
+    *("SpotJoystickGaitTracking", "T1JoystickFlatTerrain", "T1JoystickRoughTerrain"),
+)
+MANIPULATION = (
+    *("AlohaHandOver", "AlohaSinglePegInsertion", "PandaPickCube", "PandaPickCubeOrientation"),
+    *("PandaPickCubeCartesian", "PandaOpenCabinet", "PandaRobotiqPushCube", "LeapCubeReorient"),
+    *("LeapCubeRotateZAxis", "AeroCubeRotateZAxis"),
+)
+PLAYGROUND = (
+    dict.fromkeys(DM_CONTROL, "Playground: a task of the DeepMind Control Suite")
+    | dict.fromkeys(LOCOMOTION, "Playground: locomotion of a robot of MuJoCo Menagerie")
+    | dict.fromkeys(MANIPULATION, "Playground: manipulation with a robot of MuJoCo Menagerie")
+)
+ENVIRONMENTS = BRAX | GYMNAX | PLAYGROUND
 # Brax has it for its own tests, and so have we.
 FOR_TESTS = ("fast",)
 BACKENDS = ("spring", "positional", "generalized", "mjx")
-_MEANING = "Brax environment; or a class like one, importable from the current folder and made without arguments"
+_ONLY_ON = {"swimmer": ("generalized",)}  # Brax has a fluid there alone
+_MEANING = "of nigt list environments; or a class of one's own, importable from the current folder"
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
@@ -56,8 +98,34 @@ class BraxEnvironment(EnvironmentConfig):
 
     suite: ClassVar[str] = "brax"
 
-    name: Literal[(*ENVIRONMENTS, *FOR_TESTS)] = setting("hopper", _MEANING)  # type: ignore[valid-type]
+    name: Literal[(*BRAX, *FOR_TESTS)] = setting("hopper", _MEANING)  # type: ignore[valid-type]
     backend: Literal[BACKENDS] = setting("spring", "physics pipeline")  # type: ignore[valid-type]
+
+    @model_validator(mode="after")
+    def _is_there(self) -> "BraxEnvironment":
+        there = _ONLY_ON.get(self.name, BACKENDS)
+        if self.backend not in there:
+            raise ValueError(f"environment.backend: got {self.backend}, allowed with {self.name}: {', '.join(there)}")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class GymnaxEnvironment(EnvironmentConfig):
+    """An environment of gymnax; its observation is flattened, and what it asks for as an action is scaled."""
+
+    suite: ClassVar[str] = "gymnax"
+
+    name: Literal[tuple(GYMNAX)] = setting("CartPole-v1", _MEANING)  # type: ignore[valid-type]
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class PlaygroundEnvironment(EnvironmentConfig):
+    """An environment of MuJoCo Playground. Where its observation is a mapping, the policy sees its part `state`."""
+
+    suite: ClassVar[str] = "playground"
+
+    name: Literal[tuple(PLAYGROUND)] = setting("CartpoleBalance", _MEANING)  # type: ignore[valid-type]
+    implementation: Literal["jax", "warp"] = setting("jax", "of MuJoCo: jax runs everywhere, warp on CUDA alone")
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
@@ -69,9 +137,16 @@ class CustomEnvironment(EnvironmentConfig):
     name: ModuleClass = setting("module:Class", _MEANING)
 
 
-SUITES: dict[str, type[EnvironmentConfig]] = {"brax": BraxEnvironment, "module:Class": CustomEnvironment}
+SUITES: dict[str, type[EnvironmentConfig]] = {
+    "brax": BraxEnvironment,
+    "gymnax": GymnaxEnvironment,
+    "playground": PlaygroundEnvironment,
+    "module:Class": CustomEnvironment,
+}
 
 
 def suite_of(name: str) -> str:
     """The suite that has an environment of this name, whether there is one or not."""
-    return "module:Class" if ":" in name else "brax"
+    if ":" in name:
+        return "module:Class"
+    return "gymnax" if name in GYMNAX else "playground" if name in PLAYGROUND else "brax"

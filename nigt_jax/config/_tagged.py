@@ -5,7 +5,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from nigt_jax.config._environments import ENVIRONMENTS, FOR_TESTS, SUITES, EnvironmentConfig, suite_of
+from nigt_jax.config._environments import BRAX, ENVIRONMENTS, FOR_TESTS, SUITES, EnvironmentConfig, suite_of
 from nigt_jax.config._estimators import ESTIMATORS, EstimatorConfig
 from nigt_jax.config._methods import METHODS, MethodConfig
 from nigt_jax.config._runtimes import RUNTIMES, RuntimeConfig
@@ -22,6 +22,7 @@ class Tagged(NamedTuple):
       names: all names, as they are shown to users.
       by: the setting that has the name.
       unlisted: names that are allowed and not shown.
+      first: names that a message tells of, where all are too many.
     """
 
     kinds: Mapping[str, type[Any]]
@@ -30,6 +31,7 @@ class Tagged(NamedTuple):
     names: tuple[str, ...]
     by: str = "name"
     unlisted: tuple[str, ...] = ()
+    first: tuple[str, ...] = ()
 
     def owners(self, setting: str) -> tuple[str, ...]:
         """Tags of the kinds that have a setting."""
@@ -37,7 +39,9 @@ class Tagged(NamedTuple):
 
 
 TAGGED: dict[str, Tagged] = {
-    "environment": Tagged(SUITES, "hopper", suite_of, (*ENVIRONMENTS, "module:Class"), unlisted=FOR_TESTS),
+    "environment": Tagged(
+        SUITES, "hopper", suite_of, (*ENVIRONMENTS, "module:Class"), unlisted=FOR_TESTS, first=(*BRAX, "module:Class")
+    ),
     "estimator": Tagged(ESTIMATORS, "leave_one_out", str, tuple(ESTIMATORS)),
     "method": Tagged(METHODS, "rennala_nigt", str, tuple(METHODS)),
     "runtime": Tagged(RUNTIMES, "simulated", str, tuple(RUNTIMES), by="kind"),
@@ -117,6 +121,8 @@ def _refuse_unknown(key: str, name: Any, tagged: Tagged) -> None:
         return
     similar = difflib.get_close_matches(name, tagged.names, n=1) if isinstance(name, str) else []
     hint = f" (did you mean {similar[0]}?)" if similar else ""
-    *most, last = map(repr, tagged.names)
-    got = "a mapping" if isinstance(name, dict) else repr(name)
-    raise UserError(f"{key}: got {got}{hint}, allowed: {', '.join(most)} or {last}")
+    *most, last = map(repr, tagged.first or tagged.names)
+    got, more = "a mapping" if isinstance(name, dict) else repr(name), ""
+    if tagged.first:
+        more = f", or another one of nigt list {key}s"
+    raise UserError(f"{key}: got {got}{hint}, allowed: {', '.join(most)} or {last}{more}")

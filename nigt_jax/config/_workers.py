@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from nigt_jax.config._fields import RULES, Number, Time, setting
+from nigt_jax.config._fields import RULES, ModuleClass, Number, Time, setting
 from nigt_jax.config._trace import MOST_WORKERS
 
 NOISES = {
@@ -143,9 +143,20 @@ class WorkersConfig:
         "how workers' environments differ: mappings {workers: [1, 2], gravity, mass, friction, actuator_gain: factors, "
         "reward: {name of a weight: factor}, flip_observation: true}; malenia_nigt alone weighs workers equally",
     )
+    randomizer: ModuleClass | None = setting(
+        None,
+        "function (model, keys) to (models, in_axes) that draws the physics of every worker's environment, as Brax and "
+        "Playground have them: module:function, or playground:NAME for Playground's own of an environment",
+    )
+    randomizer_seed: int = setting(0, "seed of the workers' physics where there is a randomizer", ge=0, le=2**32 - 1)
     carry_over: bool = setting(
         False, "a worker finishes (for nothing) what it is doing when a round ends, before it takes up the next"
     )
+
+    @property
+    def differ(self) -> bool:
+        """Whether workers' environments differ."""
+        return bool(self.environments) or self.randomizer is not None
 
     @model_validator(mode="after")
     def _files_are_read(self) -> "WorkersConfig":

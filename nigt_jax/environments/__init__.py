@@ -7,6 +7,7 @@ from nigt_jax.environments._check_environment import check_environment
 from nigt_jax.environments._differ import check_variation
 from nigt_jax.environments._interface import Environment
 from nigt_jax.environments._named import class_name, make_environment
+from nigt_jax.environments._observed import observed
 from nigt_jax.environments._probe import Rows, difference, probe
 from nigt_jax.environments._variation import Variation, Varied, make_variation, of_workers
 
@@ -25,6 +26,7 @@ __all__ = [
     "in_32_bits",
     "make_environment",
     "make_variation",
+    "observed",
     "of_workers",
     "permissive",
     "probe",

@@ -6,41 +6,56 @@ can do nothing about.
 
 import contextlib
 import copy
-import io
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from nigt_jax.environments._attributes import attributes, set_attributes
 from nigt_jax.environments._check import check_kind
+from nigt_jax.environments._quiet import quiet
 
 _NARROW = {np.dtype(f"{kind}64"): np.dtype(f"{kind}32") for kind in ("float", "int", "uint")}
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-with _quiet():
+with quiet():
     import mujoco
-    from brax import envs
+    from brax import envs, fluid
     from brax.base import System
+    from mujoco.mjx import Model
+
+
+class _ClipAsBefore:
+    """jax.numpy for ``brax.fluid``, which calls `clip` by names that JAX no longer knows."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(jnp, name)
+
+    @staticmethod
+    def clip(x: Any, a_min: Any = None, a_max: Any = None) -> Any:
+        return jnp.clip(x, a_min, a_max)
+
+
+fluid.jp = _ClipAsBefore()
 
 
 def make_brax_environment(name: str, backend: str) -> Any:
     """The Brax environment `name` on physics pipeline `backend`, without wrappers."""
+    with quiet_models():
+        return envs.get_environment(name, backend=backend)
+
+
+@contextlib.contextmanager
+def quiet_models() -> Iterator[None]:
+    """Models of MuJoCo are loaded in silence, and put on a device of this process."""
     # Left to itself MuJoCo also writes what it dislikes about Brax's models to a file in the current folder.
     before = mujoco.get_mju_user_warning()
     mujoco.set_mju_user_warning(lambda message: None)
     try:
-        with _quiet(), _on_this_process():
-            return envs.get_environment(name, backend=backend)
+        with quiet(), _on_this_process():
+            yield
     finally:
         mujoco.set_mju_user_warning(before)
 
@@ -95,4 +110,4 @@ def _is_environment(value: Any) -> bool:
     return hasattr(value, "reset") and hasattr(value, "step") and not isinstance(value, type)
 
 
-__all__ = ["System", "in_32_bits", "make_brax_environment"]
+__all__ = ["Model", "System", "in_32_bits", "make_brax_environment", "quiet_models"]

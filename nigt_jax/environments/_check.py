@@ -20,6 +20,7 @@ from jax.extend.core import ClosedJaxpr
 
 from nigt_jax.environments._actions import action_space
 from nigt_jax.environments._attributes import attributes
+from nigt_jax.environments._observed import SEEN, observed
 from nigt_jax.errors import UserError
 
 _WRAPPERS = {  # of Brax, and of those who have taken them over
@@ -143,11 +144,12 @@ def _checked(where: str, function: Callable[..., Any], *args: Any) -> Any:
     for field in ("obs", "reward", "done"):
         if not hasattr(state, field):
             raise UserError(f"{where}: gives a {type(state).__name__}, which has no {field}; {_FIELDS}")
-    if isinstance(state.obs, Mapping | list | tuple):
-        named = f" of {', '.join(map(str, state.obs))}" if isinstance(state.obs, Mapping) else ""
+    whole, seen = state.obs, isinstance(state.obs, Mapping) and SEEN in state.obs
+    if isinstance(whole, Mapping | list | tuple) and not seen:
+        named = f" of {', '.join(map(str, whole))}" if isinstance(whole, Mapping) else ""
         raise UserError(
-            f"{where}: obs is a {type(state.obs).__name__}{named}, wanted: one array of one dimension, such as "
-            "jnp.concatenate makes of several"
+            f"{where}: obs is a {type(whole).__name__}{named}, wanted: one array of one dimension, such as "
+            f"jnp.concatenate makes of several, or a mapping that has it under {SEEN!r}"
         )
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         if leaf is state:
@@ -156,7 +158,7 @@ def _checked(where: str, function: Callable[..., Any], *args: Any) -> Any:
             )
         if not _is_array(leaf):
             raise UserError(f"{where}: {_named(path)} is a {type(leaf).__name__}, wanted: arrays and numbers only")
-    _check_shapes(where, *(jnp.asarray(x) for x in (state.obs, state.reward, state.done)))
+    _check_shapes(where, *(jnp.asarray(x) for x in (observed(state), state.reward, state.done)))
     return state
 
 

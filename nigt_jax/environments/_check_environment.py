@@ -8,6 +8,7 @@ import numpy as np
 from nigt_jax.compilation import compile_options
 from nigt_jax.environments._brax import in_32_bits
 from nigt_jax.environments._check import first_state, permissive
+from nigt_jax.environments._observed import observed
 from nigt_jax.errors import UserError
 
 
@@ -20,7 +21,8 @@ def check_environment(environment: Any) -> None:
       are to choose from; then an action is a whole number from 0.
     - ``reset(key) -> state`` and ``step(state, action) -> state``, which JAX can trace. They are pure: what changes is
       in the state. They are of a single environment, not of a batch.
-    - The state is a pytree with attributes ``obs`` (floating, of shape [n]), ``reward`` and ``done`` (single numbers:
+    - The state is a pytree with attributes ``obs`` (floating, of shape [n], or a mapping that has such an array under
+      ``"state"``, which is what the policy sees), ``reward`` and ``done`` (single numbers:
       floating, integer or boolean; an episode ends where ``done`` is above 0). It has the same fields, shapes and
       dtypes after `step` as after `reset`.
     - The first observation is finite.
@@ -42,7 +44,7 @@ def check_environment(environment: Any) -> None:
         first_state(environment)
         key = jax.random.key(0)
         program = jax.jit(permissive(environment.reset)).lower(key).compile(compile_options(jax.default_backend()))
-        values = np.asarray(program(key).obs, float)
+        values = np.asarray(observed(program(key)), float)
     for number in np.flatnonzero(~np.isfinite(values))[:1]:
         raise UserError(
             f"{type(environment).__name__}.reset: obs[{number}] is {values[number]}, wanted: finite numbers"

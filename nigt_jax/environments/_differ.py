@@ -9,9 +9,12 @@ import numpy as np
 from nigt_jax.environments._actions import action_space
 from nigt_jax.environments._check import traced
 from nigt_jax.environments._flow import Sources, flow, until_stable
-from nigt_jax.environments._variation import Variation, Varied, has_physics, reward_weights, vary_system
+from nigt_jax.environments._observed import observed
+from nigt_jax.environments._variation import Drawn, Variation, Varied, place_of_physics, reward_weights, vary_physics
 from nigt_jax.errors import UserError
+from nigt_jax.imports import said
 
+RANDOMIZER = "a randomizer"
 _NAMES = {"gravity": "gravity", "mass": "mass", "friction": "friction", "gain": "actuator_gain"}
 
 
@@ -34,11 +37,14 @@ def check_variation(environment: Any, variation: Variation) -> None:
             has = ", ".join(sorted(weights)) or "none"
             raise UserError(f"workers.environments: got reward weight {name}, this environment has: {has}")
     _check_masses(environment, variation)
-    factors = _named(variation._replace(flip=None))
+    factors = _named(variation._replace(flip=None, drawn=None))
     asked = [name for name, factor in factors if bool(jnp.any(factor != 1))]
     for name in asked:
         if (why := _nothing_to_change(environment, name)) is not None:
             raise UserError(f"workers.environments: got {name}, which makes no difference: {why}")
+    if variation.drawn is not None:
+        _check_randomizer(environment, variation.drawn)
+        asked = [*asked, RANDOMIZER]
     felt = _felt(environment, variation) if asked else frozenset()
     for name in asked:
         if name not in felt:
@@ -52,9 +58,26 @@ def _named(variation: Variation) -> list[tuple[str, Any]]:
     """Its leaves in their order, with the names that messages use."""
 
     def name(field: Any, *inner: Any) -> str:
+        if field.name == "drawn":
+            return RANDOMIZER
         return f"reward weight {inner[0].key}" if inner else _NAMES.get(field.name, field.name)
 
     return [(name(*path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(variation)]
+
+
+def _check_randomizer(environment: Any, drawn: Drawn) -> None:
+    place = place_of_physics(environment)
+    if place is None:
+        raise UserError(
+            f"workers.randomizer: {type(environment).__name__} has no physics of Brax or MJX, an attribute sys, to draw"
+        )
+    model = getattr(environment, place)
+    try:
+        jax.eval_shape(lambda seed: Drawn(seed, drawn.randomizer).draw(model), jax.ShapeDtypeStruct((), jnp.uint32))
+    except Exception as error:  # whatever the user's own code raises
+        raise UserError(
+            f"workers.randomizer: cannot draw a model of {type(environment).__name__}: {said(error)}"
+        ) from error
 
 
 def _check_masses(environment: Any, variation: Variation) -> None:
@@ -72,13 +95,13 @@ def _nothing_to_change(environment: Any, name: str) -> str | None:
     if name.startswith("reward"):
         attribute = reward_weights(environment)[name.removeprefix("reward weight ")]
         return None if getattr(environment, attribute) else "it is 0 in this environment"
-    kind = type(environment).__name__
-    if not has_physics(environment):
-        return f"{kind} has no physics of Brax, an attribute sys"
+    kind, place = type(environment).__name__, place_of_physics(environment)
+    if place is None:
+        return f"{kind} has no physics of Brax or MJX, an attribute sys"
     field = next(field for field, shown in _NAMES.items() if shown == name)
     alike: dict[str, Any] = {"reward": {}, "flip": None} | dict.fromkeys(_NAMES, jnp.ones([]))
     doubled = alike | {field: jnp.full([], 2.0)}
-    one, other = (vary_system(environment.sys, Variation(**factors)) for factors in (alike, doubled))
+    one, other = (vary_physics(getattr(environment, place), Variation(**factors)) for factors in (alike, doubled))
     pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
     same = all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
     return f"the physics of {kind} has nothing of the kind that is not 0" if same else None
@@ -97,4 +120,4 @@ def _felt(environment: Any, variation: Variation) -> Sources:
     first = flow(begin, [*labels, frozenset()])
     last = until_stable(lambda now: flow(advance, [*labels, *now, frozenset()]), first)
     end = jax.tree.unflatten(jax.tree.structure(state), last)
-    return frozenset().union(*jax.tree.leaves((end.obs, end.reward, end.done)))
+    return frozenset().union(*jax.tree.leaves((observed(end), end.reward, end.done)))

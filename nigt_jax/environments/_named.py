@@ -1,13 +1,13 @@
 """From the name of an environment to the environment."""
 
-import functools
-import importlib
-import os
 from typing import Any, cast
 
-from nigt_jax.config import BraxEnvironment, EnvironmentConfig
+from nigt_jax.config import BraxEnvironment, EnvironmentConfig, PlaygroundEnvironment
 from nigt_jax.environments._brax import make_brax_environment
+from nigt_jax.environments._gymnax import make_gymnax_environment
+from nigt_jax.environments._playground import make_playground_environment
 from nigt_jax.errors import UserError
+from nigt_jax.imports import import_named, said
 
 
 def make_environment(section: EnvironmentConfig) -> Any:
@@ -28,33 +28,24 @@ def class_name(environment: Any) -> str:
     return f"{type(environment).__module__}:{type(environment).__qualname__}"
 
 
-def _import_and_call(name: str) -> Any:
-    module, _, path = name.partition(":")
-    here = os.getcwd()
-    try:
-        found = importlib.import_module(module)
-    except Exception as error:  # whatever the user's own code raises
-        raise UserError(f"environment.name: {name}: {module} cannot be imported from {here}: {_said(error)}") from error
-    try:
-        make: Any = functools.reduce(getattr, path.split("."), found)
-    except AttributeError:
-        raise UserError(f"environment.name: {name}: the module {module} has no {path}") from None
-    try:
-        return make()
-    except Exception as error:  # likewise
-        raise UserError(f"environment.name: {name}: cannot be made without arguments: {_said(error)}") from error
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
-
-
 def _brax(section: EnvironmentConfig) -> Any:
     return make_brax_environment(section.name, cast(BraxEnvironment, section).backend)
 
 
 def _custom(section: EnvironmentConfig) -> Any:
-    return _import_and_call(section.name)
+    make = import_named("environment.name", section.name)
+    try:
+        return make()
+    except Exception as error:  # whatever the user's own code raises
+        raise UserError(f"environment.name: {section.name}: cannot be made without arguments: {said(error)}") from error
 
 
-_SUITES = {"brax": _brax, "module:Class": _custom}
+def _gymnax(section: EnvironmentConfig) -> Any:
+    return make_gymnax_environment(section.name)
+
+
+def _playground(section: EnvironmentConfig) -> Any:
+    return make_playground_environment(section.name, cast(PlaygroundEnvironment, section).implementation)
+
+
+_SUITES = {"brax": _brax, "gymnax": _gymnax, "playground": _playground, "module:Class": _custom}

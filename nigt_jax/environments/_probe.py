@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from nigt_jax.compilation import compile_options, known_options
 from nigt_jax.environments._actions import action_space
+from nigt_jax.environments._observed import observed
 
 Rows = tuple[tuple[float | None, ...], ...]
 
@@ -57,7 +58,7 @@ def _play(environment: Any, key: jax.Array) -> jax.Array:
 
 
 def _row(state: Any) -> jax.Array:
-    observation = state.obs.astype(jnp.float32)
+    observation = observed(state).astype(jnp.float32)
     weights = jnp.cos(jnp.arange(observation.size, dtype=jnp.float32))
     numbers = [observation @ weights, jnp.linalg.norm(observation), state.reward, state.done]
     return jnp.stack([jnp.asarray(x, jnp.float32).reshape(()) for x in numbers])

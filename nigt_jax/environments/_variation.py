@@ -14,7 +14,34 @@ from jaxtyping import Array, Float
 from nigt_jax.config import EnvironmentChange, WorkersConfig
 from nigt_jax.environments._actions import action_space
 from nigt_jax.environments._attributes import set_attributes
-from nigt_jax.environments._brax import System
+from nigt_jax.environments._brax import Model, System
+from nigt_jax.environments._observed import observed, with_observed
+from nigt_jax.environments._playground import playground_randomizer
+from nigt_jax.errors import UserError
+from nigt_jax.imports import import_named
+
+_PLACES = "sys", "_mjx_model"
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["seed"], meta_fields=["randomizer"])
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """Physics that a domain randomiser draws.
+
+    Attributes:
+      seed: of each worker's draw.
+      randomizer: maps (model, keys of shape [n]) to (model, in_axes), as Brax and MuJoCo Playground have them: the
+        leaves of which in_axes is 0 have a leading axis of n.
+    """
+
+    seed: Any  # UInt32[*workers]; JAX also builds trees whose leaves stand for arrays and are none
+    randomizer: Callable[[Any, Any], tuple[Any, Any]]
+
+    def draw(self, model: Any) -> Any:
+        """The model of one worker."""
+        models, axes = self.randomizer(model, jax.random.key(self.seed)[None])
+        one = lambda axis, value: value if axis is None else jax.tree.map(lambda x: x[0], value)
+        return jax.tree.map(one, axes, models, is_leaf=lambda axis: axis is None)
 
 
 class Variation(NamedTuple):
@@ -26,6 +53,8 @@ class Variation(NamedTuple):
       friction: factor of the friction of every geometry.
       gain: factor of the force of every actuator.
       reward: factors of the environment's own reward weights, by name.
+      drawn: a number for each worker that its physics are drawn from, and the function that draws them. None where
+        nothing is drawn.
       flip: 1 where observations change their sign, 0 where they do not; an observation ends with this bit. None where
         it is the same everywhere, and there is no such bit.
     """
@@ -36,6 +65,7 @@ class Variation(NamedTuple):
     gain: Float[Array, "*workers"]
     reward: dict[str, Float[Array, "*workers"]]
     flip: Float[Array, "*workers"] | None
+    drawn: Drawn | None = None
 
 
 class Varied:
@@ -49,8 +79,8 @@ class Varied:
         changes: dict[str, Any] = {
             weights[name]: getattr(environment, weights[name]) * factor for name, factor in variation.reward.items()
         }
-        if has_physics(environment):
-            changes["sys"] = vary_system(environment.sys, variation)
+        if (place := place_of_physics(environment)) is not None:
+            changes[place] = vary_physics(getattr(environment, place), variation)
         self._environment = set_attributes(copy.copy(environment), changes)
 
     def reset(self, key: Array) -> Any:
@@ -60,20 +90,15 @@ class Varied:
     def step(self, state: Any, action: Array) -> Any:
         """One step."""
         if self._flip is not None:
-            state = _with_observation(state, state.obs[:-1] * (1 - 2 * self._flip))
+            state = with_observed(state, observed(state)[:-1] * (1 - 2 * self._flip))
         return self._seen(self._environment.step(state, action))
 
     def _seen(self, state: Any) -> Any:
         if self._flip is None:
             return state
-        bit = self._flip.astype(state.obs.dtype)
-        return _with_observation(state, jnp.append(state.obs * (1 - 2 * bit), bit))
-
-
-def _with_observation(state: Any, observation: Array) -> Any:
-    return (
-        state._replace(obs=observation) if hasattr(state, "_replace") else dataclasses.replace(state, obs=observation)
-    )
+        seen = observed(state)
+        bit = self._flip.astype(seen.dtype)
+        return with_observed(state, jnp.append(seen * (1 - 2 * bit), bit))
 
 
 def reward_weights(environment: Any) -> dict[str, str]:
@@ -83,28 +108,34 @@ def reward_weights(environment: Any) -> dict[str, str]:
     return {name.removeprefix("_"): name for name in sorted(held, key=lambda name: name.startswith("_"))}
 
 
-def has_physics(environment: Any) -> bool:
-    """Whether it has constants of Brax's physics that can be varied."""
-    return isinstance(getattr(environment, "sys", None), System)
+def place_of_physics(environment: Any) -> str | None:
+    """The attribute that holds the constants of its physics: Brax's ``sys``, or a model of MJX as Playground's have."""
+    return next((name for name in _PLACES if isinstance(getattr(environment, name, None), Model)), None)
 
 
-def vary_system(system: Any, variation: Variation) -> Any:
+def vary_physics(model: Any, variation: Variation) -> Any:
     """The physics with other constants, both those of Brax's own pipelines and those of MJX."""
     gravity, mass = variation.gravity, variation.mass
-    inertia = system.link.inertia
-    return system.replace(
-        gravity=system.gravity * gravity,
-        opt=system.opt.replace(gravity=system.opt.gravity * gravity),
-        link=system.link.replace(inertia=inertia.replace(mass=inertia.mass * mass, i=inertia.i * mass)),
-        body_mass=system.body_mass * mass,
-        body_subtreemass=system.body_subtreemass * mass,
-        body_inertia=system.body_inertia * mass,
-        body_invweight0=system.body_invweight0 / mass,
-        dof_M0=system.dof_M0 * mass,
-        dof_invweight0=system.dof_invweight0 / mass,
-        geom_friction=system.geom_friction * variation.friction,
-        actuator=system.actuator.replace(gear=system.actuator.gear * variation.gain),
-        actuator_gear=system.actuator_gear * variation.gain,
+    if variation.drawn is not None:
+        model = variation.drawn.draw(model)
+    model = model.replace(
+        opt=model.opt.replace(gravity=model.opt.gravity * gravity),
+        body_mass=model.body_mass * mass,
+        body_subtreemass=model.body_subtreemass * mass,
+        body_inertia=model.body_inertia * mass,
+        body_invweight0=model.body_invweight0 / mass,
+        dof_M0=model.dof_M0 * mass,
+        dof_invweight0=model.dof_invweight0 / mass,
+        geom_friction=model.geom_friction * variation.friction,
+        actuator_gear=model.actuator_gear * variation.gain,
+    )
+    if not isinstance(model, System):
+        return model
+    inertia = model.link.inertia
+    return model.replace(
+        gravity=model.gravity * gravity,
+        link=model.link.replace(inertia=inertia.replace(mass=inertia.mass * mass, i=inertia.i * mass)),
+        actuator=model.actuator.replace(gear=model.actuator.gear * variation.gain),
     )
 
 
@@ -115,7 +146,7 @@ def of_workers(variation: Variation | None, worker: Any) -> Variation | None:
 
 def make_variation(workers: WorkersConfig) -> Variation | None:
     """How workers' environments differ, or None; where changes meet in one worker, their factors multiply."""
-    if not workers.environments:
+    if not workers.differ:
         return None
 
     def factors(of: Callable[[EnvironmentChange], float]) -> Array:
@@ -136,4 +167,16 @@ def make_variation(workers: WorkersConfig) -> Variation | None:
         gain=factors(lambda change: change.actuator_gain),
         reward={name: factors(functools.partial(weight, name)) for name in names},
         flip=(1 - factors(lambda change: -1.0 if change.flip_observation else 1.0)) / 2 if flips else None,
+        drawn=None if workers.randomizer is None else _drawn(workers, workers.randomizer),
     )
+
+
+def _drawn(workers: WorkersConfig, name: str) -> Drawn:
+    if name.startswith("playground:"):
+        randomizer = playground_randomizer(name.removeprefix("playground:"))
+    else:
+        randomizer = import_named("workers.randomizer", name)
+    if not callable(randomizer):
+        raise UserError(f"workers.randomizer: {name} is {randomizer}, allowed: a function of a model and keys")
+    seeds = np.random.SeedSequence(workers.randomizer_seed).generate_state(workers.count)
+    return Drawn(jnp.asarray(seeds, jnp.uint32), randomizer)

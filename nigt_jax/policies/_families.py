@@ -59,7 +59,8 @@ class Categorical(NamedTuple):
 
     def log_density(self, sample: Float[Array, "*batch 1"]) -> Float[Array, "*batch"]:
         """Log probability of the action."""
-        taken = jnp.arange(self.logits.shape[-1], dtype=jnp.float32) == jnp.broadcast_to(sample, self.logits.shape)
+        number = jax.lax.broadcasted_iota(jnp.float32, self.logits.shape, self.logits.ndim - 1)
+        taken = number == jnp.broadcast_to(sample, self.logits.shape)
         return jnp.where(taken, jax.nn.log_softmax(self.logits), 0).sum(-1)
 
     @staticmethod

@@ -12,6 +12,7 @@ import numpy as np
 
 from nigt_jax.config import Config, dotted, to_dict
 from nigt_jax.errors import RunWarning, UserError
+from nigt_jax.imports import import_named
 from nigt_jax.records._metrics import Record
 
 _HISTOGRAM = "workers/begun"
@@ -131,19 +132,16 @@ def check_sinks(config: Config) -> None:
 
 
 def _kind(name: str) -> Callable[[Config, Path], Sink]:
+    if name not in _KNOWN:
+        return import_named("logging.sinks", name)
+    package, known = _KNOWN[name]
     try:
-        if name in _KNOWN:
-            package, known = _KNOWN[name]
-            importlib.import_module(package)
-            return known
-        module, _, attribute = name.partition(":")
-        kind: Callable[[Config, Path], Sink] = getattr(importlib.import_module(module), attribute)
+        importlib.import_module(package)
     except ImportError as error:
-        how = f"pip install 'nigt_jax[{name}]'" if name in _KNOWN else "a module of the current folder"
-        raise UserError(f"logging.sinks: {name} cannot be imported: {error}; allowed: {how}") from None
-    except AttributeError:
-        raise UserError(f"logging.sinks: {name}: the module {module} has no {attribute}") from None
-    return kind
+        raise UserError(
+            f"logging.sinks: {name} cannot be imported: {error}; allowed: pip install 'nigt_jax[{name}]'"
+        ) from None
+    return known
 
 
 class Sinks:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from nigt_jax.environments import Variation
+from nigt_jax.environments import Variation, observed
 from nigt_jax.policies import Policy
 from nigt_jax.rollout._side_by_side import side_by_side
 
@@ -271,11 +271,11 @@ def _begin(game: _Game, column: Array, place: Int[Array, " lanes"]) -> _Lanes:
 def _advance(game: _Game, now: _Play, columns: Int[Array, " lanes"] | None) -> tuple[_Play, Bool[Array, " lanes"]]:
     """One step of every lane, and which episodes it has ended."""
     lanes = now.lanes
-    observation = jnp.where(lanes.busy[:, None], lanes.state.obs.T.astype(float), 0)
+    observation = jnp.where(lanes.busy[:, None], observed(lanes.state).T.astype(float), 0)
     sample = game.act(lanes.policy, observation, jax.vmap(jax.random.fold_in)(lanes.key, lanes.time))
     state = game.step(lanes.variation, lanes.state, game.action(sample).T)
     earned = state.reward.astype(float)
-    finite = jnp.isfinite(earned) & jnp.all(jnp.isfinite(state.obs), axis=0)
+    finite = jnp.isfinite(earned) & jnp.all(jnp.isfinite(observed(state)), axis=0)
     reward = jnp.where(lanes.busy & finite, earned, 0)
     time = lanes.time + 1
     ended = lanes.busy & ((state.done.astype(float) > 0) | ~finite | (time == game.horizon))

@@ -61,7 +61,7 @@ def evaluate(
         lowest = lowest_reward(run, iteration=iteration)
         key = stream(config.evaluation.seed if seed is None else seed, "evaluation")
         played = jax.device_get(_played(config, trained, made, episodes, noise, key, lowest))
-    workers = config.workers.count if config.workers.environments else 1
+    workers = config.workers.count if config.workers.differ else 1
     found = summarise(played.returns[0], played.lengths[0], played.diverged[0], episodes, workers)
     total = episodes * workers
     error = found["return_std"] / np.sqrt(total)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from nigt_jax.config import Config
-from nigt_jax.environments import Varied, in_32_bits, make_environment, make_variation, of_workers, permissive
+from nigt_jax.environments import Varied, in_32_bits, make_environment, make_variation, observed, of_workers, permissive
 from nigt_jax.errors import UserError
 from nigt_jax.records import open_run
 from nigt_jax.runs._shipped import load_policy
@@ -93,7 +93,7 @@ def _played(config: Config, trained: TrainedPolicy, environment: Any, noise: boo
         return bodies.pos, bodies.rot
 
     def step(state: Any, key: Any) -> Any:
-        action = trained.act(state.obs, key) if noise else trained.mode(state.obs)
+        action = trained.act(observed(state), key) if noise else trained.mode(observed(state))
         state = environment.step(state, action)
         return state, (where(state), state.reward, state.done > 0)
 

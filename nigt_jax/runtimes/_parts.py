@@ -6,7 +6,15 @@ import jax
 
 from nigt_jax.collectives import AXIS
 from nigt_jax.config import COUNTABLE, Config
-from nigt_jax.environments import ActionSpace, Varied, action_space, check_variation, first_state, make_variation
+from nigt_jax.environments import (
+    ActionSpace,
+    Varied,
+    action_space,
+    check_variation,
+    first_state,
+    make_variation,
+    observed,
+)
 from nigt_jax.errors import UserError
 from nigt_jax.estimators import Estimator, make_estimator
 from nigt_jax.methods import METHODS, Method
@@ -128,7 +136,7 @@ def observation_size(config: Config, environment: Any) -> int:
     Raises:
       UserError: it cannot, or does not.
     """
-    (size,) = first_state(environment).obs.shape
+    (size,) = observed(first_state(environment)).shape
     variation = make_variation(config.workers)
     if variation is None:
         return size

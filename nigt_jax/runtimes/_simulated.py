@@ -311,7 +311,7 @@ class SimulatedRuntime:
           asked: which runs; what is returned of the others means nothing. By default all.
         """
         played = self._played(state, asked)
-        workers = self.config.workers.count if self.config.workers.environments else 1
+        workers = self.config.workers.count if self.config.workers.differ else 1
         number = self.config.evaluation.episodes
         columns = (np.asarray(x)[self._places.place] for x in (played.returns, played.lengths, played.diverged))
         rows = zip(*columns, strict=True)

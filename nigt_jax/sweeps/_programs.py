@@ -112,7 +112,9 @@ def _kind(config: Config, seen: dict[str, Any]) -> str:
 
 def _sizes(config: Config, seen: dict[str, Any]) -> tuple[int, int]:
     """Bytes of the steps of an episode, and number of parameters of the policy."""
-    key = f"{config.environment} {config.policy} {config.workers.environments}"  # all of it is looked at for faults
+    workers = config.workers
+    # All of it is looked at for faults.
+    key = f"{config.environment} {config.policy} {workers.environments} {workers.randomizer}"
     if key not in seen:
         environment = make_environment(config.environment)
         seen_size = observation_size(config, environment)

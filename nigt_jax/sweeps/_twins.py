@@ -106,7 +106,8 @@ def with_times(records: Sequence[Record], times: Times) -> list[Record]:
 def _but_for_workers(config: Config) -> str:
     settings = dotted(to_dict(config))
     kept = [item for item in settings.items() if not item[0].startswith("workers.")]
-    return repr([*sorted(kept), config.workers.environments])
+    workers = config.workers
+    return repr([*sorted(kept), workers.environments, workers.randomizer, workers.randomizer_seed])
 
 
 def _ends_by_clock(config: Config) -> bool:
@@ -152,7 +153,7 @@ def _play_rounds(config: Config, clock: Clock, schedule: Rounds, rounds: float, 
         counted, made = counted + int(totals[:used].sum()), made + used
     rows = jax.tree.map(lambda *x: np.concatenate(x), *parts)
     # Where workers and gradients are alike, how many there are is all that matters.
-    alike = not config.workers.environments and rows.alike.all()
+    alike = not config.workers.differ and rows.alike.all()
     decides = rows.counts.sum(1, dtype=np.int64) if alike else rows.counts
     return Times(_digest(decides), to_float64(rows.time), rows.uploads, rows.downloads, rows.discarded)
 

@@ -13,7 +13,7 @@ from probes import linear_policy
 from nigt_jax.clocks._build import power_law
 from nigt_jax.config import (
     BACKENDS,
-    ENVIRONMENTS,
+    BRAX,
     ESTIMATORS,
     METHODS,
     RUNTIMES,
@@ -330,7 +330,7 @@ def test_the_catalogue_is_what_there_is():
     from nigt_jax.estimators import make_estimator
     from nigt_jax.methods import METHODS as MADE
 
-    assert {*ENVIRONMENTS, "fast", "swimmer"} == set(envs._envs)
+    assert {*BRAX, "fast"} == set(envs._envs)
     assert set(METHODS) == set(MADE)
     for name in ESTIMATORS:
         make_estimator(check_config({"estimator": {"name": name}}).estimator, linear_policy())

@@ -79,7 +79,7 @@ def test_a_sink_that_fails_does_not_end_a_run(tmp_path):
     [
         ("sinks_of_a_test:Impossible", "sinks_of_a_test:Impossible cannot be made: TypeError"),
         ("sinks_of_a_test:Nobody", "sinks_of_a_test:Nobody: the module sinks_of_a_test has no Nobody"),
-        ("no_such_module:Sink", "no_such_module:Sink cannot be imported: No module named"),
+        ("no_such_module:Sink", "no_such_module:Sink: no_such_module cannot be imported from"),
     ],
 )
 def test_a_sink_that_is_not_there(tmp_path, name, says):

@@ -152,7 +152,7 @@ class RayRuntime:
         del asked
         episodes, workers = self.config.evaluation.episodes, self.config.workers
         played = jax.device_get(self._evaluation(state))
-        count = workers.count if workers.environments else 1
+        count = workers.count if workers.differ else 1
         return [summarise(played.returns[0], played.lengths[0], played.diverged[0], episodes, count)]
 
     def acquainted(self, state: ClusterState) -> ClusterState:
@@ -200,7 +200,7 @@ class RayRuntime:
 
     def _refuse_number(self, number: int, what: str) -> None:
         """UserError where there cannot be so many workers."""
-        count, every = self.config.workers.count, bool(self.config.workers.environments)
+        count, every = self.config.workers.count, self.config.workers.differ
         if not (count if every else 1) <= number <= count:
             allowed = f"{count}, for each has an environment of its own" if every else f"1 to workers.count, {count}"
             raise UserError(f"{what}: got {number}, allowed: {allowed}")
