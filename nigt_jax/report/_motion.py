@@ -64,7 +64,7 @@ def _scene(scene: Scene) -> dict[str, Any]:
     frames = np.concatenate([episode.positions, episode.rotations], axis=2)
     return {
         "title": scene.title,
-        "geoms": _geoms(episode.system),
+        "geoms": _geoms(episode.model),
         "frames": np.round(frames, 4).reshape(len(frames), -1).tolist(),
         "rewards": np.round(episode.rewards.astype(float), 5).tolist(),
         "ended": episode.ended,
@@ -72,26 +72,26 @@ def _scene(scene: Scene) -> dict[str, Any]:
     }
 
 
-def _geoms(system: Any) -> list[dict[str, Any]]:
+def _geoms(model: Any) -> list[dict[str, Any]]:
     """The shapes of a model, each with the link that it belongs to, -1 for what does not move."""
-    if system is None or not hasattr(system, "geom_type"):
-        raise UserError("the environment has no model of bodies to draw, such as the attribute sys of Brax's")
-    model, found = system.mj_model, []
-    each = [np.asarray(getattr(system, f"geom_{name}")) for name in ("pos", "quat", "size")]
-    meshes = max(1, int((np.asarray(system.geom_type) == 7).sum()))
-    for k, kind in enumerate(np.asarray(system.geom_type)):
+    if model is None:
+        raise UserError("the environment has no model of MuJoCo to draw: an attribute mj_model, or sys as Brax's have")
+    found: list[dict[str, Any]] = []
+    each = [np.asarray(getattr(model, f"geom_{name}")) for name in ("pos", "quat", "size")]
+    meshes = max(1, int((np.asarray(model.geom_type) == 7).sum()))
+    for k, kind in enumerate(np.asarray(model.geom_type)):
         if int(kind) not in _SHAPES:
             continue
         colour = tuple(np.asarray(model.geom_rgba[k], float).round(3).tolist())
         shape = {
             "shape": _SHAPES[int(kind)],
-            "link": int(system.geom_bodyid[k]) - 1,
+            "link": int(model.geom_bodyid[k]) - 1,
             "pose": [*np.round(each[0][k], 4).tolist(), *np.round(each[1][k], 4).tolist()],
             "size": np.round(each[2][k], 4).tolist(),
             "colour": _SAND if colour == _GREY else colour,
         }
         if colour[3] > 0:
-            found.append(shape | (_mesh(model, int(system.geom_dataid[k]), meshes) if int(kind) == 7 else {}))
+            found.append(shape | (_mesh(model, int(model.geom_dataid[k]), meshes) if int(kind) == 7 else {}))
     return found
 
 

@@ -26,7 +26,7 @@ class Episode(NamedTuple):
       rotations: of every link, as quaternions w, x, y, z; [steps + 1, links, 4].
       rewards: of each step, undiscounted; [steps].
       ended: whether the environment has ended it, or it was cut at the horizon.
-      system: the model of the bodies, a Brax System.
+      model: the bodies, an MjModel of MuJoCo; None where the environment has none.
       step_seconds: seconds of a step.
       iteration: rounds that the policy has seen.
     """
@@ -35,7 +35,7 @@ class Episode(NamedTuple):
     rotations: Float[np.ndarray, "frames links 4"]
     rewards: Float[np.ndarray, " steps"]
     ended: bool
-    system: Any
+    model: Any
     step_seconds: float
     iteration: int
 
@@ -66,13 +66,13 @@ def record_episode(
     trained = load_policy(run, iteration=iteration)
     with jax.enable_x64(False):
         made = in_32_bits(make_environment(config.environment) if environment is None else environment)
-        system = getattr(made, "sys", None)
+        model = getattr(getattr(made, "sys", made), "mj_model", None)
         shown = _world(made, config, worker)
         frames, rewards, done = jax.device_get(_played(config, trained, shown, noise, seed))
     steps = int(np.argmax(done)) + 1 if done.any() else len(done)
     positions, rotations = (x[: steps + 1] for x in frames)
     each = float(getattr(made, "dt", 1 / 30))
-    return Episode(positions, rotations, rewards[:steps], bool(done.any()), system, each, trained.iteration)
+    return Episode(positions, rotations, rewards[:steps], bool(done.any()), model, each, trained.iteration)
 
 
 def _world(environment: Any, config: Config, worker: int | None) -> Any:
@@ -85,12 +85,15 @@ def _played(config: Config, trained: TrainedPolicy, environment: Any, noise: boo
 
     def where(state: Any) -> Any:
         bodies = getattr(getattr(state, "pipeline_state", None), "x", None)
-        if bodies is None:
-            raise UserError(
-                f"environment.name: {config.environment.name} has no bodies to show; allowed: an environment whose "
-                "state has pipeline_state.x, as Brax's have"
-            )
-        return bodies.pos, bodies.rot
+        if bodies is not None:
+            return bodies.pos, bodies.rot
+        data = getattr(state, "data", None)
+        if hasattr(data, "xpos"):
+            return data.xpos[1:], data.xquat[1:]  # the first body is the world
+        raise UserError(
+            f"environment.name: {config.environment.name} has no bodies to show; allowed: an environment whose state "
+            "has pipeline_state.x, as Brax's have, or data, as MuJoCo Playground's"
+        )
 
     def step(state: Any, key: Any) -> Any:
         action = trained.act(observed(state), key) if noise else trained.mode(observed(state))

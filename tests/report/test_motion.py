@@ -22,7 +22,7 @@ def episode(name="reacher", steps=40, ended=True):
     turn = rng.normal(size=(steps + 1, links, 4))
     places = rng.normal(size=(1, links, 3)) * 0.1 + np.linspace(0, 1, steps + 1)[:, None, None] * [1, 0, 0]
     turn /= np.linalg.norm(turn, axis=2, keepdims=True)
-    return Episode(places, turn, np.full(steps, 0.5), ended, system, 0.05, 7)
+    return Episode(places, turn, np.full(steps, 0.5), ended, system.mj_model, 0.05, 7)
 
 
 def content(page):
@@ -65,8 +65,8 @@ def test_what_cannot_be_drawn(tmp_path):
     broken.positions[3] = np.nan
     with pytest.raises(UserError, match="the physics broke in this episode"):
         write_motion(page, "title", "lead", [Scene("one", broken)])
-    with pytest.raises(UserError, match="has no model of bodies to draw"):
-        write_motion(page, "title", "lead", [Scene("one", episode()._replace(system=None))])
+    with pytest.raises(UserError, match="has no model of MuJoCo to draw"):
+        write_motion(page, "title", "lead", [Scene("one", episode()._replace(model=None))])
     with pytest.raises(RunError, match="cannot be written: No such file or directory"):
         write_motion(tmp_path / "none" / "p.html", "title", "lead", [Scene("one", episode())])
 
