@@ -28,7 +28,9 @@ goes on where that cannot be written. --dry-run and --help then exit with 1, unl
 
   nigt train configs/default.yaml
   nigt train configs/quick.yaml --method.learning_rate 0.05 --name faster --output runs
-  nigt train runs/faster --resume"""
+  nigt train runs/faster --resume
+  nigt train runs/faster --resume --training.iterations 600 --method.learning_rate 0.02
+  nigt train configs/quick.yaml --policy.start runs/faster"""
 
 
 def add_train(commands: Any) -> None:
@@ -40,7 +42,7 @@ def add_train(commands: Any) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="nigt train CONFIG [--section.key VALUE ...] [--output DIR] [--name NAME] [--dry-run]\n"
-        "       nigt train RUN --resume",
+        "       nigt train RUN --resume [--section.key VALUE ...]",
         allow_abbrev=False,
     )
     parser.add_argument("source", metavar="CONFIG", type=Path, help="YAML file; with --resume the folder of a run")
@@ -92,10 +94,10 @@ def _check_without_compiling(config: Config) -> None:
 
 def _resume(arguments: argparse.Namespace, overrides: dict[str, str]) -> int:
     others = {"--output": arguments.output, "--name": arguments.name, "--dry-run": arguments.dry_run}
-    given = [*(f"--{key}" for key in overrides), *(option for option, value in others.items() if value)]
+    given = [option for option, value in others.items() if value]
     if given:
-        raise UserError(f"{given[0]}: not with --resume, which continues a run as it was")
-    folder, config = open_run(arguments.source)
+        raise UserError(f"{given[0]}: not with --resume, which continues a run in its own folder")
+    folder, config = open_run(arguments.source, overrides or None)
     return 0 if _only_follows(config) else _run(config, folder, resume=True)
 
 

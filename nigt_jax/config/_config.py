@@ -25,7 +25,7 @@ _Interval: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000_000)] | AmountTex
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
 class PolicyConfig:
-    """The paper's policy: a tanh MLP with a head for the mean and one for the state-dependent deviation."""
+    """A tanh MLP: the paper's, with a mean and a state-dependent deviation; or with the logits of discrete actions."""
 
     hidden_sizes: Annotated[tuple[Annotated[int, Field(ge=1, le=100_000)], ...], Field(min_length=1)] = setting(
         (64, 64), "widths of the hidden layers", "units"
@@ -33,6 +33,11 @@ class PolicyConfig:
     min_std: Number = setting(1e-3, "added to the softplus of the deviation, so that no action is certain", gt=0)
     normalize_observations: bool = setting(
         True, "standardise observations by running statistics, frozen within a round"
+    )
+    start: str | None = setting(
+        None,
+        "policy that training starts with, its statistics of observations included: the folder of a run, or one that "
+        "nigt export has written; null for fresh parameters",
     )
 
 

@@ -16,7 +16,7 @@ _DAY = 86400.0
 _CLOCK = re.compile(r"([01]?\d|2[0-3]|24(?=:00$)):([0-5]\d)(?::([0-5]\d))?")
 
 
-FILES = tuple(f"workers.{key}" for key in ("trace", "file", "availability"))
+FILES = ("workers.trace", "workers.file", "workers.availability", "policy.start")
 """Settings that are paths."""
 
 
@@ -25,10 +25,6 @@ def with_paths(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
     A file that is not there is looked for in the current folder, as all were before paths belonged to their file.
     """
-    workers = data.get("workers")
-    if not isinstance(workers, dict):
-        return dict(data)
-    given = {setting.removeprefix("workers.") for setting in FILES} & workers.keys()
 
     def whole(path: Any) -> Any:
         if not isinstance(path, str):
@@ -36,7 +32,12 @@ def with_paths(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         wanted = folder / Path(path).expanduser()
         return path if not wanted.exists() and Path(path).exists() else str(wanted)
 
-    return dict(data) | {"workers": workers | {key: whole(workers[key]) for key in given}}
+    found = dict(data)
+    for setting in FILES:
+        section, _, key = setting.partition(".")
+        if isinstance(found.get(section), dict) and key in found[section]:
+            found[section] = found[section] | {key: whole(found[section][key])}
+    return found
 
 
 def with_files(data: Mapping[str, Any], given: Set[str]) -> dict[str, Any]:

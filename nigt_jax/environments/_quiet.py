@@ -31,6 +31,4 @@ def imported(package: str, extra: str, what: str) -> Iterator[None]:
     except ImportError as error:
         missing = isinstance(error, ModuleNotFoundError) and error.name == package
         why = "which is not installed" if missing else f"which cannot be imported ({error})"
-        raise UserError(
-            f"{what} is of {package}, {why}: pip install 'nigt_jax[{extra}]'"
-        ) from error
+        raise UserError(f"{what} is of {package}, {why}: pip install 'nigt_jax[{extra}]'") from error

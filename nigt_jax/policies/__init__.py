@@ -1,6 +1,7 @@
 """Policies, and the statistics of observations that belong to them. Nothing here knows of environments."""
 
 from nigt_jax.policies._families import Categorical, TanhGaussian
+from nigt_jax.policies._files import ABOUT, ARRAYS, describe_policy, policy_arrays, read_policy_files
 from nigt_jax.policies._networks import CategoricalMLP, GaussianMLP
 from nigt_jax.policies._normalizer import (
     MOST_DEVIATIONS,
@@ -13,6 +14,8 @@ from nigt_jax.policies._normalizer import (
 from nigt_jax.policies._policy import Policy
 
 __all__ = [
+    "ABOUT",
+    "ARRAYS",
     "MOST_DEVIATIONS",
     "Categorical",
     "CategoricalMLP",
@@ -21,7 +24,10 @@ __all__ = [
     "ObservationStatistics",
     "Policy",
     "TanhGaussian",
+    "describe_policy",
     "init_normalizer",
+    "policy_arrays",
+    "read_policy_files",
     "standardise",
     "update_statistics",
 ]

@@ -20,18 +20,24 @@ class Policy(NamedTuple):
       network: maps an observation to the fields of its `family`, which is TanhGaussian where the network names none.
       observation_size: numbers of an observation.
       normalize: whether observations are standardised.
+      initial: parameters and statistics that training starts with; None for fresh ones.
     """
 
     network: nn.Module
     observation_size: int
     normalize: bool
+    initial: tuple[Any, Normalizer] | None = None
 
     def init(self, key: PRNGKeyArray) -> Any:
-        """Fresh parameters."""
+        """The first parameters: fresh ones, or those that it was given."""
+        if self.initial is not None:
+            return self.initial[0]
         return self.network.init(key, jnp.zeros((1, self.observation_size)))
 
     def init_normalizer(self) -> Normalizer:
-        """Statistics of no observations: mean 0, deviation 1."""
+        """The first statistics: of no observations, mean 0 and deviation 1, or those that it was given."""
+        if self.initial is not None:
+            return self.initial[1]
         return init_normalizer(self.observation_size)
 
     @property

@@ -1,7 +1,8 @@
 from ._checkpoint import Checkpoints
-from ._folder import RunFolder, check_output, create_run, open_run, write_whole
+from ._folder import RunFolder, check_output, create_run, open_run, with_start, write_whole
 from ._metrics import MetricsLog, Record, last_record, read_metrics, write_metrics
 from ._provenance import (
+    Change,
     EnvironmentRecord,
     Provenance,
     Resources,
@@ -14,6 +15,7 @@ from ._provenance import (
 from ._sinks import Sink, Sinks, check_sinks
 
 __all__ = [
+    "Change",
     "Checkpoints",
     "EnvironmentRecord",
     "MetricsLog",
@@ -33,6 +35,7 @@ __all__ = [
     "naming_the_writer",
     "open_run",
     "read_metrics",
+    "with_start",
     "write_metrics",
     "write_whole",
     "written_now",

@@ -6,8 +6,9 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from nigt_jax.config import RUN_FILE, Config, dump_config, load_config
 from nigt_jax.errors import UserError
@@ -38,6 +39,11 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """Full states, the last few."""
         return self.path / "checkpoints"
+
+    @property
+    def start(self) -> Path:
+        """The policy that it starts with, where that is another one's."""
+        return self.path / "start"
 
     @property
     def best(self) -> Path:
@@ -89,11 +95,11 @@ class RunFolder:
         write_whole(self.config, dump_config(self.portable(config)))
 
     def portable(self, config: Config) -> Config:
-        """The configuration as ``config.yaml`` has it: the run's copy of recorded times is relative to the folder."""
-        trace = config.workers.trace
-        if trace is None or Path(trace).parent.resolve() != self.path.resolve():
-            return config
-        return _with_trace(config, Path(trace).name)
+        """The configuration as ``config.yaml`` has it: the run's own copies of files are relative to its folder."""
+        own = lambda path: path is not None and Path(path).parent.resolve() == self.path.resolve()
+        if own(trace := config.workers.trace):
+            config = _with_trace(config, Path(str(trace)).name)
+        return with_start(config, Path(str(start)).name) if own(start := config.policy.start) else config
 
     def refuse_strangers(self, config: Config) -> None:
         """UserError where ``config.yaml`` is there, and is not that of a run which has not begun yet.
@@ -220,6 +226,11 @@ def _digest(path: Path) -> str:
         raise UserError(f"workers.trace: {path}: cannot be read: {error.strerror}") from None
 
 
+def with_start(config: Config, start: str) -> Config:
+    """The same with another policy to start with."""
+    return dataclasses.replace(config, policy=dataclasses.replace(config.policy, start=start))
+
+
 def _with_trace(config: Config, trace: str) -> Config:
     return dataclasses.replace(config, workers=dataclasses.replace(config.workers, trace=trace))
 
@@ -275,13 +286,16 @@ def create_run(output: Path, name: str | None, stem: str, config: Config) -> Run
     return folder
 
 
-def open_run(path: Path, *, check_files: bool = True) -> tuple[RunFolder, Config]:
+def open_run(
+    path: Path, overrides: Mapping[str, Any] | None = None, *, check_files: bool = True
+) -> tuple[RunFolder, Config]:
     """The folder of an earlier run, and its configuration.
 
     A setting that the configuration leaves out has its default: versions before that setting knew nothing else.
 
     Args:
       path: the folder.
+      overrides: settings of the configuration to change, see :func:`nigt_jax.load_config`.
       check_files: whether the files that the configuration names have to be readable.
 
     Raises:
@@ -296,7 +310,7 @@ def open_run(path: Path, *, check_files: bool = True) -> tuple[RunFolder, Config
     # Without either nothing was computed, by whatever version.
     written = naming_the_writer(before) if before is not None or folder.begun else contextlib.nullcontext()
     with written:
-        return folder, load_config(folder.config, check_files=check_files)
+        return folder, load_config(folder.config, overrides, check_files=check_files)
 
 
 def _taken(path: Path) -> UserError:

@@ -90,6 +90,23 @@ class Versions:
     packages: dict[str, str]
 
 
+@dataclass(frozen=True)
+class Change:
+    """A setting that was changed when a run went on.
+
+    Attributes:
+      from_iteration: where it was.
+      setting: dotted key.
+      before: its value before, as JSON.
+      after: its value from then on.
+    """
+
+    from_iteration: int
+    setting: str
+    before: Any
+    after: Any
+
+
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
     """The content of ``run.json``.
@@ -103,6 +120,7 @@ class Provenance:
       environment: the environment that it was made in.
       trace: the copy of recorded times; None where there are none.
       shared: where its state is, if it is with those of others.
+      changes: settings that decide its numbers and were changed on the way, in the order of iterations.
     """
 
     format: int = FORMAT
@@ -113,6 +131,7 @@ class Provenance:
     environment: EnvironmentRecord
     trace: Trace | None
     shared: Shared | None = None
+    changes: tuple[Change, ...] = ()
 
     def other_versions(self) -> str:
         """The packages whose versions are no longer what they were, in words; empty where there are none."""

@@ -7,18 +7,34 @@ from typing import Any, NamedTuple
 from nigt_jax.config import Config, check_config, converted, dotted, to_dict
 from nigt_jax.environments import Rows, class_name, difference, make_environment
 from nigt_jax.errors import UserError
-from nigt_jax.records import Checkpoints, EnvironmentRecord, Provenance, RunFolder, naming_the_writer, written_now
+from nigt_jax.records import (
+    Change,
+    Checkpoints,
+    EnvironmentRecord,
+    Provenance,
+    RunFolder,
+    naming_the_writer,
+    written_now,
+)
 from nigt_jax.runs._resources import block_matters, claim_resources, resources
+from nigt_jax.runs._start import keep_start
 from nigt_jax.runs._writing import own_writes
 from nigt_jax.runtimes import Runtime, join_job, make_runtime
 
 _MAY_CHANGE = (
     *("training.iterations", "training.budget", "training.devices", "training.lanes", "training.compilation_cache"),
-    *("checkpoint.every", "checkpoint.keep", "environment.max_diverged"),
+    *("checkpoint.every", "checkpoint.keep", "checkpoint.keep_best", "environment.max_diverged"),
+    *("logging.sinks", "logging.project"),
+)
+# These decide the numbers from then on, so run.json says when they were changed. The momentum is none of them: the
+# gradient to come was asked for at a query point that knows the old one.
+_RECORDED = (
+    *("method.learning_rate", "method.learning_rate_half_life", "estimator.critic_learning_rate"),
+    *("environment.divergence_penalty", "evaluation.every", "evaluation.episodes", "evaluation.seed"),
 )
 _ONLY = (
-    f"of a run that has begun only these may be changed: {', '.join(_MAY_CHANGE)}, and training.block unless the "
-    "estimator compares the episodes of a block"
+    f"of a run that has begun only these may be changed: {', '.join((*_MAY_CHANGE, *_RECORDED))}, and training.block "
+    "unless the estimator compares the episodes of a block"
 )
 # In checkpoints there is no "lowest" before the penalty for breaking the physics, and a "std_eps" of Brax before the
 # policy had a normaliser of its own.
@@ -70,12 +86,14 @@ def begin(config: Config, folder: RunFolder, resume: bool, environment: Any) -> 
     if environment is not None:
         named = converted(config.environment, class_name(environment))
         config = dataclasses.replace(config, environment=named)
+    changes: tuple[Change, ...] = ()
     if began is not None:
-        _refuse_changes(began, config, folder, before, environment)
+        changes = _changes(began, config, folder, before, environment, checkpoints.latest or 0)
     with contextlib.ExitStack() as stack:
         with own_writes(folder.path, checkpoints):
             bound = before if began is not None else None  # by what was recorded, once something was computed with it
             config, trace = stack.enter_context(folder.keeping_trace(config, bound))
+            config = keep_start(config, folder)
         runtime = make_runtime(config, _rebuilt(config, folder, before) if environment is None else environment)
         if began is not None and block_matters(config):
             _refuse_change(folder, "training.block", began.training.block, runtime.config.training.block, _ONLY)
@@ -94,6 +112,7 @@ def begin(config: Config, folder: RunFolder, resume: bool, environment: Any) -> 
             platform=runtime.hardware.platform,
             environment=EnvironmentRecord("object" if as_object else "name", probed),
             trace=trace,
+            changes=changes,
         )
         with own_writes(folder.path, checkpoints):
             folder.write_provenance(provenance)
@@ -111,13 +130,14 @@ def _began_with(checkpoints: Checkpoints) -> tuple[Config | None, dict[str, Any]
     return check_config(notes["config"], str(checkpoints.path), check_files=False), notes["totals"]
 
 
-def _refuse_changes(
-    began: Config, config: Config, folder: RunFolder, before: Provenance | None, environment: Any
-) -> None:
-    """UserError where the configuration is not what the checkpoint was made with, but for how long and how often.
+def _changes(
+    began: Config, config: Config, folder: RunFolder, before: Provenance | None, environment: Any, iteration: int
+) -> tuple[Change, ...]:
+    """What has been changed since the run began that decides its numbers, from the checkpoint of `iteration` on.
 
-    Settings that one of the two versions did not know have their defaults. What has a better witness than its name is
-    not compared here: recorded times by their digest, a given environment by its probe, a block once it is resolved.
+    UserError where something else is not what the checkpoint was made with. Settings that one of the two versions did
+    not know have their defaults. What has a better witness than its name is not compared here: recorded times by their
+    digest, a given environment by its probe, a block once it is resolved.
     """
     then, now = (dotted(to_dict(c)) for c in (began, folder.portable(config)))
     elsewhere = {"training.block"}
@@ -126,11 +146,15 @@ def _refuse_changes(
     if before is not None and None not in (before.trace, config.workers.trace):
         elsewhere.add("workers.trace")
     names = [key for key in now if key.endswith((".name", ".kind"))]  # they decide which settings there are
+    found = [] if before is None else [change for change in before.changes if change.from_iteration < iteration]
     for key in [*names, *sorted(now.keys() - {*names})]:
-        if key in elsewhere or key in _MAY_CHANGE:
+        if key in _RECORDED and then[key] != now[key]:
+            found.append(Change(iteration, key, then[key], now[key]))
+        if key in elsewhere or key in _MAY_CHANGE or key in _RECORDED:
             continue
         forgotten = key == "environment.name" and _was_object(before)
         _refuse_change(folder, key, then[key], now[key], _in_python(folder) if forgotten else _ONLY)
+    return tuple(found)
 
 
 def _refuse_change(folder: RunFolder, key: str, then: Any, now: Any, hint: str) -> None:

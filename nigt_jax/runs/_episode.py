@@ -88,7 +88,7 @@ def _played(config: Config, trained: TrainedPolicy, environment: Any, noise: boo
         if bodies is not None:
             return bodies.pos, bodies.rot
         data = getattr(state, "data", None)
-        if hasattr(data, "xpos"):
+        if data is not None and hasattr(data, "xpos"):
             return data.xpos[1:], data.xquat[1:]  # the first body is the world
         raise UserError(
             f"environment.name: {config.environment.name} has no bodies to show; allowed: an environment whose state "

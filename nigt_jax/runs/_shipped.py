@@ -14,9 +14,9 @@ from nigt_jax.config import Config
 from nigt_jax.environments import ActionSpace
 from nigt_jax.errors import UserError
 from nigt_jax.methods import METHODS, iterate, start
-from nigt_jax.policies import Policy
+from nigt_jax.policies import ABOUT, Policy
 from nigt_jax.records import Checkpoints, naming_the_writer, open_run
-from nigt_jax.runs._policy_files import ABOUT, read_policy, write_policy
+from nigt_jax.runs._policy_files import read_policy, write_policy
 from nigt_jax.runs._trained import TrainedPolicy
 from nigt_jax.runtimes import make_policy
 

@@ -1,5 +1,6 @@
 """From a configuration to the parts of a program, and how many episodes and lanes a device has at once."""
 
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,7 +19,7 @@ from nigt_jax.environments import (
 from nigt_jax.errors import UserError
 from nigt_jax.estimators import Estimator, make_estimator
 from nigt_jax.methods import METHODS, Method
-from nigt_jax.policies import CategoricalMLP, GaussianMLP, Policy
+from nigt_jax.policies import ABOUT, CategoricalMLP, GaussianMLP, Policy, describe_policy, read_policy_files
 from nigt_jax.runtimes._devices import of_this_process
 from nigt_jax.training import Parts, engine_of
 
@@ -96,7 +97,20 @@ def make_policy(config: Config, observation_size: int, actions: ActionSpace) -> 
     sizes = config.policy.hidden_sizes
     gaussian, categorical = GaussianMLP(actions.size, sizes, config.policy.min_std), CategoricalMLP(actions.size, sizes)
     network = categorical if actions.discrete else gaussian
-    return Policy(network, observation_size, config.policy.normalize_observations)
+    policy = Policy(network, observation_size, config.policy.normalize_observations)
+    return policy if config.policy.start is None else _started(policy, Path(config.policy.start))
+
+
+def _started(policy: Policy, folder: Path) -> Policy:
+    """The policy with the first parameters and statistics that these files hold."""
+    if not (folder / ABOUT).is_file():
+        raise UserError(f"policy.start: {folder} has no {ABOUT}, allowed here: what nigt export RUN has written")
+    other, params, normalizer, _ = read_policy_files(folder)
+    ours, theirs = describe_policy(policy), describe_policy(other)
+    for key, wanted in ours.items():
+        if wanted != theirs.get(key):
+            raise UserError(f"policy.start: {folder} has {key} {theirs.get(key)}, allowed for this run: {wanted}")
+    return policy._replace(initial=(params, normalizer))
 
 
 def resolved_block(config: Config, devices: int, block: int) -> int:

@@ -57,7 +57,7 @@ def tiny(tmp_path):
         (("train", "configs/quick.yaml", "--name", "a/b"), "--name"),
         (("train", "tests", "--resume"), "no config.yaml"),
         (("train", "none", "--resume"), "no such run folder"),
-        (("train", "tests", "--resume", "--seed", "3"), "not with --resume"),
+        (("train", "tests", "--resume", "--name", "x"), "--name: not with --resume"),
     ],
 )
 def test_mistakes(arguments, says):

@@ -58,7 +58,7 @@ def test_every_worker_has_a_draw_of_its_own(hopper):
     assert all(0.5 <= factor[0] <= 2 for factor in factors)
 
 
-def test_it_is_the_same_for_the_same_seed(hopper):
+def test_it_is_the_same_for_the_same_seed():
     of = lambda **more: np.asarray(variation("heavier", **more).drawn.seed)
     np.testing.assert_array_equal(of(), of(randomizer_seed=0))
     assert not np.isin(of(), of(randomizer_seed=1)).any()
