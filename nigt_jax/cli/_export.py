@@ -24,11 +24,12 @@ def add_export(commands: Any) -> None:
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="nigt export RUN [--output FOLDER] [--iteration N]",
+        usage="nigt export RUN [--output FOLDER] [--iteration N] [--onnx]",
         allow_abbrev=False,
     )
     add_trained(parser)
     parser.add_argument("--output", metavar="FOLDER", type=Path, help="a new folder (default: RUN/policy)")
+    parser.add_argument("--onnx", action="store_true", help="also as policy.onnx, the policy without noise")
     parser.set_defaults(run=_export)
 
 
@@ -39,6 +40,7 @@ def _export(arguments: argparse.Namespace) -> int:
     from nigt_jax.runs import export
 
     folder = arguments.output or arguments.run_folder / "policy"
-    trained = export(arguments.run_folder, folder, iteration=arguments.iteration)
-    print(f"policy    of iteration {trained.iteration} in {folder}: policy.npz, policy.json, policy.py")
+    trained = export(arguments.run_folder, folder, iteration=arguments.iteration, onnx=arguments.onnx)
+    files = ["policy.npz", "policy.json", "policy.py", *(["policy.onnx"] if arguments.onnx else [])]
+    print(f"policy    of iteration {trained.iteration} in {folder}: {', '.join(files)}")
     return 0

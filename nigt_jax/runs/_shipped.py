@@ -16,6 +16,7 @@ from nigt_jax.errors import UserError
 from nigt_jax.methods import METHODS, iterate, start
 from nigt_jax.policies import ABOUT, Policy
 from nigt_jax.records import Checkpoints, naming_the_writer, open_run
+from nigt_jax.runs._onnx import onnx_exporter, write_onnx
 from nigt_jax.runs._policy_files import read_policy, write_policy
 from nigt_jax.runs._trained import TrainedPolicy
 from nigt_jax.runtimes import make_policy
@@ -78,7 +79,7 @@ def _checkpoint(run: str | os.PathLike[str], iteration: int | None) -> Iterator[
 
 
 def export(
-    run: str | os.PathLike[str], folder: str | os.PathLike[str], *, iteration: int | None = None
+    run: str | os.PathLike[str], folder: str | os.PathLike[str], *, iteration: int | None = None, onnx: bool = False
 ) -> TrainedPolicy:
     """Writes the policy of a run as arrays and JSON, beside a NumPy file that acts with them.
 
@@ -86,19 +87,26 @@ def export(
       run: folder of the run.
       folder: where to; made, and not there yet.
       iteration: of which checkpoint; the newest where it is None.
+      onnx: whether to write the policy without noise as an ONNX model, too: ``policy.onnx``, from ``observation`` of
+        shape [B, obs] to ``action``.
 
     Returns:
       The policy.
 
     Raises:
-      UserError: `run` is no run, or has no such checkpoint; `folder` is there; the network is one of the user's own.
+      UserError: `run` is no run, or has no such checkpoint; `folder` is there; the network is one of the user's own;
+        what writes ONNX is not installed.
       RunError: it cannot be written.
     """
     _, config = open_run(Path(run), check_files=False)
     trained, folder = load_policy(run, iteration=iteration), Path(folder)
     if folder.exists():
         raise UserError(f"{folder}: is there already, allowed: a folder that is not")
+    if onnx:
+        onnx_exporter()  # before anything is written
     write_policy(trained, config, folder)
+    if onnx:
+        write_onnx(trained, folder)
     return trained
 
 

@@ -125,3 +125,25 @@ def test_a_pickle_is_not_loaded(exported, tmp_path):
     np.savez(folder / "policy.npz", mean_kernel=np.asarray([{"a": 1}], dtype=object))
     with pytest.raises(UserError, match="cannot be read: Object arrays cannot be loaded"):
         nigt_jax.load_policy(folder)
+
+
+def test_onnx_that_is_not_installed(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jax2onnx", None)
+    with pytest.raises(
+        UserError, match=r"onnx: jax2onnx cannot be imported .*, allowed: pip install 'nigt_jax\[onnx\]'"
+    ):
+        nigt_jax.export(run, tmp_path / "policy", onnx=True)
+    assert not (tmp_path / "policy").exists()
+
+
+@pytest.mark.slow
+def test_onnx_acts_as_the_run_did(run, tmp_path, capfd):
+    pytest.importorskip("jax2onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    trained = nigt_jax.export(run, tmp_path / "policy", onnx=True)
+    assert capfd.readouterr().err == ""
+    session = runtime.InferenceSession(tmp_path / "policy" / "policy.onnx")
+    for batch in (1, 7):
+        shown = OBSERVATIONS[0][:batch]
+        (action,) = session.run(["action"], {"observation": shown})
+        np.testing.assert_allclose(action, trained.mode(shown), rtol=1e-5, atol=1e-6)

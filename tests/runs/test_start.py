@@ -1,5 +1,6 @@
 """Runs that start with another one's policy, and runs that go on with another setting."""
 
+import itertools
 import json
 
 import jax
@@ -108,7 +109,7 @@ def test_the_steps_are_as_long_as_the_new_setting_says(tmp_path):
         cfg = check_config(to_dict(config(iterations)), overrides={"method.learning_rate": rate})
         train(cfg, tmp_path / "run", resume=iterations > 3)
         places.append(load_policy(tmp_path / "run").model.params)
-    steps = [jax.tree.map(lambda a, b: a - b, new, old) for old, new in zip(places[:-1], places[1:], strict=True)]
+    steps = [jax.tree.map(lambda a, b: a - b, new, old) for old, new in itertools.pairwise(places)]
     lengths = [np.sqrt(sum(float((x**2).sum()) for x in jax.tree.leaves(step))) for step in steps]
     np.testing.assert_allclose(lengths, [0.5, 0.5], rtol=1e-4)
 
