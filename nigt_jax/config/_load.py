@@ -38,12 +38,15 @@ _BELONGS = {  # where what people write for another kind of value has its place
 
 
 def load_config(
-    path: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None, *, check_files: bool = True
+    path: str | os.PathLike[str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    check_files: bool = True,
 ) -> Config:
     """Reads a configuration file and applies overrides.
 
     Args:
-      path: a YAML 1.2 file; what it leaves out has its default. ``base: other.yaml`` at its top has it change the
+      path: a YAML 1.2 file, or None; what it leaves out has its default. ``base: other.yaml`` at its top has it change the
         settings of another file, which stands relative to its own folder; of ``training.iterations`` and
         ``training.budget`` the one that is given replaces both. Files under ``workers`` are relative to the folder of
         the file that names them, and may begin with ``~``. A setting that only other methods, estimators or
@@ -61,6 +64,8 @@ def load_config(
     Raises:
       UserError: the file cannot be read or is no YAML mapping; a key or a value is not allowed.
     """
+    if path is None:
+        return check_config({}, "configuration", overrides, check_files=check_files)
     path = Path(path)
     own, data = _read_with_base(path, ())
     if own.keys() & {"grid", "scenarios", "variants"}:
