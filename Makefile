@@ -14,7 +14,7 @@ SWEEPS := $(notdir $(basename $(wildcard configs/paper/$(SIZE)/*.yaml)))
 FIRST  := reacher hopper walker2d halfcheetah humanoid reacher-100 two-worlds ten-worlds map
 ORDER  := $(filter $(SWEEPS),$(FIRST)) $(filter-out $(FIRST),$(SWEEPS))
 
-.PHONY: help train sweep paper report test lint format bench soak clean $(addprefix paper/,$(SWEEPS))
+.PHONY: help train sweep paper report test docs dist lint format bench soak clean $(addprefix paper/,$(SWEEPS))
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -45,6 +45,23 @@ report: $(READY)  ## a page and figures of RUN, the folder of a run or a sweep, 
 
 test: $(READY)  ## run the tests (ARGS go to pytest)
 	$(BIN)/python -m pytest $(ARGS)
+
+docs: $(VENV)/.ready-docs  ## build the site into site/; a warning or a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+$(VENV)/.ready-docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
+
+# The tests run on what the wheel installs: beside them there is no package in source.
+dist: $(READY)  ## build an sdist and a wheel into dist/, and run the tests on what they install (ARGS go to pytest)
+	rm -rf dist
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt build
+	$(BIN)/python -m build --outdir dist .
+	$(PYTHON) -m venv dist/venv
+	dist/venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "$$(ls dist/*.whl)[dev]"
+	tar -xzf dist/*.tar.gz -C dist && rm -r dist/nigt_jax-*/nigt_jax
+	cd dist/nigt_jax-*/ && ../venv/bin/pytest tests $(ARGS)
 
 lint: $(READY)  ## check style, types and which room knows which
 	$(BIN)/ruff check .

@@ -46,11 +46,11 @@ def load_config(
     """Reads a configuration file and applies overrides.
 
     Args:
-      path: a YAML 1.2 file, or None; what it leaves out has its default. ``base: other.yaml`` at its top has it change the
-        settings of another file, which stands relative to its own folder; of ``training.iterations`` and
-        ``training.budget`` the one that is given replaces both. Files under ``workers`` are relative to the folder of
-        the file that names them, and may begin with ``~``. A setting that only other methods, estimators or
-        environments have is left out, with a warning.
+      path: a YAML 1.2 file; what it leaves out has its default, and where there is none, everything has.
+        ``base: other.yaml`` at its top has it change the settings of another file, which stands relative to its own
+        folder; of ``training.iterations`` and ``training.budget`` the one that is given replaces both. Files under
+        ``workers`` are relative to the folder of the file that names them, and may begin with ``~``. A setting that
+        only other methods, estimators or environments have is left out, with a warning.
       overrides: from dotted keys (``method.learning_rate``) to values: numbers, booleans, None, lists, arrays, or
         strings, which are read as YAML (``"0.05"`` is a number, ``"null"`` is None). A mapping changes the settings
         that it names: ``{"method": {"momentum": 0.8}}`` is ``{"method.momentum": 0.8}``. Files are relative to the

@@ -13,6 +13,7 @@ _TIMES = {"s": 1.0, "ms": 1e-3, "min": 60.0, "h": 3600.0}
 _SPEEDS = {f"1/{unit}": seconds for unit, seconds in _TIMES.items()}
 _BITS = 32  # of a parameter in a message
 _DAY = 86400.0
+_NO_EXCHANGES = {"communication_time": {"scale": 0.0}}
 _CLOCK = re.compile(r"([01]?\d|2[0-3]|24(?=:00$)):([0-5]\d)(?::([0-5]\d))?")
 
 
@@ -44,7 +45,8 @@ def with_files(data: Mapping[str, Any], given: Set[str]) -> dict[str, Any]:
     """Settings in which what files of workers say stands in their place.
 
     ``workers.file`` becomes the number of workers, their times and exchanges; ``workers.availability`` becomes changes
-    of speed. ``workers.trace`` stays, and says how many workers there are where nothing else does.
+    of speed. ``workers.trace`` stays, and says how many workers there are where nothing else does. With times from a
+    file exchanges take none, unless the file or a setting says how long they take.
 
     Args:
       data: nested mappings of a configuration, as yet unchecked; paths are from the current folder.
@@ -59,14 +61,16 @@ def with_files(data: Mapping[str, Any], given: Set[str]) -> dict[str, Any]:
         return dict(data)
     workers, names = dict(workers), None
     if isinstance(workers.get("file"), str):
-        _refuse_both(given, "file", ("count", "compute_time", "communication_time"))
         names, settings = read_workers(workers["file"])
-        workers |= settings | {"file": None}
+        _refuse_both(given, "file", tuple(settings))
+        workers = _NO_EXCHANGES | workers | settings | {"file": None}
     if isinstance(workers.get("availability"), str):
         _refuse_both(given, "availability", ("speed",))
         workers |= {"speed": read_availability(workers["availability"], names), "availability": None}
     if isinstance(workers.get("trace"), str) and "count" not in workers:
         workers["count"] = workers_in_trace(workers["trace"])
+    if isinstance(workers.get("trace"), str):
+        workers = _NO_EXCHANGES | workers
     return dict(data) | {"workers": workers}
 
 

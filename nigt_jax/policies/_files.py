@@ -63,8 +63,7 @@ def read_policy_files(folder: Path) -> tuple[Policy, Any, Normalizer, int]:
         if not name.startswith(_SEEN):
             layers.setdefault(layer.replace("hidden", "Dense_"), {})[kind] = found[name]
     seen = {name.removeprefix(_SEEN): array for name, array in found.items() if name.startswith(_SEEN)}
-    normalizer = Normalizer(**seen)
-    normalizer = normalizer._replace(count=Count(*seen["count"]))
+    normalizer = Normalizer(Count(*seen.pop("count")), **seen)
     return policy, {"params": layers}, normalizer, about["iteration"]
 
 

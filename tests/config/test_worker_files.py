@@ -204,3 +204,15 @@ def test_one_command_answers_for_a_file(tmp_path, monkeypatch, capsys):
         text = capsys.readouterr().out
         assert "worker 3" in text
         assert "take       --method.name rennala_nigt" in text
+
+
+def test_exchanges_that_nobody_speaks_of_take_no_time(tmp_path):
+    """The default of sqrt(i) belongs to the default times; what a configuration says stays, and a file comes first."""
+    silent = written(tmp_path / "silent.csv", ("time",), (2.0,), (3.0,))
+    recorded = written(tmp_path / "recorded.csv", ("worker", "duration"), (1, 2.0), (2, 3.0))
+    for given in ({"file": silent}, {"trace": recorded}):
+        assert workers(**given).communication_time.scale == 0
+        assert workers(**given, communication_time={"scale": 2.0}).communication_time.scale == 2
+    assert check_config({}, overrides={"workers.file": silent, "workers.communication_time.scale": 0.5})
+    spoken = written(tmp_path / "spoken.csv", ("time", "communication_time"), (2.0, 0.5), (3.0, 0.0))
+    assert workers(file=spoken, communication_time={"scale": 2.0}).communication_time.values == (0.5, 0.0)
