@@ -291,6 +291,7 @@ def by_day(times, begins, values, period):
     return Clock(work=FixedWork(jnp.array(times)), speed=speed, exchange=jnp.zeros(len(times)), window=4)
 
 
+@pytest.mark.slow
 def test_a_worker_without_end_beside_others():
     """It takes part in nothing, and changes nothing for those who work from 0 to 5 of every 8."""
     clock = by_day([1.0, 2.5, np.inf], [0.0, 5.0], [1.0, 0.0], 8.0)

@@ -113,7 +113,12 @@ def wide(pair):
 
 @pytest.mark.parametrize(
     ("kind", "carry_over"),
-    [("fixed", True), pytest.param("random", True, marks=pytest.mark.slow), ("recorded", False), ("changing", True)],
+    [
+        ("fixed", True),
+        pytest.param("random", True, marks=pytest.mark.slow),
+        ("recorded", False),
+        pytest.param("changing", True, marks=pytest.mark.slow),
+    ],
 )
 @given(tables, st.sampled_from(sorted(RULES)), st.integers(1, 12), seeds, st.sampled_from([0.0, 2.0**25 + 4]))
 def test_no_gradient_is_lost_or_counted_twice(kind, carry_over, numbers, name, batch_size, seed, now):

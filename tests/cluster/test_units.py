@@ -41,7 +41,7 @@ def unit_of(parts, hyperparameters, key, steps=(3, 3, 1)):
 
 
 @pytest.mark.parametrize("environment", [EndsWhenGood(), Breaks()], ids=["ends", "breaks"])
-@pytest.mark.parametrize("estimator", ["leave_one_out", "policy_gradient"])
+@pytest.mark.parametrize("estimator", [pytest.param("leave_one_out", marks=pytest.mark.slow), "policy_gradient"])
 def test_a_unit_is_the_gradient_of_its_episodes(environment, estimator):
     """The oracle is the queue, which skips what comes after an end."""
     parts, hyperparameters = parts_of(environment, estimator)

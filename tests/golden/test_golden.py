@@ -12,7 +12,7 @@ def test_every_run_is_recorded():
     assert RECORDED.keys() == RUNS.keys()
 
 
-_AT_ONCE = ("rennala_nigt", "afedpg", "gae")
+_AT_ONCE = ("rennala_nigt", "afedpg")
 _CASES = [pytest.param(name, marks=() if name in _AT_ONCE else pytest.mark.slow) for name in RUNS]
 
 

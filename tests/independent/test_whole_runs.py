@@ -29,6 +29,8 @@ RULES = {"rennala_pg": "rennala", "synchronous_pg": "synchronous"}
 
 # The four that between them have every rule of combining, both updates, rounds and arrivals; test_servers.py has what
 # the other five put together from the same parts. Malenia's rounds end where its condition is met exactly.
+# The rest are slow: they are made of the same parts, which have tests of their own.
+_AT_ONCE = ("rennala_nigt", "malenia_nigt", "afedpg")
 RUNS = {
     "rennala_nigt": {
         "estimator": {"name": "leave_one_out"},
@@ -144,7 +146,9 @@ def by_the_oracle(config, start, updates):
 
 
 @pytest.mark.usefixtures("compiled_quickly")
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in _AT_ONCE else pytest.mark.slow) for name in RUNS]
+)
 def test_equals_the_algorithm_as_it_is_told(name):
     """Counters and staleness exactly; times, iterates and query points to rounding."""
     config, updates = config_of(name), 14 if name in ARRIVALS else 5

@@ -153,7 +153,8 @@ def run(cfg, environment, runs=None):
     return jax.device_get(state), metrics._replace(computed_steps=metrics.env_steps)
 
 
-@pytest.mark.parametrize("devices", [1, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.slow  # a single update is compared above
+@pytest.mark.parametrize("devices", [1, 4])
 def test_runs_without_a_trigger_are_those_of_synchronous_ascent(devices):
     """The same episodes, worker by worker, on devices that five workers do not fill evenly."""
     lapg, metrics = run(config(devices, trigger_weight=0.0, noise_weight=0.0), Quadratic())

@@ -114,6 +114,7 @@ def test_killed_between_checkpoints(whole, tmp_path):
     assert folder.run_folder(folder.sweep.runs[-1]).metrics.stat().st_mtime_ns == before  # what is done stays
 
 
+@pytest.mark.slow  # tests/runtimes has the same of a program
 def test_a_run_that_breaks_does_not_end_the_others(tmp_path):
     text = SWEEP.replace("seed: [0, 1, 2]", "method.learning_rate: [0.1, 9.0e+37, 0.2]").replace("[4, 7]", "[4]")
     text = text.replace("  afedpg: {method.name: afedpg}\n", "")
