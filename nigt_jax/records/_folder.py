@@ -226,8 +226,8 @@ def _digest(path: Path) -> str:
         raise UserError(f"workers.trace: {path}: cannot be read: {error.strerror}") from None
 
 
-def with_start(config: Config, start: str) -> Config:
-    """The same with another policy to start with."""
+def with_start(config: Config, start: str | None) -> Config:
+    """The same with another policy to start with, or none."""
     return dataclasses.replace(config, policy=dataclasses.replace(config.policy, start=start))
 
 

@@ -63,7 +63,8 @@ def make_parts(
         counts.
     """
     seen = observation_size(config, environment)
-    policy = make_policy(config, seen, action_space(environment)) if policy is None else policy
+    if policy is None:
+        policy = _started(make_policy(config, seen, action_space(environment)), config.policy.start)
     method = METHODS[config.method.name] if method is None else method
     bytes_each = 4 * (policy.observation_size + policy.sample_size + 1) * config.environment.horizon
     block: Any = config.training.block
@@ -97,12 +98,14 @@ def make_policy(config: Config, observation_size: int, actions: ActionSpace) -> 
     sizes = config.policy.hidden_sizes
     gaussian, categorical = GaussianMLP(actions.size, sizes, config.policy.min_std), CategoricalMLP(actions.size, sizes)
     network = categorical if actions.discrete else gaussian
-    policy = Policy(network, observation_size, config.policy.normalize_observations)
-    return policy if config.policy.start is None else _started(policy, Path(config.policy.start))
+    return Policy(network, observation_size, config.policy.normalize_observations)
 
 
-def _started(policy: Policy, folder: Path) -> Policy:
-    """The policy with the first parameters and statistics that these files hold."""
+def _started(policy: Policy, start: str | None) -> Policy:
+    """The policy with the first parameters and statistics that the files in a folder hold, where there is one."""
+    if start is None:
+        return policy
+    folder = Path(start)
     if not (folder / ABOUT).is_file():
         raise UserError(f"policy.start: {folder} has no {ABOUT}, allowed here: what nigt export RUN has written")
     other, params, normalizer, _ = read_policy_files(folder)

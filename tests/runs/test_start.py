@@ -62,6 +62,18 @@ def test_it_keeps_what_it_started_with(first, tmp_path):
     assert read_metrics(moved / "metrics.jsonl")[-1]["iteration"] == 9
 
 
+def test_its_policy_is_like_any_other(first, tmp_path):
+    """An argument of jit, and loaded without what the run started with."""
+    import shutil
+
+    train(started_with(first), tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "start")
+    policy = load_policy(tmp_path / "run")
+    act = jax.jit(lambda policy, observation: policy.mode(observation))
+    shown = np.zeros(policy.policy.observation_size, np.float32)
+    np.testing.assert_allclose(act(policy, shown), policy.mode(shown), rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("policy", "says"),
     [
