@@ -18,7 +18,12 @@ from nigt_jax.environments import make_environment
 # From the notebooks that come with Brax. It has none for hopper, walker2d and swimmer with PPO: they get halfcheetah's.
 _CHEETAH: dict[str, Any] = {"reward_scaling": 1, "unroll_length": 20, "num_minibatches": 32, "num_updates_per_batch": 8}
 _CHEETAH |= {"discounting": 0.95, "learning_rate": 3e-4, "entropy_cost": 1e-3, "num_envs": 2048, "batch_size": 512}
-_PENDULUM: dict[str, Any] = {"reward_scaling": 10, "unroll_length": 5, "num_minibatches": 32, "num_updates_per_batch": 4}
+_PENDULUM: dict[str, Any] = {
+    "reward_scaling": 10,
+    "unroll_length": 5,
+    "num_minibatches": 32,
+    "num_updates_per_batch": 4,
+}
 _PENDULUM |= {"discounting": 0.97, "learning_rate": 3e-4, "entropy_cost": 1e-2, "num_envs": 2048, "batch_size": 1024}
 TUNED: dict[str, dict[str, Any]] = {
     "halfcheetah": _CHEETAH,

@@ -1,9 +1,10 @@
 """Suites of environments: the names and settings of each."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
+from pydantic_core import ArgsKwargs
 
 from nigt_jax.config._fields import RULES, ModuleClass, Number, setting
 
@@ -100,6 +101,17 @@ class BraxEnvironment(EnvironmentConfig):
 
     name: Literal[(*BRAX, *FOR_TESTS)] = setting("hopper", _MEANING)  # type: ignore[valid-type]
     backend: Literal[BACKENDS] = setting("spring", "physics pipeline")  # type: ignore[valid-type]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_there(cls, given: Any) -> Any:
+        """Whoever leaves the backend out gets one that the environment has."""
+        settings = given if isinstance(given, dict) else given.kwargs
+        there = _ONLY_ON.get(str((settings or {}).get("name")))
+        if there is None or "backend" in settings:
+            return given
+        settings = settings | {"backend": there[0]}
+        return settings if isinstance(given, dict) else ArgsKwargs(given.args, settings)
 
     @model_validator(mode="after")
     def _is_there(self) -> "BraxEnvironment":

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
 import os
 import threading
@@ -24,6 +25,7 @@ from nigt_jax.runs._policy_files import read_policy, write_policy
 from nigt_jax.runs._shipped import policy_in
 from nigt_jax.runs._standing import Standing
 from nigt_jax.runs._totals import Totals
+from nigt_jax.runs._trained import TrainedPolicy
 from nigt_jax.runs._writing import own_writes
 from nigt_jax.runtimes import Staff
 
@@ -62,6 +64,7 @@ class Summary:
 
 
 Progress = Callable[[dict[str, Any]], None]
+Policies = Callable[[TrainedPolicy, Record], None]
 
 
 def train(
@@ -70,6 +73,7 @@ def train(
     *,
     resume: bool = False,
     progress: Progress = lambda progress: None,
+    policies: Policies | None = None,
     interrupted: threading.Event | None = None,
     environment: Any = None,
 ) -> Summary:
@@ -86,6 +90,8 @@ def train(
         called), ``steps_per_second`` (useful ones, None before there are any), ``seconds_left`` (None likewise),
         ``diverged_fraction`` (of the newest episodes, those that broke the physics), ``workers`` (of real ones what
         :class:`nigt_jax.runtimes.WorkerNews` says, as dicts), and, where one was made, an evaluation.
+      policies: called after every evaluation with the policy that was evaluated, and the record of it: the place for
+        measures of your own. A policy stays what it is while the run goes on.
       interrupted: looked at between chunks; by default an event that SIGINT, SIGTERM and SIGHUP set.
       environment: a Brax environment without wrappers, instead of the one that the configuration names; see
         :func:`nigt_jax.check_environment`. config.yaml names its class; the command line goes on with that if it needs
@@ -100,8 +106,8 @@ def train(
         recorded times, as it began.
       RunError: a round never ends, a number is not finite, too many episodes break the physics, memory is too small, or
         the disk does not take what was computed.
-      Exception: whatever `progress` or the environment raises, as it is. Before any error but one of the disk is
-        raised, a checkpoint of what was computed is written.
+      Exception: whatever `progress`, `policies` or the environment raises, as it is. Before any error but one of the
+        disk is raised, a checkpoint of what was computed is written.
     """
     if not isinstance(config, Config):
         raise UserError(f"config: got a {type(config).__name__}, wanted a Config, such as load_config(path) makes")
@@ -115,9 +121,12 @@ def train(
         if interrupted is None:
             interrupted = stack.enter_context(interruptions())
 
-        def outside(told: dict[str, Any]) -> None:
+        def outside(call: Callable[..., None], *told: Any) -> None:
             with jax.enable_x64(x64):  # the user's own code has what the user has asked for
-                progress(told)
+                call(*told)
+
+        tell = functools.partial(outside, progress)
+        hand_out = None if policies is None else functools.partial(outside, policies)
 
         stack.enter_context(jax.enable_x64(False))
         stack.enter_context(enough_memory())
@@ -126,7 +135,7 @@ def train(
             stack.enter_context(where.claimed())
         if not resume and where.begun:
             raise UserError(f"{where.path}: holds a run already; resume=True continues it; or take another folder")
-        run = _Run(config, where, resume, outside, environment)
+        run = _Run(config, where, resume, tell, hand_out, environment)
         stack.callback(run.close)
         run.loop.work(interrupted)
         return run.summary(interrupted.is_set())
@@ -143,11 +152,20 @@ def _best_of(folder: RunFolder) -> float:
 class _Run:
     """A run under way."""
 
-    def __init__(self, config: Config, folder: RunFolder, resume: bool, progress: Progress, environment: Any):
+    def __init__(
+        self,
+        config: Config,
+        folder: RunFolder,
+        resume: bool,
+        progress: Progress,
+        policies: Policies | None,
+        environment: Any,
+    ):
         check_sinks(config)  # before anything is written
         begun = begin(config, folder, resume, environment)
         self._runtime, self._folder, self._progress = begun.runtime, folder, progress
         self._checkpoints = begun.checkpoints
+        self._policies, self._handed_out = policies, begun.iteration if resume and begun.iteration else -1
         self._wanted: int | None = None
         self._best = _best_of(folder) if begun.runtime.config.checkpoint.keep_best else math.inf
         writing = lambda: own_writes(folder.path, begun.checkpoints)
@@ -193,7 +211,7 @@ class _Run:
             self._unsunk.clear()
 
     def _tell(self, told: Told) -> None:
-        self._keep_best()
+        self._look_at_evaluation()
         self._sink(self._runtime.begun(self.loop.reached.state)[0] if self._sinks else None)
         staff = self._runtime.staff
         if staff is not None:
@@ -214,16 +232,22 @@ class _Run:
             with own_writes(self._folder.path, self._checkpoints):
                 self._folder.append_durations(durations)
 
-    def _keep_best(self) -> None:
-        """Writes the policy down where its evaluation, which has just been made, is the highest so far."""
+    def _look_at_evaluation(self) -> None:
+        """Of one that has just been made: hands the policy out, and keeps it where it is the best so far."""
         last, state = self._ledger.last, self.loop.reached.state
-        if last is None or not last["return_mean"] > self._best or last["iteration"] != int(state.iteration[0]):
+        if last is None or last["iteration"] != int(state.iteration[0]):
             return
-        with own_writes(self._folder.path, self._checkpoints):
-            write_policy(
-                policy_in(self._runtime.config, self._runtime.unplaced(state)), self._runtime.config, self._folder.best
-            )
-        self._best = last["return_mean"]
+        new, better = last["iteration"] > self._handed_out, last["return_mean"] > self._best
+        if not better and (self._policies is None or not new):
+            return
+        policy = policy_in(self._runtime.config, self._runtime.unplaced(state))
+        if better:
+            with own_writes(self._folder.path, self._checkpoints):
+                write_policy(policy, self._runtime.config, self._folder.best)
+            self._best = last["return_mean"]
+        if self._policies is not None and new:
+            self._handed_out = last["iteration"]
+            self._policies(policy, dict(last))
 
     def _look_who_is_wanted(self, staff: Staff) -> None:
         """Has as many workers as somebody has asked for in the run's folder; a mistake there ends nothing."""

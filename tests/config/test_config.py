@@ -18,6 +18,7 @@ from nigt_jax.config import (
     METHODS,
     RUNTIMES,
     SUITES,
+    BraxEnvironment,
     Config,
     check_config,
     converted,
@@ -390,3 +391,12 @@ def test_defaults_are_finite():
 def test_nothing_here_imports_jax():
     code = "import sys, nigt_jax.cli; print([m for m in ('jax', 'brax', 'flax', 'optax') if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_an_environment_that_one_backend_has():
+    """Left out, the backend is one that there is; given, it has to be."""
+    assert check_config({"environment": {"name": "swimmer"}}).environment.backend == "generalized"
+    assert BraxEnvironment(name="swimmer").backend == "generalized"
+    assert BraxEnvironment(name="hopper").backend == "spring"
+    with pytest.raises(UserError, match="environment.backend: got mjx, allowed with swimmer: generalized"):
+        check_config({"environment": {"name": "swimmer", "backend": "mjx"}})

@@ -145,3 +145,17 @@ def test_version_one_of_run_json_has_no_changes(first, tmp_path):
     (folder / "run.json").write_text(json.dumps(old))
     assert main(["train", str(folder), "--resume", "--training.iterations", "7"]) == 0
     assert nigt_jax.load_policy(folder).iteration == 7
+
+
+def test_policies_are_handed_out_where_they_are_evaluated(tmp_path):
+    """At every evaluation once, also by a run that goes on; each stays what it is."""
+    handed = []
+    keep = lambda policy, record: handed.append((policy, record))
+    train(config(6), tmp_path / "run", policies=keep)
+    train(config(9), tmp_path / "run", resume=True, policies=keep)
+    assert [int(policy.iteration) for policy, _ in handed] == [0, 3, 6, 9]
+    evaluated = [r for r in read_metrics(tmp_path / "run" / "metrics.jsonl") if "return_mean" in r]
+    assert [record["return_mean"] for _, record in handed] == [r["return_mean"] for r in evaluated]
+    for policy, _ in handed[2:]:
+        kept = load_policy(tmp_path / "run", iteration=int(policy.iteration)).model.params
+        jax.tree.map(np.testing.assert_array_equal, policy.model.params, kept)
