@@ -398,5 +398,5 @@ def test_an_environment_that_one_backend_has():
     assert check_config({"environment": {"name": "swimmer"}}).environment.backend == "generalized"
     assert BraxEnvironment(name="swimmer").backend == "generalized"
     assert BraxEnvironment(name="hopper").backend == "spring"
-    with pytest.raises(UserError, match="environment.backend: got mjx, allowed with swimmer: generalized"):
+    with pytest.raises(UserError, match=r"environment\.backend: got mjx, allowed with swimmer: generalized"):
         check_config({"environment": {"name": "swimmer", "backend": "mjx"}})
