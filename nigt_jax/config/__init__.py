@@ -37,7 +37,7 @@ from nigt_jax.config._load import (
     read_settings,
     read_yaml,
 )
-from nigt_jax.config._methods import METHODS, Lapg, MethodConfig, RennalaNigt, RingmasterNigt, family
+from nigt_jax.config._methods import METHODS, FednpgAdmm, Lapg, MethodConfig, RennalaNigt, RingmasterNigt, family
 from nigt_jax.config._runtimes import (
     RUNTIMES,
     LockstepRuntimeConfig,
@@ -90,6 +90,7 @@ __all__ = [
     "EnvironmentConfig",
     "EstimatorConfig",
     "EvaluationConfig",
+    "FednpgAdmm",
     "Gae",
     "GymnaxEnvironment",
     "Lapg",

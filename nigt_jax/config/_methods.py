@@ -22,6 +22,7 @@ class MethodConfig:
     clock: ClassVar[str]  # methods of the same clock keep the same time
     update: ClassVar[str]  # methods of the same schedule and update share programs
     compares: ClassVar[Literal["round", "gradient", "worker"]]  # whose episodes an estimator may compare
+    not_simulated: ClassVar[str] = ""  # why nigt simulate has no figures of it
 
     name: str = _name("")
     learning_rate: Number = setting(
@@ -288,6 +289,8 @@ class Lapg(_InRounds):
     update: ClassVar[str] = "lapg"
     compares: ClassVar[Literal["round", "gradient", "worker"]] = "worker"
 
+    not_simulated: ClassVar[str] = "what its workers upload depends on their data"
+
     name: Literal["lapg"] = _name("lapg")
     batch_size: int = setting(
         20, "gradients of all workers together, an even share each", "gradients", ge=1, le=LARGEST_BATCH
@@ -316,6 +319,41 @@ class Lapg(_InRounds):
         return -(-self.batch_size // workers) * self.trajectories_per_gradient, "trajectories_per_gradient"
 
 
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class FednpgAdmm(_InRounds):
+    """Every worker solves for a natural gradient of its own, and multipliers bring them together; plain ascent."""
+
+    clock: ClassVar[str] = "synchronous"
+    update: ClassVar[str] = "admm"
+    compares: ClassVar[Literal["round", "gradient", "worker"]] = "worker"
+
+    not_simulated: ClassVar[str] = "its rounds have an exchange for every step of the consensus"
+
+    name: Literal["fednpg_admm"] = _name("fednpg_admm")
+    batch_size: int = setting(
+        20, "gradients of all workers together, an even share each", "gradients", ge=1, le=LARGEST_BATCH
+    )
+    initial_batch_size: int | None = setting(
+        None, "gradients in the first round; null for batch_size", "gradients", ge=1, le=LARGEST_BATCH
+    )
+    penalty: Number = setting(
+        0.1, "weight rho of disagreement, which also damps the Fisher matrices", gt=0, traced=True
+    )
+    dual_order: Literal["server_first", "agent_first"] = setting(
+        "server_first",
+        "whether multipliers move after the consensus, or before the message, by the one before",
+        traced=True,
+    )
+    admm_steps: int = setting(1, "steps of the consensus in a round, each an exchange", "steps", ge=1, le=1000)
+    cg_iterations: int = setting(
+        10, "conjugate-gradient iterations of a worker's system", "iterations", ge=1, le=10_000
+    )
+
+    def compared_episodes(self, workers: int) -> tuple[int, str]:
+        """Those of each worker by itself, for no other knows them."""
+        return -(-self.batch_size // workers) * self.trajectories_per_gradient, "trajectories_per_gradient"
+
+
 METHODS: dict[str, type[MethodConfig]] = {
     "rennala_nigt": RennalaNigt,
     "malenia_nigt": MaleniaNigt,
@@ -328,6 +366,7 @@ METHODS: dict[str, type[MethodConfig]] = {
     "ringmaster_nigt": RingmasterNigt,
     "asynchronous_pg": AsynchronousPg,
     "lapg": Lapg,
+    "fednpg_admm": FednpgAdmm,
 }
 
 

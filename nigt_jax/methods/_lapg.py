@@ -138,11 +138,14 @@ def contribute(
     threshold = moved + hyperparameters.noise_weight * work.variances()
     due = (told.count == 0) | (workers.silent >= hyperparameters.max_silence)
     uploads = due | (jnp.square(jax.vmap(tree_norm)(innovation)) >= threshold)
-    return Contributions(innovation, uploads), known(workers, innovation, uploads)
+    return Contributions(innovation, uploads), known(workers, told, innovation, uploads, hyperparameters)
 
 
-def known(workers: LapgWorker, innovation: Any, uploads: Bool[Array, " workers"]) -> LapgWorker:
+def known(
+    workers: LapgWorker, told: Any, innovation: Any, uploads: Bool[Array, " workers"], hyperparameters: Any
+) -> LapgWorker:
     """What workers keep after a round, as both they and the server compute it, to the last bit."""
+    del told, hyperparameters
 
     def newest(old: Array, change: Array) -> Array:
         return jnp.where(uploads.reshape(-1, *[1] * (old.ndim - 1)), old + change, old)
@@ -183,6 +186,6 @@ LAPG = Method(
     hyperparameters=_hyperparameters,
     update=lazily_aggregated,
     model=as_sent,
-    worker=WorkerSide(init=_begin, told=_news, exchanges=(contribute,), known=known),
+    worker=WorkerSide(init=_begin, told=_news, exchanges=lambda hyperparameters: (contribute,), known=known),
     direction=_known_gradient,
 )

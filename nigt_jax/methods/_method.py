@@ -132,16 +132,18 @@ class WorkerSide(NamedTuple):
     Attributes:
       init: maps (parameters, hyperparameters) to one worker's state before the first round.
       told: maps the server's state, a :class:`ServerState`, to what workers have to know of it beside the parameters.
-      exchanges: the steps of a round in order, one for every exchange with the server. The first is told `told`; every
-        later one the mean of the messages of the step before it. The last one's mean goes to the update.
-      known: maps (workers' states, messages, whether each was uploaded) to the states after, with a leading axis of
-        workers: the server can follow them, and tell a worker that is new where it stands.
+      exchanges: maps the hyperparameters to the steps of a round in order, one for every exchange with the server. The
+        first is told `told`; every later one the mean of the messages of the step before it. The last one's mean goes
+        to the update.
+      known: maps (workers' states, what they were told, messages, whether each was uploaded, hyperparameters) to the
+        states after, with a leading axis of workers: the server can follow them, and tell a worker that is new where it
+        stands.
     """
 
     init: Callable[[Any, Any], Any]
     told: Callable[[Any], Any]
-    exchanges: tuple[Contribute, ...]
-    known: Callable[[Any, Any, Bool[Array, " workers"]], Any]
+    exchanges: Callable[[Any], tuple[Contribute, ...]]
+    known: Callable[[Any, Any, Any, Bool[Array, " workers"], Any], Any]
 
 
 def aggregated(opt_state: optax.OptState, aggregate: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import cast
 import optax
 
 from nigt_jax.config import MethodConfig, RingmasterNigt, family
+from nigt_jax.methods._fednpg_admm import FEDNPG_ADMM
 from nigt_jax.methods._lapg import LAPG
 from nigt_jax.methods._method import (
     Arrivals,
@@ -57,6 +58,7 @@ METHODS: dict[str, Method] = {
     "ringmaster_nigt": Method(Arrivals(), _with_max_delay, _nigt, nigt_eval_params),
     "asynchronous_pg": Method(Arrivals(), step_hyperparameters, _plain, as_sent),
     "lapg": LAPG,
+    "fednpg_admm": FEDNPG_ADMM,
 }
 
 

@@ -94,7 +94,7 @@ class Kind:
 
 
 def kinds() -> tuple[Kind, ...]:
-    """The clocks of all methods, in the registry's order, but for methods whose uploads depend on their data."""
+    """The clocks of all methods, in the registry's order, but for methods whose workers keep something."""
     seen: dict[str, list[str]] = {}
     for name, entry in METHODS.items():
         if entry.worker is None:
@@ -136,9 +136,7 @@ def compare(
     clock = make_clock(config.workers, parameters, wanted)
     figures: dict[str, Figures] = {}
     missing = {
-        name: "what its workers upload depends on their data"
-        for name, entry in METHODS.items()
-        if entry.worker is not None
+        name: configuration.METHODS[name].not_simulated for name, entry in METHODS.items() if entry.worker is not None
     }
     others: dict[str, dict[int, Figures]] = {}
     for kind in kinds():

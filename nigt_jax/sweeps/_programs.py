@@ -99,7 +99,7 @@ def _kind(config: Config, seen: dict[str, Any]) -> str:
         if key not in free and not key.startswith("workers.")
     }
     settings["method.name"] = family(config.method.name)
-    if config.method.name == "lapg":  # whose round is one block, of all that its workers play
+    if config.method.compares == "worker":  # whose round is one block, of all that its workers play
         settings["rounds"] = (config.method.gradients_per_update, config.method.gradients_in_first_update)
     workers = repr(config.workers)
     if workers not in seen:

@@ -117,7 +117,7 @@ def finish_contribution(
     """
     played = steady_trajectories(_tasks(parts, sent, variation, key), parts.horizon, parts.chunk_size, now)
     batch = played.only(jnp.arange(parts.trajectories_per_gradient) < episodes)
-    (contribute,) = cast(WorkerSide, parts.method.worker).exchanges
+    (contribute,) = cast(WorkerSide, parts.method.worker).exchanges(sent.told[1])
     own = jax.tree.map(lambda x: x[None], kept)
     sends, after = contribute(own, _work_units(parts, sent, hyperparameters, batch, episodes), *sent.told)
     first = lambda tree: jax.tree.map(lambda x: x[0], tree)

@@ -134,7 +134,7 @@ def _exchange(
     kept = jax.tree.map(lambda x: x[worker], state.workers)
     side = cast(WorkerSide, parts.method.worker)
     told, uploads = side.told(state.server), []
-    for contribute in side.exchanges:
+    for contribute in side.exchanges(hyperparameters.step):
         sent, kept = contribute(kept, work, told, hyperparameters.step)
         sends = sent.uploads & there
         total = _sum_of(sent.message, sends)

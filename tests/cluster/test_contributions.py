@@ -52,7 +52,7 @@ class LazyCrew(Crew):
         real = lambda x: jnp.asarray(x, jnp.float32)
         about = (real(CURVATURE[worker]), real(OPTIMA[worker]))
         work = OfQuadratics(None, self.assignment.params, None, None, None, about)
-        (contribute,) = METHODS["lapg"].worker.exchanges
+        (contribute,) = METHODS["lapg"].worker.exchanges(self.assignment.told[1])
         sends, after = contribute(jax.tree.map(lambda x: jnp.asarray(x)[None], kept), work, *self.assignment.told)
         self.has[worker] = (order.number, jax.tree.map(lambda x: x[0], after))
         unit = self.unit(worker, 2)._replace(gradient=jax.tree.map(lambda x: np.asarray(x[0]), sends.message))

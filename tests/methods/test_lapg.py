@@ -44,7 +44,7 @@ def played(section, rounds=ROUNDS):
     params = jnp.zeros(3)
     server = start(method, params, hyperparameters)
     workers = jax.tree.map(lambda x: jnp.broadcast_to(x, (5, *x.shape)), method.worker.init(params, hyperparameters))
-    (contribute,) = method.worker.exchanges
+    (contribute,) = method.worker.exchanges(hyperparameters)
 
     def one(carry, _):
         server, workers = carry

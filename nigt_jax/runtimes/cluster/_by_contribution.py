@@ -136,12 +136,14 @@ class ByContribution:
         after, norm = absorb(self._parts, state, step, total, jnp.asarray(self._number, jnp.float32))
         messages = [sent[worker].gradient if worker in sent else nothing for worker in range(self._number)]
         uploads = np.asarray([worker in sent for worker in range(self._number)])
-        kept = _known(cast(WorkerSide, self._parts.method.worker), state.workers, messages, uploads)
+        side = cast(WorkerSide, self._parts.method.worker)
+        told = side.told(jax.tree.map(lambda x: x[0], state.server))
+        kept = _known(side, state.workers, told, messages, uploads, step)
         return after._replace(workers=kept), total, norm
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _known(side: WorkerSide, workers: Any, messages: list[Any], uploads: Any) -> Any:
+def _known(side: WorkerSide, workers: Any, told: Any, messages: list[Any], uploads: Any, step: Any) -> Any:
     """What workers keep after the round, with the axis of runs, of which there is one."""
     own, stacked = jax.tree.map(lambda x: x[0], workers), jax.tree.map(lambda *x: jnp.stack(x), *messages)
-    return jax.tree.map(lambda x: x[None], side.known(own, stacked, uploads))
+    return jax.tree.map(lambda x: x[None], side.known(own, told, stacked, uploads, step))

@@ -75,6 +75,9 @@ class RayRuntime:
                 f"estimator.name: got {config.estimator.name}, which learns from all workers' episodes; allowed with "
                 "runtime.kind ray: policy_gradient, return_to_go, or leave_one_out"
             )
+        side = self._parts.method.worker
+        if side is not None and (steps := len(side.exchanges(self._hyperparameters.step))) > 1:
+            raise UserError(f"method.admm_steps: got {steps}, allowed with runtime.kind ray: 1")
         training = dataclasses.replace(config.training, devices=1, lanes=1, block=self._parts.episodes)
         self.config = dataclasses.replace(config, training=training)
         self.crew: Crew | None = None
