@@ -81,6 +81,7 @@ def _check_without_compiling(config: Config) -> None:
     prepare(config)
     import jax
 
+    from nigt_jax.runs import read_start
     from nigt_jax.runtimes import make_runtime
 
     check_sinks(config)
@@ -89,7 +90,7 @@ def _check_without_compiling(config: Config) -> None:
         training = dataclasses.replace(training, devices="auto")
         config = dataclasses.replace(config, runtime=SimulatedRuntimeConfig())
     with jax.enable_x64(False):  # as training
-        make_runtime(dataclasses.replace(config, training=training))
+        make_runtime(dataclasses.replace(config, training=training), start=read_start(config))
 
 
 def _resume(arguments: argparse.Namespace, overrides: dict[str, str]) -> int:

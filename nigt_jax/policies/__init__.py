@@ -11,7 +11,7 @@ from nigt_jax.policies._normalizer import (
     standardise,
     update_statistics,
 )
-from nigt_jax.policies._policy import Policy
+from nigt_jax.policies._policy import Policy, Start
 
 __all__ = [
     "ABOUT",
@@ -23,6 +23,7 @@ __all__ = [
     "Normalizer",
     "ObservationStatistics",
     "Policy",
+    "Start",
     "TanhGaussian",
     "describe_policy",
     "init_normalizer",

@@ -81,3 +81,17 @@ class Policy(NamedTuple):
     ) -> Float[Array, "*batch obs"]:
         """The observation as the network sees it."""
         return standardise(normalizer, observation) if self.normalize else observation
+
+
+class Start(NamedTuple):
+    """What training starts with, of another policy.
+
+    Attributes:
+      policy: that policy.
+      params: its parameters.
+      normalizer: its observation statistics.
+    """
+
+    policy: Policy
+    params: Any
+    normalizer: Normalizer

@@ -7,6 +7,7 @@ from nigt_jax.runs._loop import Told
 from nigt_jax.runs._resources import resources
 from nigt_jax.runs._shipped import export, load_policy
 from nigt_jax.runs._standing import Standing, is_done
+from nigt_jax.runs._start import read_start
 from nigt_jax.runs._totals import Totals
 from nigt_jax.runs._train import Summary, train
 from nigt_jax.runs._trained import TrainedPolicy
@@ -24,6 +25,7 @@ __all__ = [
     "is_done",
     "load_policy",
     "own_writes",
+    "read_start",
     "record_episode",
     "resources",
     "train",

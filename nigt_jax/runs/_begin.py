@@ -17,7 +17,7 @@ from nigt_jax.records import (
     written_now,
 )
 from nigt_jax.runs._resources import block_matters, claim_resources, resources
-from nigt_jax.runs._start import keep_start
+from nigt_jax.runs._start import keep_start, read_start
 from nigt_jax.runs._writing import own_writes
 from nigt_jax.runtimes import Runtime, join_job, make_runtime
 
@@ -89,12 +89,15 @@ def begin(config: Config, folder: RunFolder, resume: bool, environment: Any) -> 
     changes: tuple[Change, ...] = ()
     if began is not None:
         changes = _changes(began, config, folder, before, environment, checkpoints.latest or 0)
+    start = read_start(config) if began is None else None
     with contextlib.ExitStack() as stack:
         with own_writes(folder.path, checkpoints):
             bound = before if began is not None else None  # by what was recorded, once something was computed with it
             config, trace = stack.enter_context(folder.keeping_trace(config, bound))
-            config = keep_start(config, folder)
-        runtime = make_runtime(config, _rebuilt(config, folder, before) if environment is None else environment)
+            if start is not None:
+                config = keep_start(config, folder)
+        made = _rebuilt(config, folder, before) if environment is None else environment
+        runtime = make_runtime(config, made, start=start)
         if began is not None and block_matters(config):
             _refuse_change(folder, "training.block", began.training.block, runtime.config.training.block, _ONLY)
         probed = runtime.probe()

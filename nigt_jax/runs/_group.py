@@ -16,6 +16,7 @@ from nigt_jax.runs._ledger import Ledger
 from nigt_jax.runs._loop import Loop, Reached, Told
 from nigt_jax.runs._resources import resources
 from nigt_jax.runs._standing import Standing
+from nigt_jax.runs._start import read_start
 from nigt_jax.runs._totals import Totals
 from nigt_jax.runs._writing import own_writes
 from nigt_jax.runtimes import SimulatedRuntime
@@ -79,10 +80,11 @@ def _keeping_traces(
 
 def _runtime_of(configs: Sequence[Config], room: int) -> SimulatedRuntime:
     """The runtime of all runs."""
+    start = read_start(configs[0])  # of all: it is part of the program
     if max(len(configs), room) == 1:
-        return SimulatedRuntime(configs[0])
+        return SimulatedRuntime(configs[0], start=start)
     largest = max(configs, key=lambda config: config.method.largest_batch)
-    return SimulatedRuntime(largest, runs=configs, room=room)
+    return SimulatedRuntime(largest, start=start, runs=configs, room=room)
 
 
 def _begin(

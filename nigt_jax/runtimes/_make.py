@@ -5,12 +5,13 @@ from typing import Any, cast
 
 from nigt_jax.config import Config, RayRuntimeConfig
 from nigt_jax.errors import UserError
+from nigt_jax.policies import Start
 from nigt_jax.runtimes._runtime import Runtime
 from nigt_jax.runtimes._simulated import SimulatedRuntime
 from nigt_jax.runtimes.lockstep import LockstepRuntime, join
 
 
-def _on_ray(config: Config, environment: Any) -> Runtime:
+def _on_ray(config: Config, environment: Any, *, start: Start | None) -> Runtime:
     """Imports Ray, which only this runtime needs, so that a cluster of its own listens to this machine alone."""
     import os
 
@@ -25,10 +26,10 @@ def _on_ray(config: Config, environment: Any) -> Runtime:
         if error.name != "ray":
             raise
         raise UserError("runtime.kind: ray is not installed, allowed: pip install 'nigt_jax[ray]'") from None
-    return RayRuntime(config, environment)
+    return RayRuntime(config, environment, start=start)
 
 
-_RUNTIMES: dict[str, Callable[[Config, Any], Runtime]] = {
+_RUNTIMES: dict[str, Callable[..., Runtime]] = {
     "simulated": SimulatedRuntime,
     "ray": _on_ray,
     "lockstep": LockstepRuntime,
@@ -42,11 +43,12 @@ def join_job(config: Config) -> None:
         _FIRST[config.runtime.kind](config)
 
 
-def make_runtime(config: Config, environment: Any = None) -> Runtime:
+def make_runtime(config: Config, environment: Any = None, *, start: Start | None = None) -> Runtime:
     """The runtime that ``runtime.kind`` names.
 
     Args:
       config: the run's configuration.
       environment: an environment, instead of the one that the configuration names.
+      start: the parameters and statistics that training starts with; None for fresh ones.
     """
-    return _RUNTIMES[config.runtime.kind](config, environment)
+    return _RUNTIMES[config.runtime.kind](config, environment, start=start)

@@ -1,6 +1,5 @@
 """From a configuration to the parts of a program, and how many episodes and lanes a device has at once."""
 
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,7 +18,7 @@ from nigt_jax.environments import (
 from nigt_jax.errors import UserError
 from nigt_jax.estimators import Estimator, make_estimator
 from nigt_jax.methods import METHODS, Method
-from nigt_jax.policies import ABOUT, CategoricalMLP, GaussianMLP, Policy, describe_policy, read_policy_files
+from nigt_jax.policies import CategoricalMLP, GaussianMLP, Policy, Start, describe_policy
 from nigt_jax.runtimes._devices import of_this_process
 from nigt_jax.training import Parts, engine_of
 
@@ -42,6 +41,7 @@ def make_parts(
     policy: Policy | None = None,
     estimator: Estimator | None = None,
     method: Method | None = None,
+    start: Start | None = None,
 ) -> Parts:
     """The parts that the configuration names, with as many lanes as there are episodes.
 
@@ -57,14 +57,15 @@ def make_parts(
       policy: the policy, instead of the one that the configuration describes; so are `estimator` and `method`.
       estimator: the estimator.
       method: the method.
+      start: what the policy starts with; None for fresh parameters.
 
     Raises:
       UserError: the environment cannot be played, or does not differ as it should; a block has more steps than an int32
         counts.
     """
     seen = observation_size(config, environment)
-    if policy is None:
-        policy = _started(make_policy(config, seen, action_space(environment)), config.policy.start)
+    policy = make_policy(config, seen, action_space(environment)) if policy is None else policy
+    policy = policy if start is None else _started(policy, start)
     method = METHODS[config.method.name] if method is None else method
     bytes_each = 4 * (policy.observation_size + policy.sample_size + 1) * config.environment.horizon
     block: Any = config.training.block
@@ -101,19 +102,13 @@ def make_policy(config: Config, observation_size: int, actions: ActionSpace) -> 
     return Policy(network, observation_size, config.policy.normalize_observations)
 
 
-def _started(policy: Policy, start: str | None) -> Policy:
-    """The policy with the first parameters and statistics that the files in a folder hold, where there is one."""
-    if start is None:
-        return policy
-    folder = Path(start)
-    if not (folder / ABOUT).is_file():
-        raise UserError(f"policy.start: {folder} has no {ABOUT}, allowed here: what nigt export RUN has written")
-    other, params, normalizer, _ = read_policy_files(folder)
-    ours, theirs = describe_policy(policy), describe_policy(other)
+def _started(policy: Policy, start: Start) -> Policy:
+    """The policy with the first parameters and statistics of another one, which has to be of its kind."""
+    ours, theirs = describe_policy(policy), describe_policy(start.policy)
     for key, wanted in ours.items():
         if wanted != theirs.get(key):
-            raise UserError(f"policy.start: {folder} has {key} {theirs.get(key)}, allowed for this run: {wanted}")
-    return policy._replace(initial=(params, normalizer))
+            raise UserError(f"policy.start: the policy has {key} {theirs.get(key)}, allowed for this run: {wanted}")
+    return policy._replace(initial=(start.params, start.normalizer))
 
 
 def resolved_block(config: Config, devices: int, block: int) -> int:

@@ -18,7 +18,7 @@ from nigt_jax.environments import in_32_bits, make_environment, probe
 from nigt_jax.errors import UserError
 from nigt_jax.estimators import Estimator
 from nigt_jax.methods import Method, iterate, method_of_many
-from nigt_jax.policies import Policy
+from nigt_jax.policies import Policy, Start
 from nigt_jax.runtimes._devices import claim_devices, device_name, of_this_process
 from nigt_jax.runtimes._lanes import choose_lanes
 from nigt_jax.runtimes._memory import refuse_too_much
@@ -58,6 +58,8 @@ class SimulatedRuntime:
       policy: the policy.
       estimator: the estimator.
       method: the method.
+      start: the parameters and statistics that training starts with; None for fresh ones. `nigt_jax.train` and sweeps
+        read ``policy.start`` of the configuration and hand it in; here it is not looked at.
       clock: how long workers take.
       devices: the devices that share the work.
       runs: instead of a single run, many that differ from `config` in traced settings only: seed, step sizes, times,
@@ -86,6 +88,7 @@ class SimulatedRuntime:
         policy: Policy | None = None,
         estimator: Estimator | None = None,
         method: Method | None = None,
+        start: Start | None = None,
         clock: Clock | None = None,
         devices: Sequence[jax.Device] | None = None,
         runs: Sequence[Config] | None = None,
@@ -102,7 +105,7 @@ class SimulatedRuntime:
         self.compile_seconds = 0.0
         if apart and method is None:
             method = method_of_many(config.method.name)
-        given = {"policy": policy, "estimator": estimator, "method": method}
+        given = {"policy": policy, "estimator": estimator, "method": method, "start": start}
         self.parts, self.config = self._resolved(config, environment, apart, given)
         self._spmd = Spmd(config.training.spmd, self.devices, apart=apart)
         parts = self.parts

@@ -9,6 +9,7 @@ import jax
 from nigt_jax.clocks import make_clock
 from nigt_jax.config import Config, dotted, family, to_dict, traced_settings
 from nigt_jax.environments import action_space, make_environment, make_variation
+from nigt_jax.runs import read_start
 from nigt_jax.runtimes import SimulatedRuntime, claim_devices, make_policy, observation_size
 from nigt_jax.sweeps._plan import Plan
 from nigt_jax.sweeps._sweep import Run
@@ -144,4 +145,4 @@ def check_program(runs: Sequence[Run]) -> None:
         dataclasses.replace(run.config, training=dataclasses.replace(run.config.training, lanes=1)) for run in runs
     ]
     largest = max(configs, key=lambda config: config.method.largest_batch)
-    SimulatedRuntime(largest, runs=configs if len(configs) > 1 else None)
+    SimulatedRuntime(largest, start=read_start(largest), runs=configs if len(configs) > 1 else None)

@@ -10,7 +10,7 @@ from resuming import config, recorded, refused
 
 import nigt_jax
 from nigt_jax.cli import main
-from nigt_jax.config import check_config, load_config, to_dict
+from nigt_jax.config import check_config, dump_config, load_config, to_dict
 from nigt_jax.errors import UserError
 from nigt_jax.records import read_metrics
 from nigt_jax.runs import export, load_policy, train
@@ -90,7 +90,40 @@ def test_what_is_no_policy_is_refused(tmp_path, capsys):
     path = tmp_path / "a.yaml"
     path.write_text("environment: {name: fast}\npolicy: {start: nowhere}\n")
     assert main(["train", str(path), "--output", str(tmp_path), "--name", "b"]) == 2
-    assert "no such run folder" in capsys.readouterr().err
+    assert (
+        f"policy.start: got {tmp_path}/nowhere, which is no folder; allowed: that of a run" in capsys.readouterr().err
+    )
+    (tmp_path / "nowhere").mkdir()
+    assert main(["train", str(path), "--output", str(tmp_path), "--name", "b"]) == 2
+    assert "policy.start: " in capsys.readouterr().err
+    (tmp_path / "nowhere" / "policy.json").write_text("{}")
+    assert main(["train", str(path), "--output", str(tmp_path), "--name", "b", "--dry-run"]) == 2
+    assert "policy.json: is damaged, or no description of a policy" in capsys.readouterr().err
+
+
+def test_it_can_be_checked_beforehand(first, tmp_path, capsys):
+    """--dry-run takes a run as its start, as training does; so do sweeps, and evaluations need it no more."""
+    path = tmp_path / "a.yaml"
+    path.write_text(dump_config(started_with(first)))
+    assert main(["train", str(path), "--dry-run"]) == 0
+    assert f"start: {first}" in capsys.readouterr().out
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text("base: a.yaml\ngrid: {seed: [0, 1]}\n")
+    assert main(["sweep", str(sweep), "--output", str(tmp_path), "--name", "s"]) == 0
+    runs = list((tmp_path / "s" / "runs").iterdir())
+    assert len(runs) == 2
+    for run in runs:
+        assert returns(run)[0] == pytest.approx(returns(first)[6], rel=1e-5)
+
+
+def test_an_evaluation_needs_no_start(first, tmp_path):
+    import shutil
+
+    train(started_with(first), tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "start")
+    wanted = returns(tmp_path / "run")[6]
+    assert nigt_jax.evaluate(tmp_path / "run")["return_mean"] == pytest.approx(wanted, rel=1e-5)
+    train(load_config(tmp_path / "run" / "config.yaml", {"training.iterations": 7}), tmp_path / "run", resume=True)
 
 
 def test_a_setting_changed_on_resume_is_recorded(tmp_path):

@@ -15,6 +15,7 @@ from nigt_jax.config import Config
 from nigt_jax.environments import in_32_bits, make_environment, probe
 from nigt_jax.errors import UserError
 from nigt_jax.methods import Progress, iterate
+from nigt_jax.policies import Start
 from nigt_jax.runtimes._devices import device_name
 from nigt_jax.runtimes._parts import make_parts
 from nigt_jax.runtimes._runtime import Hardware, Stop, WorkerNews, WorkTime
@@ -60,13 +61,13 @@ class RayRuntime:
       UserError: the method, the estimator or the environment is not one for workers apart.
     """
 
-    def __init__(self, config: Config, environment: Any = None):
+    def __init__(self, config: Config, environment: Any = None, *, start: Start | None = None):
         if environment is not None:
             raise UserError("environment: got an object, allowed with runtime.kind ray: what environment.name can name")
         made = in_32_bits(make_environment(config.environment))
         self.devices = jax.local_devices()[:1]
         platform = self.devices[0].platform
-        self._parts = make_parts(config, made, 1, axis=None, platform=platform)
+        self._parts = make_parts(config, made, 1, axis=None, platform=platform, start=start)
         self._hyperparameters = make_hyperparameters(
             config, self._parts.policy, self._parts.estimator, self._parts.method, 1
         )

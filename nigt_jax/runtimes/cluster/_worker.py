@@ -19,7 +19,6 @@ from nigt_jax.clocks import make_clock
 from nigt_jax.config import Config, RayRuntimeConfig
 from nigt_jax.environments import make_environment, of_workers
 from nigt_jax.methods import METHODS, start
-from nigt_jax.records import with_start
 from nigt_jax.runtimes._devices import device_name
 from nigt_jax.runtimes._parts import make_parts
 from nigt_jax.runtimes.cluster._messages import Dropped, Order, Ready, Report
@@ -208,7 +207,6 @@ class Programs:
 
     def __init__(self, config: Config, number: int):
         environment = make_environment(config.environment)
-        config = with_start(config, None)  # what to begin with comes from the driver; its files may not be here
         parts = unit_parts(config, make_parts(config, environment, 1, axis=None, platform=jax.devices()[0].platform))
         self.keeps = parts.method.worker is not None
         tuned = make_hyperparameters(config, parts.policy, parts.estimator, parts.method, 1)

@@ -11,7 +11,6 @@ import jax
 from nigt_jax.cache import keep_compiled_programs
 from nigt_jax.config import Config, check_config
 from nigt_jax.errors import UserError
-from nigt_jax.records import with_start
 from nigt_jax.runtimes._runtime import Stop
 from nigt_jax.runtimes._simulated import SimulatedRuntime
 from nigt_jax.runtimes.lockstep import _link
@@ -91,8 +90,7 @@ class _Following:
             checked = check_config(config, check_files=False)
             if checked.training.compilation_cache:
                 keep_compiled_programs()
-            # What to begin with comes from the process that leads; its files may not be here.
-            self._runtime = SimulatedRuntime(with_start(checked, None))
+            self._runtime = SimulatedRuntime(checked)  # what it starts with comes from the process that leads
         except Exception as error:  # whatever it is, the leader has to know
             _link.gather(FAILED)
             _give_up(" ".join(str(error).split()) if isinstance(error, UserError) else repr(error))

@@ -11,6 +11,7 @@ import jax
 import nigt_jax
 from nigt_jax.config import Config, to_dict
 from nigt_jax.errors import RunError, UserError
+from nigt_jax.policies import Start
 from nigt_jax.records import installed_versions
 from nigt_jax.runtimes._runtime import Hardware, Stop
 from nigt_jax.runtimes._simulated import SimulatedRuntime
@@ -30,6 +31,7 @@ class LockstepRuntime:
     Args:
       config: the run's configuration. The devices of all processes share the episodes of every round.
       environment: only None: the other processes make the one that the configuration names.
+      start: the parameters and statistics that training starts with; None for fresh ones.
 
     Attributes:
       config: the same, with the numbers of devices, lanes and episodes in a block that there are.
@@ -41,7 +43,7 @@ class LockstepRuntime:
 
     staff: None = None
 
-    def __init__(self, config: Config, environment: Any = None):
+    def __init__(self, config: Config, environment: Any = None, *, start: Start | None = None):
         if environment is not None:
             raise UserError(
                 "environment: got an object, allowed with runtime.kind lockstep: what environment.name can name"
@@ -52,7 +54,7 @@ class LockstepRuntime:
                 f"this is process {jax.process_index()} of a job in lockstep, and process 0 trains; allowed here: "
                 "nigt_jax.runtimes.lockstep.follow()"
             )
-        self._own = SimulatedRuntime(config)
+        self._own = SimulatedRuntime(config, start=start)
         there = jax.device_count(self._own.hardware.platform)
         if len(self._own.devices) != there:
             raise UserError(
