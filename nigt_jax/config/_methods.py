@@ -282,22 +282,33 @@ class AsynchronousPg(_ByArrival):
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
-class Lapg(_InRounds):
-    """Every worker computes in every round, and uploads only what has changed enough; plain ascent."""
+class _ByWorker(_InRounds):
+    """A method whose workers keep something, and compute as many gradients each in a round; numbers decide shapes."""
 
     clock: ClassVar[str] = "synchronous"
-    update: ClassVar[str] = "lapg"
     compares: ClassVar[Literal["round", "gradient", "worker"]] = "worker"
 
-    not_simulated: ClassVar[str] = "what its workers upload depends on their data"
-
-    name: Literal["lapg"] = _name("lapg")
     batch_size: int = setting(
         20, "gradients of all workers together, an even share each", "gradients", ge=1, le=LARGEST_BATCH
     )
     initial_batch_size: int | None = setting(
         None, "gradients in the first round; null for batch_size", "gradients", ge=1, le=LARGEST_BATCH
     )
+
+    def compared_episodes(self, workers: int) -> tuple[int, str]:
+        """Those of each worker by itself, for no other knows them."""
+        return -(-self.batch_size // workers) * self.trajectories_per_gradient, "trajectories_per_gradient"
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class Lapg(_ByWorker):
+    """Every worker computes in every round, and uploads only what has changed enough; plain ascent."""
+
+    update: ClassVar[str] = "lapg"
+
+    not_simulated: ClassVar[str] = "what its workers upload depends on their data"
+
+    name: Literal["lapg"] = _name("lapg")
     trigger_weight: Number = setting(
         0.1, "weight xi of every squared step in the trigger: 0 uploads always", ge=0, traced=True
     )
@@ -314,28 +325,16 @@ class Lapg(_InRounds):
         traced=True,
     )
 
-    def compared_episodes(self, workers: int) -> tuple[int, str]:
-        """Those of each worker by itself, for no other knows them."""
-        return -(-self.batch_size // workers) * self.trajectories_per_gradient, "trajectories_per_gradient"
-
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
-class FednpgAdmm(_InRounds):
+class FednpgAdmm(_ByWorker):
     """Every worker solves for a natural gradient of its own, and multipliers bring them together; plain ascent."""
 
-    clock: ClassVar[str] = "synchronous"
     update: ClassVar[str] = "admm"
-    compares: ClassVar[Literal["round", "gradient", "worker"]] = "worker"
 
     not_simulated: ClassVar[str] = "its rounds have an exchange for every step of the consensus"
 
     name: Literal["fednpg_admm"] = _name("fednpg_admm")
-    batch_size: int = setting(
-        20, "gradients of all workers together, an even share each", "gradients", ge=1, le=LARGEST_BATCH
-    )
-    initial_batch_size: int | None = setting(
-        None, "gradients in the first round; null for batch_size", "gradients", ge=1, le=LARGEST_BATCH
-    )
     penalty: Number = setting(
         0.1, "weight rho of disagreement, which also damps the Fisher matrices", gt=0, traced=True
     )
@@ -348,10 +347,6 @@ class FednpgAdmm(_InRounds):
     cg_iterations: int = setting(
         10, "conjugate-gradient iterations of a worker's system", "iterations", ge=1, le=10_000
     )
-
-    def compared_episodes(self, workers: int) -> tuple[int, str]:
-        """Those of each worker by itself, for no other knows them."""
-        return -(-self.batch_size // workers) * self.trajectories_per_gradient, "trajectories_per_gradient"
 
 
 METHODS: dict[str, type[MethodConfig]] = {
