@@ -70,9 +70,7 @@ def measure(case: str, lanes: int, steps: int, turns: int) -> dict[str, Any]:
 def compiled(environment: Any, lanes: int, steps: int) -> Any:
     """Keys to the share of lanes that are finite after so many steps of random actions, none of which ends."""
     reset, step = side_by_side(environment, lanes_last=jax.default_backend() == "cpu")
-    space = action_space(environment)
-    numbers = jax.random.uniform(jax.random.key(1), (lanes, space.size), minval=-1.0)
-    actions = jnp.argmax(numbers, axis=1).astype(jnp.int32) if space.discrete else numbers.T
+    actions = action_space(environment).draw(jax.random.key(1), lanes).T
     advance = functools.partial(step, None)
 
     def run(keys: jax.Array) -> jax.Array:

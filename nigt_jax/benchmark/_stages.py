@@ -33,9 +33,7 @@ Stage = Callable[[Parts, TrainState, Hyperparameters], tuple[StepCount, StepCoun
 
 def physics(parts: Parts, state: TrainState, hyperparameters: Hyperparameters) -> tuple[StepCount, StepCount, Array]:
     """Lanes that take the same actions in every step, and never end."""
-    space, lanes = action_space(parts.environment), parts.num_lanes[0]
-    numbers = jax.random.uniform(state.key[0], (lanes, space.size), minval=-1.0)
-    actions = jnp.argmax(numbers, axis=1).astype(jnp.int32) if space.discrete else numbers
+    actions = action_space(parts.environment).draw(state.key[0], parts.num_lanes[0])
     return _lanes(parts, state, hyperparameters, lambda observation, keys: actions)
 
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, PRNGKeyArray
 
 from nigt_jax.errors import UserError
 
@@ -24,6 +25,12 @@ class ActionSpace(NamedTuple):
     def abstract(self) -> jax.ShapeDtypeStruct:
         """An action of a single environment, as a shape."""
         return jax.ShapeDtypeStruct(() if self.discrete else (self.size,), jnp.int32 if self.discrete else jnp.float32)
+
+    def draw(self, key: PRNGKeyArray, number: int) -> Array:
+        """So many actions, each as likely as any other: [number, size], or whole numbers [number] where discrete."""
+        if self.discrete:
+            return jax.random.randint(key, (number,), 0, self.size, jnp.int32)
+        return jax.random.uniform(key, (number, self.size), minval=-1.0)
 
 
 _MEANINGS = {

@@ -15,7 +15,7 @@ import numpy as np
 
 from nigt_jax.environments._attributes import attributes, set_attributes
 from nigt_jax.environments._check import check_kind
-from nigt_jax.environments._quiet import quiet
+from nigt_jax.imports import quiet
 
 _NARROW = {np.dtype(f"{kind}64"): np.dtype(f"{kind}32") for kind in ("float", "int", "uint")}
 

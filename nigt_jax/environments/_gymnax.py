@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from nigt_jax.environments._check import permissive
-from nigt_jax.environments._quiet import imported, quiet
+from nigt_jax.imports import imported, quiet
 
 
 class GymnaxState(NamedTuple):

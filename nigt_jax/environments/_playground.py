@@ -4,8 +4,8 @@ from typing import Any
 
 from nigt_jax.config import DM_CONTROL
 from nigt_jax.environments._brax import quiet_models
-from nigt_jax.environments._quiet import imported
 from nigt_jax.errors import UserError
+from nigt_jax.imports import imported
 
 
 def make_playground_environment(name: str, implementation: str) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 
 from nigt_jax.config import Config, dotted, to_dict
 from nigt_jax.errors import RunWarning, UserError
-from nigt_jax.imports import import_named
+from nigt_jax.imports import import_named, imported
 from nigt_jax.records._metrics import Record
 
 _HISTOGRAM = "workers/begun"
@@ -135,12 +135,8 @@ def _kind(name: str) -> Callable[[Config, Path], Sink]:
     if name not in _KNOWN:
         return import_named("logging.sinks", name)
     package, known = _KNOWN[name]
-    try:
+    with imported(package, name, f"logging.sinks: {name}"):
         importlib.import_module(package)
-    except ImportError as error:
-        raise UserError(
-            f"logging.sinks: {name} cannot be imported: {error}; allowed: pip install 'nigt_jax[{name}]'"
-        ) from None
     return known
 
 

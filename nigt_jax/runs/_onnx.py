@@ -1,14 +1,10 @@
 """A policy as an ONNX model, for runtimes that know neither Python nor JAX."""
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nigt_jax.errors import UserError
+from nigt_jax.imports import imported, quiet
 from nigt_jax.runs._trained import TrainedPolicy
 
 MODEL = "policy.onnx"
@@ -16,18 +12,15 @@ MODEL = "policy.onnx"
 
 def onnx_exporter() -> Callable[..., Any]:
     """What turns functions of JAX into models. UserError where it is not installed."""
-    try:
-        with _quiet():
-            from jax2onnx import to_onnx
-    except ImportError as error:
-        raise UserError(f"onnx: jax2onnx cannot be imported ({error}), allowed: pip install 'nigt_jax[onnx]'") from None
+    with imported("jax2onnx", "onnx", "onnx"):
+        from jax2onnx import to_onnx
     return to_onnx
 
 
 def write_onnx(trained: TrainedPolicy, folder: Path) -> None:
     """Writes the policy without noise: observations of shape [B, obs] to actions."""
     export = onnx_exporter()
-    with _quiet():
+    with quiet():  # it tells at length of operations that this policy does not have
         export(
             trained.mode,
             inputs=[("B", trained.policy.observation_size)],
@@ -37,19 +30,3 @@ def write_onnx(trained: TrainedPolicy, folder: Path) -> None:
             return_mode="file",
             output_path=str(folder / MODEL),
         )
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Exporters tell at length of operations that this policy does not have."""
-    logging.disable(logging.CRITICAL)
-    try:
-        with (
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-            warnings.catch_warnings(),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(logging.NOTSET)

@@ -72,5 +72,7 @@ def test_a_suite_that_is_not_there(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "gymnax", None)
-    with pytest.raises(UserError, match=r"CartPole-v1 is of gymnax, which .*: pip install 'nigt_jax\[gymnax\]'"):
+    with pytest.raises(
+        UserError, match=r"CartPole-v1: gymnax is not installed, allowed: pip install 'nigt_jax\[gymnax\]'"
+    ):
         made("CartPole-v1")

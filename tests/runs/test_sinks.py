@@ -96,7 +96,9 @@ def test_mistakes():
 
 def test_a_tracker_that_is_not_installed(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(UserError, match=r"wandb cannot be imported: .*; allowed: pip install 'nigt_jax\[wandb\]'"):
+    with pytest.raises(
+        UserError, match=r"logging.sinks: wandb: wandb is not installed, allowed: pip install 'nigt_jax\[wandb\]'"
+    ):
         train(config(logging={"sinks": ["wandb"]}), tmp_path / "run", environment=EndsWhenGood())
     assert not (tmp_path / "run" / "run.json").exists()
 
