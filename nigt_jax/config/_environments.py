@@ -8,7 +8,7 @@ from pydantic_core import ArgsKwargs
 
 from nigt_jax.config._fields import RULES, ModuleClass, Number, setting
 
-# Brax 0.14's registry. A test holds this list against the registry, as it does the two below.
+# Brax 0.14's registry. A test holds this list against the registry.
 BRAX = {
     "ant": "Brax: a body on four legs runs",
     "halfcheetah": "Brax: a flat body on two legs runs; it never falls",
@@ -22,7 +22,7 @@ BRAX = {
     "swimmer": "Brax: three links in a fluid swim forward",
     "walker2d": "Brax: a flat body on two legs walks",
 }
-# gymnax 1.0's, but for bandits, which have no observations, and what needs more than gymnax itself.
+# Of gymnax 1.0's, classic control and some of each other kind; a test plays all of them.
 GYMNAX = {
     "CartPole-v1": "gymnax: a cart balances a pole; 2 actions",
     "Acrobot-v1": "gymnax: two links swing up; 3 actions",
@@ -37,7 +37,7 @@ GYMNAX = {
     "DeepSea-bsuite": "gymnax: exploration in a grid; 2 actions",
     "FourRooms-misc": "gymnax: a way through four rooms; 4 actions",
 }
-# MuJoCo Playground 0.2's.
+# MuJoCo Playground 0.2's registry; a test holds the list against it where Playground is installed.
 DM_CONTROL = (
     *("AcrobotSwingup", "AcrobotSwingupSparse", "BallInCup", "CartpoleBalance", "CartpoleBalanceSparse"),
     *("CartpoleSwingup", "CartpoleSwingupSparse", "CheetahRun", "FingerSpin", "FingerTurnEasy", "FingerTurnHard"),

@@ -97,8 +97,8 @@ def along_consensus(hyperparameters: AdmmHyperparameters) -> optax.GradientTrans
     def update(descent: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         del state, params, extra
         learning_rate = hyperparameters.step.learning_rate
-        moves = jax.tree.map(lambda d: learning_rate * d, descent)
-        return jax.tree.map(jnp.negative, moves), AdmmServer(jax.tree.map(jnp.negative, descent))
+        consensus = jax.tree.map(jnp.negative, descent)  # optax steps downhill on a loss, a policy climbs
+        return jax.tree.map(lambda y: learning_rate * y, consensus), AdmmServer(consensus)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
