@@ -98,7 +98,7 @@ def _resume(arguments: argparse.Namespace, overrides: dict[str, str]) -> int:
     given = [option for option, value in others.items() if value]
     if given:
         raise UserError(f"{given[0]}: not with --resume, which continues a run in its own folder")
-    folder, config = open_run(arguments.source, overrides or None)
+    folder, config = open_run(arguments.source, overrides)
     return 0 if _only_follows(config) else _run(config, folder, resume=True)
 
 

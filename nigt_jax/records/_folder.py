@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nigt_jax.config import RUN_FILE, Config, dump_config, load_config
+from nigt_jax.config import RUN_FILE, Config, check_config, dump_config, load_config, to_dict
 from nigt_jax.errors import UserError
 from nigt_jax.records._provenance import Provenance, Trace, dump_provenance, naming_the_writer, read_provenance
 
@@ -310,7 +310,10 @@ def open_run(
     # Without either nothing was computed, by whatever version.
     written = naming_the_writer(before) if before is not None or folder.begun else contextlib.nullcontext()
     with written:
-        return folder, load_config(folder.config, overrides, check_files=check_files)
+        config = load_config(folder.config, check_files=check_files)
+    if overrides:  # of the run itself: to load_config they would make another one of its configuration
+        config = check_config(to_dict(config), str(folder.config), overrides, check_files=check_files)
+    return folder, config
 
 
 def _taken(path: Path) -> UserError:

@@ -6,6 +6,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from probes import EndsWhenGood
 from resuming import config, recorded, refused
 
 import nigt_jax
@@ -145,6 +146,15 @@ def test_a_setting_changed_on_resume_is_recorded(tmp_path):
     train(config(9), unchanged)
     moved = [read_metrics(path / "metrics.jsonl")[-1]["query_return_mean"] for path in (folder, unchanged)]
     assert moved[0] != moved[1]
+
+
+def test_a_run_in_a_given_environment_may_change_too(tmp_path, capsys, recwarn):
+    """It is the same run: nothing is made anew, and nobody is warned that it might be."""
+    train(config(3), tmp_path / "run", environment=EndsWhenGood())
+    assert main(["train", str(tmp_path / "run"), "--resume", "--training.iterations", "6"]) == 0
+    assert not [warning for warning in recwarn if "made anew" in str(warning.message)]
+    assert "made anew" not in capsys.readouterr().err
+    assert recorded(tmp_path / "run")["environment"]["given_as"] == "object"
 
 
 def test_the_steps_are_as_long_as_the_new_setting_says(tmp_path):
