@@ -44,8 +44,8 @@ def tuned(name: str, folder: Path, rates: list[float]) -> float:
     """The step size with the largest area under the return on two seeds that nothing is reported of."""
     tune = {"method.learning_rate": rates, "seed": [100, 101]}
     path = swept(f"{name}-tuning", {"base": str(PRESETS / f"{name}.yaml"), "tune": tune, "grid": {"seed": [0]}}, folder)
-    (chosen,) = json.loads((path / "chosen.json").read_text())["cases"]
-    return chosen["value"]["method.learning_rate"]
+    (chosen,) = json.loads((path / "chosen.json").read_text())["chosen"].values()
+    return chosen["values"]["method.learning_rate"]
 
 
 def row(name: str, folder: Path, ppo_seeds: int) -> str:

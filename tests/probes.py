@@ -67,6 +67,23 @@ class Quadratic:
         return expected
 
 
+class EndsWhenChosen:
+    """The same with a choice of three: the last one earns 1 more and ends the episode."""
+
+    num_actions = 3
+
+    def reset(self, key: jax.Array) -> State:
+        """The only start."""
+        del key
+        return State(jnp.ones((1,)), jnp.zeros(()), jnp.zeros(()))
+
+    def step(self, state: State, action: jax.Array) -> State:
+        """An action is a whole number."""
+        assert (action.shape, action.dtype) == ((), jnp.int32)
+        good = (action == 2).astype(jnp.float32)
+        return State(state.obs, 0.3 + good, jnp.maximum(state.done, good))
+
+
 class EndsWhenGood:
     """0.3 a step; an action above zero earns 1 more and ends the episode."""
 

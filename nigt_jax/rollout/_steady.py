@@ -20,7 +20,7 @@ def begin_steady(environment: Any, policy: Policy, tasks: Tasks, horizon: int, *
     lanes = tasks.keys.shape[0]
     empty = Step(
         observation=jnp.zeros((horizon, lanes, policy.observation_size)),
-        sample=jnp.zeros((horizon, lanes, environment.action_size)),
+        sample=jnp.zeros((horizon, lanes, policy.sample_size)),
         reward=jnp.zeros((horizon, lanes)),
     )
     return begin_all(environment, policy, tasks, horizon, write_all, empty, lanes_last=lanes_last)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from probes import Breaks, EndsWhenGood
+from probes import Breaks, EndsWhenChosen, EndsWhenGood
 
 from nigt_jax.config import check_config
 from nigt_jax.estimators import policy_gradient_sum
@@ -40,7 +40,9 @@ def unit_of(parts, hyperparameters, key, steps=(3, 3, 1)):
     return jax.jit(lambda now: finish_unit(parts, assignment, hyperparameters.estimator, None, key, now))(now), now
 
 
-@pytest.mark.parametrize("environment", [EndsWhenGood(), Breaks()], ids=["ends", "breaks"])
+@pytest.mark.parametrize(
+    "environment", [EndsWhenGood(), Breaks(), EndsWhenChosen()], ids=["ends", "breaks", "discrete"]
+)
 @pytest.mark.parametrize("estimator", [pytest.param("leave_one_out", marks=pytest.mark.slow), "policy_gradient"])
 def test_a_unit_is_the_gradient_of_its_episodes(environment, estimator):
     """The oracle is the queue, which skips what comes after an end."""
