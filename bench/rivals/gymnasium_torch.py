@@ -40,13 +40,13 @@ class Episodes(NamedTuple):
 
     Attributes:
       observation: [steps, observation], before standardisation.
-      sample: [steps, action], the sample.
+      pre_tanh: [steps, action], the sample.
       reward: [steps].
       length: [episodes].
     """
 
     observation: np.ndarray
-    sample: np.ndarray
+    pre_tanh: np.ndarray
     reward: np.ndarray
     length: np.ndarray
 
@@ -118,14 +118,14 @@ def play(policy: Policy, envs: list[Any], episodes: int) -> Episodes:
     begun, steps = len(seats), []
     now = np.stack([env.reset()[0] for env in seats]).astype(np.float32)
     while seats:
-        sample = torch.normal(*policy(torch.from_numpy(now)))
-        actions = sample.tanh().numpy()
+        pre_tanh = torch.normal(*policy(torch.from_numpy(now)))
+        actions = pre_tanh.tanh().numpy()
         after, reward, ended = np.empty_like(now), np.empty(len(seats), np.float32), []
         for i, env in enumerate(seats):
             after[i], reward[i], terminated, truncated, _ = env.step(actions[i])
             if terminated or truncated:
                 ended.append(i)
-        steps.append((now, sample.numpy(), reward, np.array(playing)))
+        steps.append((now, pre_tanh.numpy(), reward, np.array(playing)))
         for i in reversed(ended):
             if begun < episodes:
                 after[i], playing[i], begun = seats[i].reset()[0], begun, begun + 1
@@ -158,7 +158,7 @@ class Trainer:
 
     def _ascend(self, batch: Episodes) -> None:
         mean, std = self._policy(torch.from_numpy(batch.observation))
-        density = torch.distributions.Normal(mean, std, validate_args=False).log_prob(torch.from_numpy(batch.sample))
+        density = torch.distributions.Normal(mean, std, validate_args=False).log_prob(torch.from_numpy(batch.pre_tanh))
         objective = (density.sum(-1) * torch.from_numpy(advantages(batch))).sum() / len(batch.length)
         params = list(self._policy.parameters())
         gradients = torch.autograd.grad(objective, params)
