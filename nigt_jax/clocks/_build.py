@@ -15,13 +15,14 @@ from nigt_jax.errors import UserError
 _WINDOW = 2**22  # times that are in memory at once
 
 
-def make_clock(workers: WorkersConfig, parameters: int, batch_size: int) -> Clock:
+def make_clock(workers: WorkersConfig, parameters: int, batch_size: int, plays: int = 1) -> Clock:
     """The clock that a configuration describes.
 
     Args:
       workers: its section.
       parameters: number d of policy parameters, on which times may depend.
       batch_size: gradients of the largest round; decides how far a clock looks ahead at a time.
+      plays: how many times as long as `workers` says a gradient takes, with a method that plays more for it.
 
     Returns:
       The clock.
@@ -35,7 +36,9 @@ def make_clock(workers: WorkersConfig, parameters: int, batch_size: int) -> Cloc
     if exchange is None:
         exchange = power_law(workers.communication_time, workers.count, parameters)
     return Clock(
-        work=_work(workers, parameters) if recorded is None else recorded_work(recorded.durations, recorded.lengths),
+        work=_work(workers, parameters, plays)
+        if recorded is None
+        else recorded_work(plays * recorded.durations, recorded.lengths),
         speed=_speed(workers.speed, workers.count) if workers.speed.changes else None,
         exchange=jnp.asarray(exchange, jnp.float32),
         topology=workers.topology,
@@ -60,8 +63,8 @@ def power_law(law: PowerLaw, workers: int, parameters: int) -> Float[np.ndarray,
     return times.astype(np.float32)
 
 
-def _work(workers: WorkersConfig, parameters: int) -> Work:
-    mean = jnp.asarray(power_law(workers.compute_time, workers.count, parameters))
+def _work(workers: WorkersConfig, parameters: int, plays: int) -> Work:
+    mean = jnp.asarray(plays * power_law(workers.compute_time, workers.count, parameters))
     if workers.noise.family == "none":
         return FixedWork(mean)
     return RANDOM_WORK[workers.noise.family](mean, jnp.asarray(workers.noise.shape, jnp.float32))

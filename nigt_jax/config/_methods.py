@@ -152,19 +152,25 @@ class _ByArrival(MethodConfig):
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
-class _WithMomentum:
+class _Averaged:
     """A direction that is an average over past gradients."""
 
     momentum: Number = setting(
         0.9, "weight of the past direction, 1 - eta in the paper's letters", ge=0, le=1 - 1e-6, traced=True
     )
-    extrapolation: bool = setting(
-        True, "gradients are taken ahead of the iterate; false, an ablation: at the iterate", traced=True
-    )
 
     @property
     def newest_weight(self) -> float:
         return 1 - self.momentum
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class _WithMomentum(_Averaged):
+    """One whose gradients are taken ahead, to make up for the age of the past."""
+
+    extrapolation: bool = setting(
+        True, "gradients are taken ahead of the iterate; false, an ablation: at the iterate", traced=True
+    )
 
     @property
     def transport_weight(self) -> float:
@@ -246,6 +252,28 @@ class SynchronousPg(_InRounds):
     update: ClassVar[str] = "ascent"
 
     name: Literal["synchronous_pg"] = _name("synchronous_pg")
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class RennalaNharpg(_Averaged, _InRounds):
+    """Counts the first M gradients from whoever is fast, each of twice the episodes; Hessian-aided momentum."""
+
+    clock: ClassVar[str] = "rennala"
+    update: ClassVar[str] = "harpg"
+    not_simulated: ClassVar[str] = "its gradients take twice the time: see rennala_nigt with times doubled"
+
+    name: Literal["rennala_nharpg"] = _name("rennala_nharpg")
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class SynchronousNharpg(_Averaged, _InRounds):
+    """Waits for M/n gradients of every worker, each of twice the episodes; Hessian-aided momentum."""
+
+    clock: ClassVar[str] = "synchronous"
+    update: ClassVar[str] = "harpg"
+    not_simulated: ClassVar[str] = "its gradients take twice the time: see synchronous_nigt with times doubled"
+
+    name: Literal["synchronous_nharpg"] = _name("synchronous_nharpg")
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
@@ -357,6 +385,8 @@ METHODS: dict[str, type[MethodConfig]] = {
     "rennala_igt": RennalaIgt,
     "rennala_pg": RennalaPg,
     "synchronous_pg": SynchronousPg,
+    "rennala_nharpg": RennalaNharpg,
+    "synchronous_nharpg": SynchronousNharpg,
     "afedpg": Afedpg,
     "ringmaster_nigt": RingmasterNigt,
     "asynchronous_pg": AsynchronousPg,

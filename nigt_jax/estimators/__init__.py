@@ -4,6 +4,7 @@ from typing import cast
 
 from nigt_jax.config import EstimatorConfig, Gae
 from nigt_jax.estimators._gae import GaeHyperparameters, gae
+from nigt_jax.estimators._hessian import hessian_vector_sum
 from nigt_jax.estimators._returns import leave_one_out, policy_gradient, return_to_go_gradient
 from nigt_jax.estimators._score import Estimator, EstimatorHyperparameters, fisher_vector_sum, policy_gradient_sum
 from nigt_jax.estimators._work import WorkUnits
@@ -33,6 +34,7 @@ __all__ = [
     "WorkUnits",
     "fisher_vector_sum",
     "gae",
+    "hessian_vector_sum",
     "leave_one_out",
     "make_estimator",
     "policy_gradient",

@@ -168,6 +168,9 @@ class Method(NamedTuple):
       model: maps (state of the update, parameters sent) to the iterate.
       worker: what workers keep and send; None where they send sums of gradients and keep nothing.
       direction: maps (state of the update, aggregate) to the direction whose norm is reported.
+      last_step: maps the state of the update to the last step of the parameters; None where nobody needs it. With it, a
+        round plays as many episodes again, at a point of that step, and the update gets ``change``: how the gradient
+        has changed along it, an estimate without bias.
     """
 
     schedule: Rounds | OneOfRounds | Arrivals
@@ -176,6 +179,12 @@ class Method(NamedTuple):
     model: Callable[[optax.OptState, Any], Any]
     worker: WorkerSide | None = None
     direction: Callable[[optax.OptState, Any], Any] = aggregated
+    last_step: Callable[[optax.OptState], Any] | None = None
+
+    @property
+    def plays(self) -> int:
+        """Episodes that are played for every one of a gradient; a gradient takes a worker as many times as long."""
+        return 1 if self.last_step is None else 2
 
     @property
     def rounds(self) -> Rounds | None:

@@ -1,7 +1,7 @@
 """Every method: who is counted, how the counted are combined, and what is done with the result."""
 
 import functools
-from typing import cast
+from typing import Any, cast
 
 import optax
 
@@ -18,9 +18,11 @@ from nigt_jax.methods._method import (
 )
 from nigt_jax.methods._schedules import M_SYNCHRONOUS, MALENIA, RENNALA, SYNCHRONOUS
 from nigt_jax.transforms import (
+    NormalizedMomentumState,
     OneMinus,
     ema_from_first,
     implicit_gradient_transport,
+    n_harpg,
     nigt_eval_params,
     normalized_momentum,
 )
@@ -42,6 +44,14 @@ def _plain(hyperparameters: StepHyperparameters) -> optax.GradientTransformation
     return optax.with_extra_args_support(optax.sgd(lambda number: hyperparameters.learning_rate))
 
 
+def _harpg(hyperparameters: StepHyperparameters) -> optax.GradientTransformationExtraArgs:
+    return n_harpg(lambda number: hyperparameters.learning_rate, OneMinus(hyperparameters.newest_weight))
+
+
+def _last_step(opt_state: optax.OptState) -> Any:
+    return cast(NormalizedMomentumState, opt_state).last_step()
+
+
 def _with_max_delay(section: MethodConfig) -> StepHyperparameters:
     return step_hyperparameters(section, cast(RingmasterNigt, section).max_delay)
 
@@ -54,6 +64,8 @@ METHODS: dict[str, Method] = {
     "rennala_igt": Method(RENNALA, step_hyperparameters, _igt, nigt_eval_params),
     "rennala_pg": Method(RENNALA, step_hyperparameters, _plain, as_sent),
     "synchronous_pg": Method(SYNCHRONOUS, step_hyperparameters, _plain, as_sent),
+    "rennala_nharpg": Method(RENNALA, step_hyperparameters, _harpg, as_sent, last_step=_last_step),
+    "synchronous_nharpg": Method(SYNCHRONOUS, step_hyperparameters, _harpg, as_sent, last_step=_last_step),
     "afedpg": Method(Arrivals(), step_hyperparameters, _nigt, nigt_eval_params),
     "ringmaster_nigt": Method(Arrivals(), _with_max_delay, _nigt, nigt_eval_params),
     "asynchronous_pg": Method(Arrivals(), step_hyperparameters, _plain, as_sent),

@@ -67,9 +67,9 @@ def make_parts(
     policy = make_policy(config, seen, action_space(environment)) if policy is None else policy
     policy = policy if start is None else _started(policy, start)
     method = METHODS[config.method.name] if method is None else method
-    bytes_each = 4 * (policy.observation_size + policy.sample_size + 1) * config.environment.horizon
+    bytes_each = 4 * (policy.observation_size + policy.sample_size + 1) * config.environment.horizon * method.plays
     block: Any = config.training.block
-    countable = COUNTABLE // (runs * config.environment.horizon)
+    countable = COUNTABLE // (runs * config.environment.horizon * method.plays)
     most = max(2, min(countable, memory // (bytes_each * runs))) if block == "auto" else -(-block // devices)
     episodes = engine_of(method).episodes(config, devices, most)
     if episodes > countable:
@@ -86,7 +86,7 @@ def make_parts(
         layout=config.training.layout,
         axis=axis,
         episodes=episodes,
-        num_lanes=(runs * episodes,),
+        num_lanes=(runs * episodes * method.plays,),
         chunk_size=_CHUNK.get(platform, _CHUNK_ELSEWHERE),
         trajectories_per_gradient=config.method.trajectories_per_gradient,
         counts_steps=counts_steps,

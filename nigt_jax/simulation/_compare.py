@@ -94,10 +94,10 @@ class Kind:
 
 
 def kinds() -> tuple[Kind, ...]:
-    """The clocks of all methods, in the registry's order, but for methods whose workers keep something."""
+    """The clocks of all methods, in the registry's order, but for methods that are not simulated."""
     seen: dict[str, list[str]] = {}
-    for name, entry in METHODS.items():
-        if entry.worker is None:
+    for name in METHODS:
+        if not configuration.METHODS[name].not_simulated:
             seen.setdefault(configuration.METHODS[name].clock, []).append(name)
     return tuple(Kind(clock, tuple(names), METHODS[names[0]]) for clock, names in seen.items())
 
@@ -135,9 +135,7 @@ def compare(
     wanted = in_rounds(config).batch_size
     clock = make_clock(config.workers, parameters, wanted)
     figures: dict[str, Figures] = {}
-    missing = {
-        name: configuration.METHODS[name].not_simulated for name, entry in METHODS.items() if entry.worker is not None
-    }
+    missing = {name: why for name in METHODS if (why := configuration.METHODS[name].not_simulated)}
     others: dict[str, dict[int, Figures]] = {}
     for kind in kinds():
         progress(kind.name)

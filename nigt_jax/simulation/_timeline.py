@@ -23,7 +23,7 @@ from nigt_jax.clocks import (
     to_float64,
 )
 from nigt_jax.config import Config
-from nigt_jax.methods import Rounds
+from nigt_jax.methods import METHODS, Rounds
 from nigt_jax.simulation._arrivals import play_arrivals
 from nigt_jax.simulation._compare import MOST_WORKERS, in_rounds, kinds
 from nigt_jax.simulation._play import play_one
@@ -98,7 +98,9 @@ def make_timeline(config: Config, *, parameters: int = 1, rounds: int = 3) -> Ti
     kind = next(kind for kind in kinds() if kind.name == config.method.clock)
     wanted = in_rounds(config).batch_size
     size = kind.batch_size(wanted, config.workers.count)
-    clock = make_clock(config.workers, parameters, wanted)  # as in `compare`: the same programs
+    clock = make_clock(
+        config.workers, parameters, wanted, METHODS[config.method.name].plays
+    )  # as in `compare`: the same programs
     shown = np.unique(np.linspace(0, clock.workers - 1, _MOST_SHOWN).round().astype(int))
     key = clock_key(config.seed)
     if kind.rounds is not None:

@@ -71,11 +71,12 @@ class Clocks:
 
     def times(self, config: Config) -> Times | None:
         """A run's times up to its end; None where more than the clock decides where that is, or it never comes."""
-        if METHODS[config.method.name].kind == "workers" or config.workers.trace or not _ends_by_clock(config):
+        method = METHODS[config.method.name]
+        if method.kind == "workers" or config.workers.trace or not _ends_by_clock(config):
             return None
         parameters = self._size(config)
         with _on_the_host():
-            clock = make_clock(config.workers, parameters, config.method.largest_batch)
+            clock = make_clock(config.workers, parameters, config.method.largest_batch, method.plays)
         steady = isinstance(clock.work, FixedWork)
         key = f"{config.workers} {config.method} {config.training.ends} {parameters} {None if steady else config.seed}"
         if key not in self._played:

@@ -100,14 +100,22 @@ def gradient_of_block(
     batch: Trajectories,
     weight: Float[Array, "runs episodes"],
 ) -> Any:
-    """The device's weighted sum of the episodes' policy gradients at the query point, leaves [runs, ...].
+    """The device's weighted sum of the episodes' policy gradients at the query point, leaves [runs, ...]."""
+    factors = factors_of_block(parts, state, hyperparameters, batch, weight)
+    return policy_gradient_sum(parts.policy, jax.vmap(ask)(state.server).params, state.normalizer, batch, factors)
 
-    A baseline is made of the episodes of all devices.
-    """
+
+def factors_of_block(
+    parts: Parts,
+    state: TrainState,
+    hyperparameters: Hyperparameters,
+    batch: Trajectories,
+    weight: Float[Array, "runs episodes"],
+) -> Float[Array, "time places"]:
+    """The factors of scores with the episodes' weights. A baseline is made of the episodes of all devices."""
     coefficients = jax.named_scope("baseline")(parts.estimator.coefficients)
     factors = coefficients(state.estimator, batch, state.normalizer, hyperparameters.estimator, parts.axis)
-    factors = factors * weight.reshape(1, -1)
-    return policy_gradient_sum(parts.policy, jax.vmap(ask)(state.server).params, state.normalizer, batch, factors)
+    return factors * weight.reshape(1, -1)
 
 
 def step_now(state: TrainState, hyperparameters: Hyperparameters, spent: Spent) -> Any:

@@ -70,7 +70,7 @@ def make_hyperparameters(
         schedule=jnp.asarray(method.schedule.number_of(config.method.name), jnp.int32),
         step=method.hyperparameters(config.method),
         estimator=estimator.hyperparameters(config.estimator),
-        clock=make_clock(config.workers, parameters, largest) if clock is None else clock,
+        clock=make_clock(config.workers, parameters, largest, method.plays) if clock is None else clock,
         variation=make_variation(config.workers),
         batch_size=jnp.asarray(config.method.gradients_per_update, jnp.int32),
         initial_batch_size=jnp.asarray(config.method.gradients_in_first_update, jnp.int32),

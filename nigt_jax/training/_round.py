@@ -18,12 +18,10 @@ from nigt_jax.clocks import Round, exchange
 from nigt_jax.collectives import least_over
 from nigt_jax.methods import Rounds, tell
 from nigt_jax.policies import Normalizer, update_statistics
-from nigt_jax.rollout import Trajectories, observation_statistics
+from nigt_jax.rollout import observation_statistics
 from nigt_jax.training._block import (
-    gradient_of_block,
     next_round,
     number_of_blocks,
-    play_block,
     shares,
     step_now,
     tasks_of_block,
@@ -35,12 +33,14 @@ from nigt_jax.training._metrics import RoundMetrics, messages
 from nigt_jax.training._parts import Parts
 from nigt_jax.training._state import TrainState
 from nigt_jax.training._steps import StepCount, add_steps, count_steps
+from nigt_jax.training._work import Work, no_sums, work_of_block
 
 
 class _Sums(NamedTuple):
     """What a round adds up on this device, block of episodes by block; leaves have a leading axis of runs."""
 
     gradient: Any  # like the parameters
+    beside: dict[str, Any]  # what else the update needs, likewise
     weight: Float[Array, " runs"]
     env_steps: StepCount
     computed_steps: StepCount
@@ -68,9 +68,12 @@ def run_round(
     clock = jax.vmap(exchange)(hyperparameters.clock, collected, uploads)
     fits = jax.vmap(functools.partial(can_be_numbered, parts.layout, each=parts.trajectories_per_gradient))(counted)
     sums, normalizer, estimator = _collect(parts, state, hyperparameters, counted, counted.complete & fits)
-    absorb = functools.partial(tell, parts.method, axis_name=parts.axis)
     step = step_now(state, hyperparameters, spent)
-    server, gradient_norm = jax.vmap(absorb)(state.server, step, sums.gradient, sums.weight)
+
+    def absorb(server: Any, step: Any, sums: _Sums) -> tuple:
+        return tell(parts.method, server, step, sums.gradient, sums.weight, parts.axis, **sums.beside)
+
+    server, gradient_norm = jax.vmap(absorb)(state.server, step, sums)
     gradients = counted.counts.sum(1, dtype=jnp.int32)
     metrics = RoundMetrics(
         made=jnp.ones_like(counted.complete),
@@ -116,38 +119,39 @@ def _collect(
     def block(number: Array, carry: tuple) -> tuple:
         sums, normalizer, estimator = carry
         tasks, places = tasks_of_block(parts, state, hyperparameters, counted, number)
-        batch = play_block(parts, tasks).only(places.counted.reshape(-1))
         weight = jnp.where(places.counted, jnp.take_along_axis(weights, places.worker, axis=1), 0)
-        gradient = gradient_of_block(parts, state, hyperparameters, batch, weight)
+        work = work_of_block(parts, state, hyperparameters, tasks, places.counted.reshape(-1), weight)
+        batch = work.batch
         lowest = jnp.minimum(sums.lowest, batch.lowest())
-        sums = _added(sums, _sums_of(gradient, weight, batch))._replace(lowest=lowest)
+        sums = _added(sums, _sums_of(work, weight))._replace(lowest=lowest)
         if parts.policy.normalize:
             normalizer = jax.vmap(update_statistics)(normalizer, observation_statistics(batch, parts.axis))
         learnt = parts.estimator.learn(estimator, batch, state.normalizer, hyperparameters.estimator, parts.axis)
         return sums, normalizer, learnt
 
-    start = (_nothing(state), state.normalizer, state.estimator)
+    start = (_nothing(parts, state), state.normalizer, state.estimator)
     return jax.lax.fori_loop(0, number_of_blocks(parts, counted, playable), block, start)
 
 
-def _nothing(state: TrainState) -> _Sums:
+def _nothing(parts: Parts, state: TrainState) -> _Sums:
     zero, real = jnp.zeros_like(state.iteration), jnp.zeros(state.iteration.shape)
     none = count_steps(zero)
-    return _Sums(jax.tree.map(jnp.zeros_like, state.server.sent), real, none, none, real, zero, state.lowest)
+    return _Sums(*no_sums(parts, state), real, none, none, real, zero, state.lowest)
 
 
-def _sums_of(gradient: Any, weight: Float[Array, "runs each"], batch: Trajectories) -> _Sums:
+def _sums_of(work: Work, weight: Float[Array, "runs each"]) -> _Sums:
     def of_runs(x: Array) -> Array:
         return x.reshape(weight.shape).sum(1, dtype=x.dtype if x.dtype == jnp.float32 else jnp.int32)
 
-    useful = of_runs(batch.lengths)
+    useful = of_runs(work.lengths)
     return _Sums(
-        gradient=gradient,
+        gradient=work.gradient,
+        beside=work.beside,
         weight=weight.sum(1),
         env_steps=count_steps(useful),
-        computed_steps=count_steps(shares(batch.computed_steps, useful)),
-        returns=of_runs(batch.returns),
-        diverged=of_runs(batch.outcomes.diverged),
+        computed_steps=count_steps(shares(work.batch.computed_steps, useful)),
+        returns=of_runs(work.batch.returns),
+        diverged=of_runs(work.diverged),
         lowest=jnp.zeros_like(useful, jnp.float32),
     )
 

@@ -1,6 +1,7 @@
 """Optax transformations: the NIGT update, its parts, and aggregation over a named axis. Imports jax and optax only."""
 
 from nigt_jax.transforms._aggregate import malenia_mean, rennala_mean
+from nigt_jax.transforms._hessian_aided import n_harpg
 from nigt_jax.transforms._nigt import nigt
 from nigt_jax.transforms._numerics import OneMinus, tree_norm
 from nigt_jax.transforms._parts import (
@@ -25,6 +26,7 @@ __all__ = [
     "ema_from_first",
     "implicit_gradient_transport",
     "malenia_mean",
+    "n_harpg",
     "n_pg_igt_schedules",
     "nigt",
     "nigt_eval_params",

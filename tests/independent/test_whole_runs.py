@@ -13,7 +13,7 @@ from float64_estimators import Critic
 from float64_policy import Network, Policy
 from probes import alone
 from walk import HORIZON, SIZE, Walk, package_play, replayed, tree_of, vector_of
-from whole_runs import Nigt, Plain, Run, by_arrivals, by_rounds
+from whole_runs import Harpg, Nigt, Plain, Run, by_arrivals, by_rounds
 
 from nigt_jax import policies
 from nigt_jax.config import check_config
@@ -25,12 +25,12 @@ PACKAGES = policies.Policy(policies.GaussianMLP(SIZE, HIDDEN), SIZE, normalize=T
 OWN = Policy(Network(SIZE, HIDDEN, (SIZE, SIZE)))
 TIMES, EXCHANGE = [1.0, 1.5, 2.0, 4.0, 5.0], [0.25, 0.5, 0.25, 1.0, 0.5]
 ARRIVALS, PLAIN = ["afedpg", "ringmaster_nigt", "asynchronous_pg"], ["rennala_pg", "synchronous_pg", "asynchronous_pg"]
-RULES = {"rennala_pg": "rennala", "synchronous_pg": "synchronous"}
+RULES = {"rennala_pg": "rennala", "synchronous_pg": "synchronous", "rennala_nharpg": "rennala"}
 
 # The four that between them have every rule of combining, both updates, rounds and arrivals; test_servers.py has what
 # the other five put together from the same parts. Malenia's rounds end where its condition is met exactly.
 # The rest are slow: they are made of the same parts, which have tests of their own.
-_AT_ONCE = ("rennala_nigt", "malenia_nigt", "afedpg")
+_AT_ONCE = ("rennala_nigt", "malenia_nigt", "rennala_nharpg", "afedpg")
 RUNS = {
     "rennala_nigt": {
         "estimator": {"name": "leave_one_out"},
@@ -47,6 +47,11 @@ RUNS = {
         "estimator": {"name": "gae", "critic_steps": 3, "gae_lambda": 0.8, "critic_learning_rate": 0.01},
         "method": {"batch_size": 7, "learning_rate_half_life": 3.0},
         "workers": {"topology": "allreduce"},
+    },
+    "rennala_nharpg": {
+        "estimator": {"name": "leave_one_out"},
+        "method": {"batch_size": 6, "initial_batch_size": 10},
+        "policy": {"normalize_observations": True},
     },
     "ringmaster_nigt": {
         "estimator": {"name": "return_to_go"},
@@ -89,29 +94,43 @@ def by_the_package(config, updates):
 
 
 @functools.partial(jax.jit, compiler_options=QUICKLY)
-def played_by_the_package(params, mean, std, key, number):
+def played_by_the_package(params, mean, std, key, number, again=False):
     """Of the first episodes of a round, or of an update: what is observed, and the noisy actions before tanh."""
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, number), jnp.arange(MOST))
+    keys = jnp.where(again, jax.vmap(jax.random.fold_in, (0, None))(keys, 0xA9A1), keys)
     return package_play(PACKAGES, params, mean, std, keys)[:2]
 
 
 def episodes_of(start):
     """Where episodes of a run begin, and the noise of their actions, are the package's; the rest is the oracle's."""
 
-    def episodes(query, statistics, number, count):
+    def episodes(query, statistics, number, count, again=False):
         moments = (jnp.asarray(x, jnp.float32) for x in (statistics.mean, statistics.std))
         params = tree_of(query, start.server.sent)
-        observation, u = jax.device_get(played_by_the_package(params, *moments, start.key, jnp.int32(number)))
+        observation, u = jax.device_get(played_by_the_package(params, *moments, start.key, jnp.int32(number), again))
         return [replayed(observation[0, k], u[:, k]) for k in range(count)]
 
     return episodes
+
+
+def episodes_between(start):
+    """The same a second time, at a point of the last step that is drawn as the package draws it."""
+    play = episodes_of(start)
+
+    def again(query, last_step, statistics, number, count):
+        key = jax.random.fold_in(jax.random.fold_in(start.key, number), jnp.uint32(0xFFFFFFFF))
+        point = query - float(jax.random.uniform(key)) * last_step
+        return point, play(point, statistics, number, count, again=True)
+
+    return again
 
 
 def run_of(config, start):
     """What the oracle makes a run of."""
     method, estimator = config.method, config.estimator
     half_life = method.learning_rate_half_life or np.inf
-    server = (Plain if method.name in PLAIN else Nigt)(
+    aided = method.name == "rennala_nharpg"
+    server = (Plain if method.name in PLAIN else Harpg if aided else Nigt)(
         vector_of(start.server.sent), method.newest_weight, lambda t: method.learning_rate / (1 + t / half_life)
     )
     run = Run(
@@ -122,6 +141,7 @@ def run_of(config, start):
         episodes=episodes_of(start),
         each=method.trajectories_per_gradient,
         normalize=config.policy.normalize_observations,
+        again=episodes_between(start) if aided else None,
     )
     if estimator.name == "gae":
         run.critic = Critic(vector_of(start.estimator.params), SIZE, HORIZON)
@@ -134,7 +154,8 @@ def by_the_oracle(config, start, updates):
     """A dict for every round or update."""
     method, workers, run = config.method, config.workers, run_of(config, start)
     times, exchange = exact(workers.compute_time.values), exact(workers.communication_time.values)
-    finish = lambda i, number, begin: begin + times[i]
+    plays = 2 if run.again else 1
+    finish = lambda i, number, begin: begin + plays * times[i]
     if method.name in ARRIVALS:
         tolerated = method.max_delay if method.name == "ringmaster_nigt" else np.inf
         order = exact_arrivals.play(10 * updates, finish, exchange, workers.topology)

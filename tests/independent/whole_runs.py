@@ -5,6 +5,7 @@ the oracle's own query points. Everything else, from there to the next query poi
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -62,6 +63,21 @@ class AtTheIterate(Nigt):
 
 
 @dataclasses.dataclass
+class Harpg(Nigt):
+    """Normalised momentum that is moved by `change`, what is known of how the gradient has; no extrapolation."""
+
+    last_step: Any = 0.0
+
+    def absorb(self, g, change):
+        """One step."""
+        eta = self.weight
+        self.direction = g if self.direction is None else (1 - eta) * (self.direction + change) + eta * g
+        self.last_step = self.step(self.updates) * self.direction / np.linalg.norm(self.direction)
+        self.theta = self.query = self.theta + self.last_step
+        self.updates += 1
+
+
+@dataclasses.dataclass
 class Plain(Nigt):
     """Plain ascent; what is sent is the iterate."""
 
@@ -85,6 +101,8 @@ class Run:
       normalize: whether observations are standardised by what they have been so far.
       critic: of gae.
       learning: how it learns, and the lambda of gae as `decay`.
+      again: of Harpg: (query point, last step, statistics, number of the round, how many) to a point between, and
+        episodes there.
     """
 
     policy: Policy
@@ -96,6 +114,7 @@ class Run:
     normalize: bool = True
     critic: Any = None
     learning: dict = dataclasses.field(default_factory=dict)
+    again: Any = None
 
     def factors(self, episodes, statistics):
         """Of each step of each episode."""
@@ -106,6 +125,13 @@ class Run:
     def score(self, vector, statistics, episode, factors):
         """The gradient that one episode is."""
         return self.policy.score(vector, statistics.standardise(episode.observation), episode.u, factors)
+
+    def change(self, vector, step, statistics, episode, factors):
+        """How that changes along a step; the score's own derivative by central differences."""
+        ones, small = np.ones_like(factors), 1e-5
+        score = functools.partial(self.score, statistics=statistics, episode=episode)
+        bent = (score(vector + small * step, factors=factors) - score(vector - small * step, factors=factors)) / small
+        return np.sum(score(vector, factors=ones) * step) * score(vector, factors=factors) + bent / 2
 
     def seen(self, statistics, episodes):
         """The statistics after some episodes."""
@@ -138,22 +164,31 @@ def by_rounds(run, rule, rounds, sizes, block, clock):
         server, n = run.server, len(played.counts)
         owner = np.repeat(np.arange(n), np.array(played.counts) * run.each)
         episodes = run.episodes(server.query, statistics, number, len(owner))
-        gradient, critic = np.zeros_like(server.theta), run.critic
+        gradient, critic, news = np.zeros_like(server.theta), run.critic, ()
         for first in range(0, len(episodes), block):
             own = episodes[first : first + block]
             for i, episode, factors in zip(owner[first:], own, run.factors(own, statistics), strict=False):
                 share = n * played.counts[i] if rule == "malenia" else sum(played.counts)
                 gradient += run.score(server.query, statistics, episode, factors) / (share * run.each)
             critic = run.learnt(critic, own, statistics)
+        others = []
+        if run.again is not None:
+            point, others = run.again(server.query, server.last_step, statistics, number, len(owner))
+            changes = []
+            for first in range(0, len(others), block):
+                own = others[first : first + block]
+                for episode, factors in zip(own, run.factors(own, statistics), strict=True):
+                    changes.append(run.change(point, server.last_step, statistics, episode, factors))
+            news = (np.mean(changes, axis=0),)
         run.critic = critic
         statistics = run.seen(statistics, episodes)
-        server.absorb(gradient)
+        server.absorb(gradient, *news)
         yield {
             "gradients": sum(played.counts),
             "discarded": sum(played.discarded),
             "communications": 1,
             "delay": 0,
-            "env_steps": sum(len(e.reward) for e in episodes),
+            "env_steps": sum(len(e.reward) for e in [*episodes, *others]),
             "time": after,
             "query_return_mean": np.mean([e.reward.sum() for e in episodes]),
             "gradient_norm": np.linalg.norm(gradient),

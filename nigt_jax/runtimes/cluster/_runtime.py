@@ -76,6 +76,11 @@ class RayRuntime:
                 f"estimator.name: got {config.estimator.name}, which learns from all workers' episodes; allowed with "
                 "runtime.kind ray: policy_gradient, return_to_go, or leave_one_out"
             )
+        if self._parts.method.plays > 1:
+            raise UserError(
+                f"method.name: got {config.method.name}, whose gradients need a second point; allowed with "
+                "runtime.kind ray: methods whose gradients do not"
+            )
         side = self._parts.method.worker
         if side is not None and (steps := len(side.exchanges(self._hyperparameters.step))) > 1:
             raise UserError(f"method.admm_steps: got {steps}, allowed with runtime.kind ray: 1")
