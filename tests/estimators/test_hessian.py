@@ -1,4 +1,4 @@
-"""Hessian-vector products: without bias for how the expected gradient changes along a step, and exact on one episode."""
+"""Hessian-vector products: without bias for how the expected gradient changes along a step; exact on an episode."""
 
 import functools
 
@@ -42,12 +42,13 @@ def expected(environment, params, from_start):
 def only_the_scores_change(policy, params, normalizer, episodes, factors, step):
     """A mistake: the derivative of the scores alone, as if the episodes did not depend on the policy."""
     gradient = lambda p: policy_gradient_sum(policy, p, normalizer, episodes, factors)
-    ahead, behind = (jax.tree.map(lambda p, u: p + e * u, params, step) for e in (1e-2, -1e-2))
+    moved = lambda e: jax.tree.map(lambda p, u: p + e * u, params, step)
+    ahead, behind = moved(1e-2), moved(-1e-2)
     return jax.tree.map(lambda a, b: (a - b) / 2e-2, gradient(ahead), gradient(behind))
 
 
 def changes(environment, estimator, product, drawn):
-    """Estimates of the change of the gradient of many small batches, each at a point of the step; [batch, parameter]."""
+    """Estimates of how the gradient changes, from many small batches, each at a point of the step; [batch, parameter]."""
 
     def one(key):
         where, *keys = jax.random.split(key, 1 + EPISODES)
