@@ -37,7 +37,16 @@ from nigt_jax.config._load import (
     read_settings,
     read_yaml,
 )
-from nigt_jax.config._methods import METHODS, FednpgAdmm, Lapg, MethodConfig, RennalaNigt, RingmasterNigt, family
+from nigt_jax.config._methods import (
+    METHODS,
+    FednpgAdmm,
+    Lapg,
+    MethodConfig,
+    RennalaNigt,
+    RingmasterNigt,
+    RobustNigt,
+    family,
+)
 from nigt_jax.config._runtimes import (
     RUNTIMES,
     LockstepRuntimeConfig,
@@ -49,8 +58,10 @@ from nigt_jax.config._tagged import TAGGED, converted, tags
 from nigt_jax.config._trace import LONGEST_TIME, SHORTEST_TIME, read_trace
 from nigt_jax.config._worker_files import FILES, settings_from
 from nigt_jax.config._workers import (
+    ATTACKS,
     NOISES,
     TOPOLOGIES,
+    Byzantine,
     EnvironmentChange,
     Noise,
     PowerLaw,
@@ -60,6 +71,7 @@ from nigt_jax.config._workers import (
 )
 
 __all__ = [
+    "ATTACKS",
     "BACKENDS",
     "BRAX",
     "COUNTABLE",
@@ -83,6 +95,7 @@ __all__ = [
     "UNITS",
     "Amount",
     "BraxEnvironment",
+    "Byzantine",
     "CheckpointConfig",
     "Config",
     "CustomEnvironment",
@@ -104,6 +117,7 @@ __all__ = [
     "RayRuntimeConfig",
     "RennalaNigt",
     "RingmasterNigt",
+    "RobustNigt",
     "RuntimeConfig",
     "SettingInfo",
     "SimulatedRuntimeConfig",

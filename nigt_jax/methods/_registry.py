@@ -16,6 +16,7 @@ from nigt_jax.methods._method import (
     as_sent,
     step_hyperparameters,
 )
+from nigt_jax.methods._robust import robust_method
 from nigt_jax.methods._schedules import M_SYNCHRONOUS, MALENIA, RENNALA, SYNCHRONOUS
 from nigt_jax.transforms import (
     NormalizedMomentumState,
@@ -69,6 +70,8 @@ METHODS: dict[str, Method] = {
     "afedpg": Method(Arrivals(), step_hyperparameters, _nigt, nigt_eval_params),
     "ringmaster_nigt": Method(Arrivals(), _with_max_delay, _nigt, nigt_eval_params),
     "asynchronous_pg": Method(Arrivals(), step_hyperparameters, _plain, as_sent),
+    "robust_nigt": robust_method(RENNALA, _nigt),
+    "synchronous_robust_nigt": robust_method(SYNCHRONOUS, _nigt),
     "lapg": LAPG,
     "fednpg_admm": FEDNPG_ADMM,
 }

@@ -108,7 +108,7 @@ def _but_for_workers(config: Config) -> str:
     settings = dotted(to_dict(config))
     kept = [item for item in settings.items() if not item[0].startswith("workers.")]
     workers = config.workers
-    return repr([*sorted(kept), workers.environments, workers.randomizer, workers.randomizer_seed])
+    return repr([*sorted(kept), workers.environments, workers.randomizer, workers.randomizer_seed, workers.byzantine])
 
 
 def _ends_by_clock(config: Config) -> bool:

@@ -198,4 +198,5 @@ def _gathered(axis_name: AxisName, tree: Any) -> Any:
     """Every shard's, along a new first axis; axes of axis_name one after the other."""
     if axis_name is None:
         return jax.tree.map(lambda x: x[None], tree)
-    return jax.tree.map(functools.partial(jax.lax.all_gather, axis_name=axis_name), tree)
+    axes = axis_name if isinstance(axis_name, tuple) else (axis_name,)
+    return functools.reduce(lambda x, axis: jax.lax.all_gather(x, axis), reversed(axes), tree)
