@@ -39,6 +39,7 @@ from nigt_jax.config._load import (
 )
 from nigt_jax.config._methods import (
     METHODS,
+    AdaptiveNigt,
     FednpgAdmm,
     Lapg,
     MethodConfig,
@@ -93,6 +94,7 @@ __all__ = [
     "TAGGED",
     "TOPOLOGIES",
     "UNITS",
+    "AdaptiveNigt",
     "Amount",
     "BraxEnvironment",
     "Byzantine",

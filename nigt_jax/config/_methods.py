@@ -377,6 +377,34 @@ class FednpgAdmm(_ByWorker):
     )
 
 
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class AdaptiveNigt(_WithMomentum, _InRounds):
+    """As rennala_nigt, with an M that follows the noise of gradients and the times of workers; NIGT step."""
+
+    clock: ClassVar[str] = "rennala"
+    update: ClassVar[str] = "adaptive"
+    not_simulated: ClassVar[str] = (
+        "its M depends on the noise of gradients: see rennala_nigt with several --batch-sizes"
+    )
+
+    name: Literal["adaptive_nigt"] = _name("adaptive_nigt")
+    smallest_batch: int = setting(2, "smallest M", "gradients", ge=2, le=LARGEST_BATCH, traced=True)
+    most_in_a_batch: int = setting(100, "largest M", "gradients", ge=2, le=LARGEST_BATCH, traced=True)
+    memory: Number = setting(20.0, "rounds that running means reach back", "rounds", ge=1, le=1e6, traced=True)
+
+    @property
+    def largest_batch(self) -> int:
+        return max(self.batch_size, self.gradients_in_first_update, self.most_in_a_batch)
+
+    def check(self, workers: WorkersConfig) -> None:
+        del workers
+        if not self.smallest_batch <= self.batch_size <= self.most_in_a_batch:
+            raise ValueError(
+                f"method.batch_size: got {self.batch_size}, allowed: method.smallest_batch to method.most_in_a_batch, "
+                f"{self.smallest_batch} to {self.most_in_a_batch}"
+            )
+
+
 ROBUST_RULES = {
     "mean": "of all; no defence",
     "trimmed_mean": "of each coordinate, without the share at either end",
@@ -445,6 +473,7 @@ METHODS: dict[str, type[MethodConfig]] = {
     "afedpg": Afedpg,
     "ringmaster_nigt": RingmasterNigt,
     "asynchronous_pg": AsynchronousPg,
+    "adaptive_nigt": AdaptiveNigt,
     "robust_nigt": RobustNigt,
     "synchronous_robust_nigt": SynchronousRobustNigt,
     "lapg": Lapg,

@@ -173,6 +173,8 @@ class Method(NamedTuple):
         has changed along it, an estimate without bias.
       combine: maps (hyperparameters, name of an axis of workers) to the transformation that combines their messages;
         None where these are added up.
+      adapts: whether M follows what rounds show; hyperparameters are then
+        :class:`nigt_jax.methods.AdaptiveHyperparameters`.
     """
 
     schedule: Rounds | OneOfRounds | Arrivals
@@ -183,6 +185,7 @@ class Method(NamedTuple):
     direction: Callable[[optax.OptState, Any], Any] = aggregated
     last_step: Callable[[optax.OptState], Any] | None = None
     combine: Callable[[Any, Any], optax.GradientTransformationExtraArgs] | None = None
+    adapts: bool = False
 
     @property
     def plays(self) -> int:

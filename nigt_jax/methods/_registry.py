@@ -6,6 +6,7 @@ from typing import Any, cast
 import optax
 
 from nigt_jax.config import MethodConfig, RingmasterNigt, family
+from nigt_jax.methods._adaptive import adaptive_hyperparameters
 from nigt_jax.methods._fednpg_admm import FEDNPG_ADMM
 from nigt_jax.methods._lapg import LAPG
 from nigt_jax.methods._method import (
@@ -70,6 +71,9 @@ METHODS: dict[str, Method] = {
     "afedpg": Method(Arrivals(), step_hyperparameters, _nigt, nigt_eval_params),
     "ringmaster_nigt": Method(Arrivals(), _with_max_delay, _nigt, nigt_eval_params),
     "asynchronous_pg": Method(Arrivals(), step_hyperparameters, _plain, as_sent),
+    "adaptive_nigt": Method(
+        RENNALA, adaptive_hyperparameters, lambda own: _nigt(own.step), nigt_eval_params, adapts=True
+    ),
     "robust_nigt": robust_method(RENNALA, _nigt),
     "synchronous_robust_nigt": robust_method(SYNCHRONOUS, _nigt),
     "lapg": LAPG,

@@ -72,7 +72,7 @@ class Clocks:
     def times(self, config: Config) -> Times | None:
         """A run's times up to its end; None where more than the clock decides where that is, or it never comes."""
         method = METHODS[config.method.name]
-        if method.kind == "workers" or config.workers.trace or not _ends_by_clock(config):
+        if method.kind == "workers" or method.adapts or config.workers.trace or not _ends_by_clock(config):
             return None
         parameters = self._size(config)
         with _on_the_host():

@@ -24,6 +24,7 @@ ROUNDS = 55  # more than one call of the compiled program
 NOT_SIMULATED = {
     "rennala_nharpg",
     "synchronous_nharpg",
+    "adaptive_nigt",
     "robust_nigt",
     "synchronous_robust_nigt",
     "lapg",

@@ -303,6 +303,8 @@ def _refuse_method(config: Config, method: Method, step: Any) -> None:
             f"method.name: got {name}, whose gradients need a second point; allowed with runtime.kind ray: methods "
             "whose gradients do not"
         )
+    if method.adapts:
+        raise UserError(f"method.name: got {name}, simulated only; allowed with runtime.kind ray: rennala_nigt")
     if method.combine is not None or config.workers.byzantine:
         what = "workers.byzantine" if config.workers.byzantine else f"method.name {name}"
         raise UserError(f"{what}: simulated only; allowed with runtime.kind ray: methods that add messages up")
