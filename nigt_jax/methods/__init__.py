@@ -36,6 +36,7 @@ __all__ = [
     "halves_show",
     "iterate",
     "method_of_many",
+    "noise_scale",
     "nothing_adapted",
     "start",
     "step_hyperparameters",

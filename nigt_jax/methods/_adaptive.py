@@ -114,16 +114,17 @@ def adapt(adapted: Adapted, own: AdaptiveHyperparameters, now: Seen) -> Adapted:
     """The next M, from one more round."""
     seen = jax.tree.map(lambda past, new: own.memory * past + new, adapted.seen, now)
     times, sizes = candidates(seen, own.largest)
-    gain = 1 / (jnp.sqrt(1 + effective_noise(seen, own.step.newest_weight) / sizes) * times)
+    left = own.step.newest_weight / (2 - own.step.newest_weight)  # by the momentum
+    gain = 1 / (jnp.sqrt(1 + noise_scale(seen) * left / sizes) * times)
     best = jnp.argmax(jnp.where(sizes >= own.smallest.astype(jnp.float32), gain, 0))
     chosen = jnp.round(sizes[best]).astype(jnp.int32)
     return Adapted(jnp.clip(chosen, own.smallest, own.largest), seen)
 
 
-def effective_noise(seen: Seen, newest_weight: Float[Array, ""]) -> Float[Array, ""]:
-    """The gradient noise scale that a momentum leaves, in gradients; a million where no signal is seen."""
+def noise_scale(seen: Seen) -> Float[Array, "*runs"]:
+    """The gradient noise scale, in gradients; a million where no signal is seen."""
     scale = seen.noise / jnp.maximum(seen.signal, 1e-6 * seen.noise)
-    return jnp.where(seen.noise > 0, scale, 0) * newest_weight / (2 - newest_weight)
+    return jnp.where(seen.noise > 0, scale, 0)
 
 
 def candidates(seen: Seen, largest: Int[Array, ""]) -> tuple[Float[Array, " times"], Float[Array, " times"]]:

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from nigt_jax.clocks import Round, exchange
 from nigt_jax.collectives import least_over
-from nigt_jax.methods import Rounds, tell
+from nigt_jax.methods import Rounds, noise_scale, tell
 from nigt_jax.policies import Normalizer, update_statistics
 from nigt_jax.rollout import observation_statistics
 from nigt_jax.training._adapt import adapt_to_round, clock_spent
@@ -77,6 +77,10 @@ def run_round(
 
     server, gradient_norm = jax.vmap(absorb)(state.server, step, sums)
     gradients = counted.counts.sum(1, dtype=jnp.int32)
+    adapted = state.adapted
+    if parts.method.adapts:
+        halves = sums.beside["half"], sums.gradient, sums.weight
+        adapted = adapt_to_round(parts, adapted, step, counted, clock_spent(state.clock, clock), *halves)
     metrics = RoundMetrics(
         made=jnp.ones_like(counted.complete),
         gradients=gradients,
@@ -92,11 +96,8 @@ def run_round(
         diverged=sums.diverged,
         complete=counted.complete,
         too_large=~fits,
+        noise_scale=noise_scale(adapted.seen) if parts.method.adapts else (),
     )
-    adapted = state.adapted
-    if parts.method.adapts:
-        halves = sums.beside["half"], sums.gradient, sums.weight
-        adapted = adapt_to_round(parts, adapted, step, counted, clock_spent(state.clock, clock), *halves)
     after = state._replace(
         iteration=state.iteration + 1,
         server=server,
