@@ -1,6 +1,7 @@
 """Who would have finished what, when. Knows nothing of training."""
 
-from nigt_jax.clocks._arrivals import ArrivalState, begin_arrivals, is_accepted, next_arrival
+from nigt_jax.clocks._arrival_rules import ArrivalRule, Fate, YoungerThan, YoungerThanRoot
+from nigt_jax.clocks._arrivals import ArrivalState, begin_arrivals, next_arrival
 from nigt_jax.clocks._build import make_clock, power_law
 from nigt_jax.clocks._clock import (
     Clock,
@@ -21,10 +22,12 @@ from nigt_jax.clocks._time import SimulatedTime, time_zero, to_float64
 from nigt_jax.clocks._work import FixedWork
 
 __all__ = [
+    "ArrivalRule",
     "ArrivalState",
     "Clock",
     "ClockState",
     "Collected",
+    "Fate",
     "FixedWork",
     "NeverEnds",
     "OneOfRules",
@@ -32,13 +35,14 @@ __all__ = [
     "Rule",
     "SimulatedTime",
     "Speed",
+    "YoungerThan",
+    "YoungerThanRoot",
     "begin_arrivals",
     "clock_key",
     "collect_round",
     "exchange",
     "exchange_time",
     "finishing_times",
-    "is_accepted",
     "m_synchronous_rule",
     "make_clock",
     "malenia_round",

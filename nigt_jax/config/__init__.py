@@ -37,7 +37,16 @@ from nigt_jax.config._load import (
     read_settings,
     read_yaml,
 )
-from nigt_jax.config._methods import METHODS, FednpgAdmm, Lapg, MethodConfig, RennalaNigt, RingmasterNigt, family
+from nigt_jax.config._methods import (
+    METHODS,
+    FednpgAdmm,
+    Lapg,
+    MethodConfig,
+    RennalaNigt,
+    RingmasterAgnosticNigt,
+    RingmasterNigt,
+    family,
+)
 from nigt_jax.config._runtimes import (
     RUNTIMES,
     LockstepRuntimeConfig,
@@ -103,6 +112,7 @@ __all__ = [
     "PowerLaw",
     "RayRuntimeConfig",
     "RennalaNigt",
+    "RingmasterAgnosticNigt",
     "RingmasterNigt",
     "RuntimeConfig",
     "SettingInfo",

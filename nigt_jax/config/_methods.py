@@ -1,5 +1,6 @@
 """Every method's settings and facts: when it absorbs gradients, and what limits it has."""
 
+import math
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -46,6 +47,11 @@ class MethodConfig:
     def transport_weight(self) -> float:
         """Weight by which query points lie ahead of the iterate; 1 where they do not."""
         return 1.0
+
+    def how_to_weigh(self, weight: float) -> str:
+        """What it takes for the newest gradient to weigh so little, in a few words."""
+        del weight
+        return "one gradient a step, no momentum"
 
     @property
     def gradients_per_update(self) -> int:
@@ -151,6 +157,10 @@ class _ByArrival(MethodConfig):
             )
 
 
+def _extrapolation() -> Any:
+    return setting(True, "gradients are taken ahead of the iterate; false, an ablation: at the iterate", traced=True)
+
+
 @dataclass(frozen=True, kw_only=True, config=RULES)
 class _WithMomentum:
     """A direction that is an average over past gradients."""
@@ -158,9 +168,7 @@ class _WithMomentum:
     momentum: Number = setting(
         0.9, "weight of the past direction, 1 - eta in the paper's letters", ge=0, le=1 - 1e-6, traced=True
     )
-    extrapolation: bool = setting(
-        True, "gradients are taken ahead of the iterate; false, an ablation: at the iterate", traced=True
-    )
+    extrapolation: bool = _extrapolation()
 
     @property
     def newest_weight(self) -> float:
@@ -169,6 +177,10 @@ class _WithMomentum:
     @property
     def transport_weight(self) -> float:
         return self.newest_weight if self.extrapolation else 1.0
+
+    def how_to_weigh(self, weight: float) -> str:
+        """What it takes for the newest gradient to weigh so little, in a few words."""
+        return f"needs momentum {1 - weight:.6g}"
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
@@ -272,6 +284,23 @@ class RingmasterNigt(_WithMomentum, _ByArrival):
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
+class RingmasterAgnosticNigt(_ByArrival):
+    """Ringmaster with a step, a momentum and a largest delay that follow from the number of the update; NIGT step.
+
+    The newest weight is that of the first update; it falls.
+    """
+
+    clock: ClassVar[str] = "agnostic"
+    update: ClassVar[str] = "agnostic_nigt"
+
+    name: Literal["ringmaster_agnostic_nigt"] = _name("ringmaster_agnostic_nigt")
+    extrapolation: bool = _extrapolation()
+
+    def how_to_weigh(self, weight: float) -> str:
+        return f"from update {math.ceil(weight**-2 * (1 - 1e-9)):,} on"
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
 class AsynchronousPg(_ByArrival):
     """Absorbs every gradient at once; plain ascent."""
 
@@ -359,6 +388,7 @@ METHODS: dict[str, type[MethodConfig]] = {
     "synchronous_pg": SynchronousPg,
     "afedpg": Afedpg,
     "ringmaster_nigt": RingmasterNigt,
+    "ringmaster_agnostic_nigt": RingmasterAgnosticNigt,
     "asynchronous_pg": AsynchronousPg,
     "lapg": Lapg,
     "fednpg_admm": FednpgAdmm,

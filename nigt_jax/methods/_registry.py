@@ -6,6 +6,7 @@ from typing import cast
 import optax
 
 from nigt_jax.config import MethodConfig, RingmasterNigt, family
+from nigt_jax.methods._agnostic import AgnosticHyperparameters, agnostic_hyperparameters, by_root
 from nigt_jax.methods._fednpg_admm import FEDNPG_ADMM
 from nigt_jax.methods._lapg import LAPG
 from nigt_jax.methods._method import (
@@ -38,6 +39,10 @@ def _igt(hyperparameters: StepHyperparameters) -> optax.GradientTransformationEx
     return implicit_gradient_transport(averaged, OneMinus(hyperparameters.transport_weight))
 
 
+def _agnostic_nigt(hyperparameters: AgnosticHyperparameters) -> optax.GradientTransformationExtraArgs:
+    return _nigt(hyperparameters.step)
+
+
 def _plain(hyperparameters: StepHyperparameters) -> optax.GradientTransformationExtraArgs:
     return optax.with_extra_args_support(optax.sgd(lambda number: hyperparameters.learning_rate))
 
@@ -56,6 +61,7 @@ METHODS: dict[str, Method] = {
     "synchronous_pg": Method(SYNCHRONOUS, step_hyperparameters, _plain, as_sent),
     "afedpg": Method(Arrivals(), step_hyperparameters, _nigt, nigt_eval_params),
     "ringmaster_nigt": Method(Arrivals(), _with_max_delay, _nigt, nigt_eval_params),
+    "ringmaster_agnostic_nigt": Method(Arrivals(by_root), agnostic_hyperparameters, _agnostic_nigt, nigt_eval_params),
     "asynchronous_pg": Method(Arrivals(), step_hyperparameters, _plain, as_sent),
     "lapg": LAPG,
     "fednpg_admm": FEDNPG_ADMM,

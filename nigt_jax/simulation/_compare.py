@@ -9,6 +9,7 @@ import numpy as np
 
 from nigt_jax import config as configuration
 from nigt_jax.clocks import (
+    ArrivalRule,
     Clock,
     FixedWork,
     Rule,
@@ -20,7 +21,7 @@ from nigt_jax.clocks import (
     synchronous_rule,
 )
 from nigt_jax.config import Config, RennalaNigt, converted
-from nigt_jax.methods import METHODS, Method, Rounds
+from nigt_jax.methods import METHODS, Arrivals, Method, Rounds
 from nigt_jax.simulation._arrivals import play_arrivals
 from nigt_jax.simulation._figures import Figures
 from nigt_jax.simulation._play import play
@@ -87,10 +88,10 @@ class Kind:
         each = self.rounds.most_per_worker
         return wanted if each is None else min(wanted, workers * each(wanted, workers))
 
-    def max_delay(self, config: Config) -> int:
-        """The delay in updates from which on gradients are discarded."""
-        name = self.methods[0]
-        return int(self.entry.hyperparameters(converted(config.method, name)).max_delay)
+    def arrival_rule(self, config: Config) -> ArrivalRule:
+        """What becomes of gradients that arrive; of methods without rounds."""
+        hyperparameters = self.entry.hyperparameters(converted(config.method, self.methods[0]))
+        return cast(Arrivals, self.entry.schedule).rule(hyperparameters)
 
 
 def kinds() -> tuple[Kind, ...]:
@@ -187,8 +188,8 @@ def _in_rounds(clock: Clock, kind: Kind, schedule: Rounds, batch_size: int, roun
 
 
 def _by_arrival(clock: Clock, kind: Kind, arrivals: int, config: Config) -> Figures:
-    played = play_arrivals(clock, kind.max_delay(config), min(arrivals, _MOST_ARRIVALS), clock_key(config.seed))
-    updates = played.time[played.counted]
+    played = play_arrivals(clock, kind.arrival_rule(config), min(arrivals, _MOST_ARRIVALS), clock_key(config.seed))
+    updates = played.time[played.updates]
     time = float(played.time[-1]) if played.time.size else 0.0
     number = lambda chosen: np.bincount(played.worker[chosen], minlength=clock.workers)
     steady = isinstance(clock.work, FixedWork) and clock.speed is None

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, UInt
 
 from nigt_jax.clocks import clock_key
-from nigt_jax.methods import start
+from nigt_jax.methods import Arrivals, start
 from nigt_jax.training._engines import engine_of
 from nigt_jax.training._hyperparameters import Hyperparameters
 from nigt_jax.training._parts import Parts
@@ -29,7 +29,7 @@ def _initial_state(parts: Parts, hyperparameters: Hyperparameters, seed: UInt[Ar
     def to_all(tree: Any) -> Any:
         return jax.tree.map(lambda x: jnp.broadcast_to(x, (clock.workers, *x.shape)), tree)
 
-    engine, worker = engine_of(parts.method), parts.method.worker
+    engine, worker, schedule = engine_of(parts.method), parts.method.worker, parts.method.schedule
     sent = Sent(*to_all((params, normalizer, estimator, jnp.zeros([]), zero))) if engine.snapshots else ()
     return TrainState(
         iteration=zero,
@@ -40,5 +40,6 @@ def _initial_state(parts: Parts, hyperparameters: Hyperparameters, seed: UInt[Ar
         lowest=jnp.zeros([]),
         sent=sent,
         workers=() if worker is None else to_all(worker.init(params, hyperparameters.step)),
+        phase=schedule.rule(hyperparameters.step).begin(clock.workers) if isinstance(schedule, Arrivals) else (),
         key=key,
     )

@@ -5,6 +5,7 @@ the oracle's own query points. Everything else, from there to the next query poi
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +39,21 @@ class Nigt:
 
 
 @dataclasses.dataclass
+class Agnostic(Nigt):
+    """The same where the number of the update says it all; its step and its `weight` are those of the first."""
+
+    def absorb(self, g):
+        """One step."""
+        k = self.updates + 1
+        eta, following = self.weight / math.sqrt(k), self.weight / math.sqrt(k + 1)
+        self.direction = g if self.direction is None else (1 - eta) * self.direction + eta * g
+        before, length = self.theta, self.step(self.updates) / k**0.75
+        self.theta = before + length * self.direction / np.linalg.norm(self.direction)
+        self.query = self.theta + (1 - following) / following * (self.theta - before)
+        self.updates += 1
+
+
+@dataclasses.dataclass
 class Igt(Nigt):
     """The same without its normalisation."""
 
@@ -59,6 +75,11 @@ class AtTheIterate(Nigt):
         """One step."""
         super().absorb(g)
         self.query = self.theta
+
+
+@dataclasses.dataclass
+class AgnosticAtTheIterate(AtTheIterate, Agnostic):
+    """As published."""
 
 
 @dataclasses.dataclass
@@ -168,7 +189,7 @@ def by_arrivals(run, updates, tolerated, arrivals, workers):
     Args:
       run: a Run.
       updates: how many.
-      tolerated: the delay from which on a gradient is discarded.
+      tolerated: the number of an update, from 1, to the delay from which on a gradient is discarded.
       arrivals: an iterator of (worker, time).
       workers: how many.
 
@@ -179,7 +200,7 @@ def by_arrivals(run, updates, tolerated, arrivals, workers):
     sent = [(run.server.query, statistics, 0)] * workers
     for worker, time in arrivals:
         query, known, at = sent[worker]
-        if update - at >= tolerated:
+        if update - at >= tolerated(update + 1):
             lost += 1
         else:
             episodes = run.episodes(query, known, update, run.each)

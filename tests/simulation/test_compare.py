@@ -10,7 +10,7 @@ import pytest
 from probes import Quadratic
 from rich.console import Console
 
-from nigt_jax.clocks import Round, clock_key, exchange_time, make_clock, play_round, to_float64
+from nigt_jax.clocks import Round, YoungerThan, clock_key, exchange_time, make_clock, play_round, to_float64
 from nigt_jax.config import check_config
 from nigt_jax.errors import RunError
 from nigt_jax.methods import METHODS
@@ -144,15 +144,17 @@ def test_an_outage_that_ends_is_only_waited_for(monkeypatch):
 def test_ringmaster_discards_what_is_too_old():
     config = check_config(RANDOM)
     clock = make_clock(config.workers, 1, 6)
-    played = play_arrivals(clock, 3, 200, clock_key(7))
+    played = play_arrivals(clock, YoungerThan(jnp.int32(3)), 200, clock_key(7))
     updates, sent = 0, [0] * 4
-    for worker, counted, delay in zip(played.worker, played.counted, played.delay, strict=True):
+    columns = (played.worker, played.counted, played.updates, played.delay)
+    for worker, counted, makes, delay in zip(*columns, strict=True):
         assert delay == updates - sent[worker]
         assert counted == (delay < 3)
+        assert makes == counted
         updates += int(counted)
         sent[worker] = updates
     assert 0 < played.counted.sum() < 200
-    everything = play_arrivals(clock, 10**9, 200, clock_key(7))
+    everything = play_arrivals(clock, YoungerThan(jnp.int32(10**9)), 200, clock_key(7))
     np.testing.assert_array_equal(everything.time, played.time)  # discarding changes nobody's time
     assert everything.counted.all()
     # One message at a time on the link.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nigt_jax.clocks import Clock, FixedWork, make_clock
+from nigt_jax.clocks import Clock, FixedWork, YoungerThan, make_clock
 from nigt_jax.config import METHODS as SECTIONS
 from nigt_jax.config import WorkersConfig, check_config
 from nigt_jax.methods import METHODS
@@ -56,7 +56,7 @@ def test_the_published_table(workers, rennala, malenia):
 @pytest.mark.parametrize("topology", ["parallel-links", "shared-link"])
 def test_arrivals_come_at_the_rate_of_theory(topology):
     clock = make_clock(WorkersConfig(count=10, topology=topology), 1, 50)
-    played = play_arrivals(clock, 10**9, 5000, jax.random.key(0))
+    played = play_arrivals(clock, YoungerThan(jnp.int32(10**9)), 5000, jax.random.key(0))
     bounds = arrival_bounds(np.asarray(clock.work.mean), np.asarray(clock.exchange), topology)
     gap = played.time[-1] / 5000
     assert bounds.at_least <= gap
@@ -109,5 +109,7 @@ def test_the_answer_is_the_fastest_of_those_good_enough():
     assert choices[found.best].round_time == min(choice.round_time for choice in able)
     assert "momentum" in choices["afedpg"].why_not
     assert choices["afedpg"].noise > 0.1
+    assert choices["ringmaster_agnostic_nigt"].why_not == "from update 2,551 on"  # 1 / sqrt(k) <= 0.02 / 1.01
+    assert choices["asynchronous_pg"].why_not == "one gradient a step, no momentum"
     _, easy = answer(TEN, 3, target_noise=1.0)
     assert easy.best == "afedpg"
