@@ -14,7 +14,8 @@ from nigt_jax.clocks._clock import (
     finishing_times,
     play_round,
 )
-from nigt_jax.clocks._endless import NeverEnds, never_comes, never_ends
+from nigt_jax.clocks._endless import NeverEnds, in_vain, never_comes, never_ends
+from nigt_jax.clocks._ringleader import Entry, Ringleader
 from nigt_jax.clocks._rounds import Round, malenia_round, rennala_round, synchronous_round
 from nigt_jax.clocks._rules import OneOfRules, Rule, m_synchronous_rule, malenia_rule, rennala_rule, synchronous_rule
 from nigt_jax.clocks._speed import Speed
@@ -27,10 +28,12 @@ __all__ = [
     "Clock",
     "ClockState",
     "Collected",
+    "Entry",
     "Fate",
     "FixedWork",
     "NeverEnds",
     "OneOfRules",
+    "Ringleader",
     "Round",
     "Rule",
     "SimulatedTime",
@@ -43,6 +46,7 @@ __all__ = [
     "exchange",
     "exchange_time",
     "finishing_times",
+    "in_vain",
     "m_synchronous_rule",
     "make_clock",
     "malenia_round",

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
 
 class Fate(NamedTuple):
@@ -15,12 +15,16 @@ class Fate(NamedTuple):
       serial: how many gradients were absorbed before it.
       delay: updates made since the query point of the gradient; where it makes an update, since that of the oldest one
         in it.
+      worth: gradients that are as good as its update, where it makes one, and that are in no other update.
+      entry: where gradients are collected, what the method's table has to know of it; () elsewhere.
     """
 
     absorbed: Bool[Array, ""]
     updates: Bool[Array, ""]
     serial: Int[Array, ""]
     delay: Int[Array, ""]
+    worth: Float[Array, ""]
+    entry: Any
 
 
 @runtime_checkable
@@ -40,6 +44,14 @@ class ArrivalRule(Protocol):
           worker: number of the worker whose gradient it is.
           sent_at: updates made when its worker was sent its query point.
           updates: updates made by now.
+        """
+
+    def waits_for(self, kept: Any, silent: Bool[Array, " workers"]) -> Bool[Array, " workers"]:
+        """Workers without whom no update will ever come; none where one may.
+
+        Args:
+          kept: what the rule keeps.
+          silent: workers that will never deliver again.
         """
 
 
@@ -64,7 +76,12 @@ class YoungerThan(NamedTuple):
         del worker
         delay = updates - sent_at
         good = delay < self.max_delay
-        return Fate(absorbed=good, updates=good, serial=updates, delay=delay), kept
+        return Fate(good, good, serial=updates, delay=delay, worth=jnp.ones([]), entry=()), kept
+
+    def waits_for(self, kept: tuple[()], silent: Bool[Array, " workers"]) -> Bool[Array, " workers"]:
+        """Everybody, where everybody is silent; see :meth:`ArrivalRule.waits_for`."""
+        del kept
+        return jnp.broadcast_to(silent.all(), silent.shape)
 
 
 class YoungerThanRoot(NamedTuple):
@@ -80,6 +97,11 @@ class YoungerThanRoot(NamedTuple):
     ) -> tuple[Fate, tuple[()]]:
         """What becomes of an arrival; see :meth:`ArrivalRule.take`."""
         return YoungerThan(_whole_root(updates + 1)).take(kept, worker, sent_at, updates)
+
+    def waits_for(self, kept: tuple[()], silent: Bool[Array, " workers"]) -> Bool[Array, " workers"]:
+        """Everybody, where everybody is silent; see :meth:`ArrivalRule.waits_for`."""
+        del kept
+        return jnp.broadcast_to(silent.all(), silent.shape)
 
 
 def _whole_root(number: Int[Array, ""]) -> Int[Array, ""]:

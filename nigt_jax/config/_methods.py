@@ -301,6 +301,19 @@ class RingmasterAgnosticNigt(_ByArrival):
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
+class RingleaderNigt(_WithMomentum, _ByArrival):
+    """Once every worker has delivered, an update of the mean of all workers' means for each of them; NIGT step.
+
+    An update may have more gradients than the one that it needs at least; its first one has some of every worker.
+    """
+
+    clock: ClassVar[str] = "ringleader"
+    update: ClassVar[str] = "nigt_of_table"
+
+    name: Literal["ringleader_nigt"] = _name("ringleader_nigt")
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
 class AsynchronousPg(_ByArrival):
     """Absorbs every gradient at once; plain ascent."""
 
@@ -389,6 +402,7 @@ METHODS: dict[str, type[MethodConfig]] = {
     "afedpg": Afedpg,
     "ringmaster_nigt": RingmasterNigt,
     "ringmaster_agnostic_nigt": RingmasterAgnosticNigt,
+    "ringleader_nigt": RingleaderNigt,
     "asynchronous_pg": AsynchronousPg,
     "lapg": Lapg,
     "fednpg_admm": FednpgAdmm,

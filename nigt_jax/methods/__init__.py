@@ -13,12 +13,15 @@ from nigt_jax.methods._method import (
 )
 from nigt_jax.methods._registry import METHODS, method_of_many
 from nigt_jax.methods._server import Iterate, QueryPoint, ServerState, ask, iterate, start, tell
+from nigt_jax.methods._table import JustArrived, MeansOfWorkers
 
 __all__ = [
     "METHODS",
     "Arrivals",
     "Contributions",
     "Iterate",
+    "JustArrived",
+    "MeansOfWorkers",
     "Method",
     "OneOfRounds",
     "Progress",

@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from nigt_jax.clocks import ArrivalRule, OneOfRules, Round, Rule, YoungerThan
 from nigt_jax.config import MethodConfig, amount_of
+from nigt_jax.methods._table import JustArrived, MeansOfWorkers
 
 
 class Progress(NamedTuple):
@@ -110,9 +111,11 @@ class Arrivals(NamedTuple):
 
     Attributes:
       rule: maps the method's hyperparameters to what becomes of a gradient that arrives.
+      table: what an update is made of.
     """
 
     rule: Callable[[Any], ArrivalRule] = by_delay
+    table: JustArrived | MeansOfWorkers = JustArrived()
 
     def number_of(self, name: str) -> int:
         """Number of a method's schedule among these: the only one."""

@@ -5,6 +5,7 @@ from typing import cast
 
 import optax
 
+from nigt_jax.clocks import ArrivalRule, Ringleader
 from nigt_jax.config import MethodConfig, RingmasterNigt, family
 from nigt_jax.methods._agnostic import AgnosticHyperparameters, agnostic_hyperparameters, by_root
 from nigt_jax.methods._fednpg_admm import FEDNPG_ADMM
@@ -18,6 +19,7 @@ from nigt_jax.methods._method import (
     step_hyperparameters,
 )
 from nigt_jax.methods._schedules import M_SYNCHRONOUS, MALENIA, RENNALA, SYNCHRONOUS
+from nigt_jax.methods._table import MeansOfWorkers
 from nigt_jax.transforms import (
     OneMinus,
     ema_from_first,
@@ -51,6 +53,11 @@ def _with_max_delay(section: MethodConfig) -> StepHyperparameters:
     return step_hyperparameters(section, cast(RingmasterNigt, section).max_delay)
 
 
+def _by_ringleader(hyperparameters: StepHyperparameters) -> ArrivalRule:
+    del hyperparameters
+    return Ringleader()
+
+
 METHODS: dict[str, Method] = {
     "rennala_nigt": Method(RENNALA, step_hyperparameters, _nigt, nigt_eval_params),
     "malenia_nigt": Method(MALENIA, step_hyperparameters, _nigt, nigt_eval_params),
@@ -62,6 +69,9 @@ METHODS: dict[str, Method] = {
     "afedpg": Method(Arrivals(), step_hyperparameters, _nigt, nigt_eval_params),
     "ringmaster_nigt": Method(Arrivals(), _with_max_delay, _nigt, nigt_eval_params),
     "ringmaster_agnostic_nigt": Method(Arrivals(by_root), agnostic_hyperparameters, _agnostic_nigt, nigt_eval_params),
+    "ringleader_nigt": Method(
+        Arrivals(_by_ringleader, MeansOfWorkers()), step_hyperparameters, _nigt, nigt_eval_params
+    ),
     "asynchronous_pg": Method(Arrivals(), step_hyperparameters, _plain, as_sent),
     "lapg": LAPG,
     "fednpg_admm": FEDNPG_ADMM,

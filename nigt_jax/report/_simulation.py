@@ -140,7 +140,9 @@ def _advice(answer: Answer) -> str:
     lines[0] += f" --method.batch_size {best.batch_size}" if best.batch_size != 1 else ""
     told = "of pairs of methods predicted to be as far apart, how many came in that order in training"
     lines.append(f"sure       {told} ({source_of_evidence()})")
-    lines.append("           if workers' environments differ, only Malenia and the synchronous methods are unbiased")
+    lines.append(
+        "           if workers' environments differ, only Malenia, Ringleader and the synchronous ones are unbiased"
+    )
     return "\n".join(lines)
 
 

@@ -19,7 +19,7 @@ from nigt_jax.clocks import Clock, ClockState, FixedWork, clock_key, collect_rou
 from nigt_jax.config import Config, amount_of, dotted, to_dict
 from nigt_jax.methods import METHODS, Arrivals, Rounds
 from nigt_jax.records import Record
-from nigt_jax.simulation import play_arrivals
+from nigt_jax.simulation import play_on
 from nigt_jax.sweeps._sweep import Run
 from nigt_jax.training import messages
 
@@ -184,12 +184,12 @@ def _play_arrivals(config: Config, clock: Clock, schedule: Arrivals, rounds: flo
     rule = schedule.rule(METHODS[config.method.name].hyperparameters(config.method))
     arrivals = int(min(rounds, gradients))
     while True:
-        found = play_arrivals(clock, rule, arrivals, clock_key(config.seed))
-        if len(found.worker) < arrivals:
-            return None
+        found, never = play_on(clock, rule, arrivals, clock_key(config.seed))
         enough = (found.updates.cumsum() >= rounds) | (found.counted.cumsum() >= gradients)
         if (ends := np.flatnonzero(enough & found.updates)).size:
             break
+        if never is not None or len(found.worker) < arrivals:
+            return None
         arrivals *= 2
     found = jax.tree.map(lambda x: x[: ends[0] + 1], found)
     ends = np.flatnonzero(found.updates)

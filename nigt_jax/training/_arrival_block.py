@@ -33,6 +33,7 @@ class Block(NamedTuple):
       delay: updates made since its worker's query point; of the oldest gradient, where it makes an update.
       time: time of the arrival.
       before: time of the arrival before it.
+      entry: where it is collected; see :class:`nigt_jax.clocks.Fate`.
       last: whether the call ends with it, for its time or for the number of gradients.
     """
 
@@ -45,6 +46,7 @@ class Block(NamedTuple):
     delay: Int[Array, " places"]
     time: SimulatedTime
     before: SimulatedTime
+    entry: Any
     last: Bool[Array, " places"]
 
 
@@ -99,12 +101,23 @@ def next_block(
         worker, answered, clock = next_arrival(hyperparameters.clock, at.clock)
         fate, phase = rule.take(at.phase, worker, state.sent.at[worker], at.number)
         affordable = (at.absorbed * most_steps < until.env_steps) | (at.absorbed == 0)
-        taken = at.is_open & answered & ~at.seen[worker] & (at.number < until.last) & affordable
+        comes = answered & ~rule.waits_for(at.phase, jnp.isinf(at.clock.due.high)).any()
+        taken = at.is_open & comes & ~at.seen[worker] & (at.number < until.last) & affordable
         absorbed, updates = taken & fate.absorbed, taken & fate.updates
         count = at.absorbed + absorbed.astype(jnp.int32)
         last = updates & (is_late(clock.now, until.time) | (count >= until.gradients))
         block = Block(
-            worker, taken, absorbed, updates, at.number, fate.serial, fate.delay, clock.now, at.clock.now, last
+            worker=worker,
+            taken=taken,
+            absorbed=absorbed,
+            updates=updates,
+            number=at.number,
+            serial=fate.serial,
+            delay=fate.delay,
+            time=clock.now,
+            before=at.clock.now,
+            entry=fate.entry,
+            last=last,
         )
         choose = functools.partial(jnp.where, taken)
         after = _Scan(

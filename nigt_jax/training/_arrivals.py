@@ -6,13 +6,13 @@ numbers of one by one.
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from nigt_jax.methods import tell
+from nigt_jax.methods import Arrivals, tell
 from nigt_jax.policies import update_statistics
 from nigt_jax.rollout import Trajectories
 from nigt_jax.training._arrival_block import Block, Until, ends_with_update, next_block
@@ -88,13 +88,16 @@ def _absorb(
     def grouped(tree: Any) -> Any:
         return jax.tree.map(lambda x: x[None], tree)
 
+    collected = cast(Arrivals, parts.method.schedule).table
+
     def one(carry: tuple[TrainState, Spent], arrival: tuple[Block, Delivered]) -> tuple[tuple, Array]:
         state, spent = carry
         of, (gradient, statistics, outcomes, lowest, _) = arrival
         worker = of.worker
         weight = jnp.asarray(parts.trajectories_per_gradient, jnp.float32)
         step = hyperparameters.step.at(progress(spent, state.iteration, of.before))
-        server, norm = tell(parts.method, state.server, step, gradient, weight, None)
+        table, total = collected.put(state.table, of.entry, worker, gradient, of.absorbed)
+        server, norm = tell(parts.method, state.server, step, total, weight, None)
         normalizer = update_statistics(state.normalizer, statistics) if parts.policy.normalize else state.normalizer
         used = jax.tree.map(lambda x: x[worker], state.sent.normalizer)
         charge = hyperparameters.charge(state.sent.lowest[worker])
@@ -112,7 +115,13 @@ def _absorb(
         news = Sent(server.sent, normalizer, estimator, lowest, iteration)
         sent = jax.tree.map(lambda all, new: all.at[worker].set(_choose(of.taken, new, all[worker])), state.sent, news)
         after = state._replace(
-            iteration=iteration, server=server, normalizer=normalizer, estimator=estimator, lowest=lowest, sent=sent
+            iteration=iteration,
+            server=server,
+            table=table,
+            normalizer=normalizer,
+            estimator=estimator,
+            lowest=lowest,
+            sent=sent,
         )
         steps = jnp.where(of.absorbed, outcomes.lengths.sum(dtype=jnp.int32), 0)
         spent = Spent(

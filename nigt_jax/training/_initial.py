@@ -29,7 +29,8 @@ def _initial_state(parts: Parts, hyperparameters: Hyperparameters, seed: UInt[Ar
     def to_all(tree: Any) -> Any:
         return jax.tree.map(lambda x: jnp.broadcast_to(x, (clock.workers, *x.shape)), tree)
 
-    engine, worker, schedule = engine_of(parts.method), parts.method.worker, parts.method.schedule
+    engine, worker = engine_of(parts.method), parts.method.worker
+    table, phase = _collected(parts.method.schedule, params, hyperparameters)
     sent = Sent(*to_all((params, normalizer, estimator, jnp.zeros([]), zero))) if engine.snapshots else ()
     return TrainState(
         iteration=zero,
@@ -40,6 +41,15 @@ def _initial_state(parts: Parts, hyperparameters: Hyperparameters, seed: UInt[Ar
         lowest=jnp.zeros([]),
         sent=sent,
         workers=() if worker is None else to_all(worker.init(params, hyperparameters.step)),
-        phase=schedule.rule(hyperparameters.step).begin(clock.workers) if isinstance(schedule, Arrivals) else (),
+        table=table,
+        phase=phase,
         key=key,
     )
+
+
+def _collected(schedule: Any, params: Any, hyperparameters: Hyperparameters) -> tuple[Any, Any]:
+    """The table, and what its rule keeps, where gradients arrive one at a time; otherwise there are none."""
+    if not isinstance(schedule, Arrivals):
+        return (), ()
+    workers = hyperparameters.clock.workers
+    return schedule.table.begin(params, workers), schedule.rule(hyperparameters.step).begin(workers)

@@ -21,6 +21,7 @@ class TrainState(NamedTuple):
       lowest: reward of a step in any counted episode so far that did not break the physics; 0 where none was below.
       sent: what each worker was sent last, a Sent; () of a method with rounds, where it is the query point for all.
       workers: what each worker keeps, leaves with an axis of workers; () of a method whose workers keep nothing.
+      table: gradients that are collected for updates to come; () of a method that collects none.
       phase: what the rule of a method without rounds keeps of arrivals; () where that is nothing.
       key: root of all randomness of training; a round folds in its number, an episode its place in the round. Without
         rounds, a gradient folds in how many were absorbed before it.
@@ -34,6 +35,7 @@ class TrainState(NamedTuple):
     lowest: Float[Array, ""]
     sent: Any
     workers: Any
+    table: Any
     phase: Any
     key: PRNGKeyArray
 

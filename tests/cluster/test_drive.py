@@ -10,10 +10,12 @@ import pytest
 from virtual import make
 
 from nigt_jax.clocks import malenia_round, rennala_round, synchronous_round
-from nigt_jax.errors import RunError
+from nigt_jax.config import check_config
+from nigt_jax.errors import RunError, UserError
 from nigt_jax.methods import Progress, iterate
 from nigt_jax.runtimes.cluster._by_arrival import ByArrival
 from nigt_jax.runtimes.cluster._rounds import InRounds
+from nigt_jax.runtimes.cluster._runtime import RayRuntime
 from nigt_jax.transforms import tree_norm
 
 ROUNDS = {"rennala_pg": rennala_round, "malenia_nigt": malenia_round, "synchronous_pg": synchronous_round}
@@ -213,6 +215,15 @@ def test_what_is_too_old_for_the_number_of_the_update_is_discarded():
         moves = jax.tree.map(jnp.subtract, model(state), model(before))
         assert tree_norm(moves) == pytest.approx(0.5 / number**0.75, rel=1e-4)
     assert total > 3
+
+
+def test_what_collects_over_updates_is_for_a_simulated_clock():
+    sections = {"environment": {"name": "probes:EndsWhenGood"}, "estimator": {"name": "return_to_go"}}
+    config = check_config(sections | {"method": {"name": "ringleader_nigt"}, "runtime": {"kind": "ray"}})
+    with pytest.raises(
+        UserError, match=r"^method.name: got ringleader_nigt, which collects .*; allowed with .*: any other$"
+    ):
+        RayRuntime(config)
 
 
 def test_an_arrival_of_who_died_comes_again():

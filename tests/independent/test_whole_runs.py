@@ -14,7 +14,7 @@ from float64_estimators import Critic
 from float64_policy import Network, Policy
 from probes import alone
 from walk import HORIZON, SIZE, Walk, package_play, replayed, tree_of, vector_of
-from whole_runs import Agnostic, Nigt, Plain, Run, by_arrivals, by_rounds
+from whole_runs import Agnostic, Nigt, Plain, Run, by_arrivals, by_ringleader, by_rounds
 
 from nigt_jax import policies
 from nigt_jax.config import check_config
@@ -26,7 +26,7 @@ PACKAGES = policies.Policy(policies.GaussianMLP(SIZE, HIDDEN), SIZE, normalize=T
 OWN = Policy(Network(SIZE, HIDDEN, (SIZE, SIZE)))
 TIMES, EXCHANGE = [1.0, 1.5, 2.0, 4.0, 5.0], [0.25, 0.5, 0.25, 1.0, 0.5]
 PLAIN = ["rennala_pg", "synchronous_pg", "asynchronous_pg"]
-ARRIVALS = ["afedpg", "ringmaster_nigt", "ringmaster_agnostic_nigt", "asynchronous_pg"]
+ARRIVALS = ["afedpg", "ringmaster_nigt", "ringmaster_agnostic_nigt", "ringleader_nigt", "asynchronous_pg"]
 RULES = {"rennala_pg": "rennala", "synchronous_pg": "synchronous"}
 TOLERATED = {"ringmaster_agnostic_nigt": math.isqrt}
 SERVERS = {"ringmaster_agnostic_nigt": Agnostic} | dict.fromkeys(PLAIN, Plain)
@@ -34,7 +34,7 @@ SERVERS = {"ringmaster_agnostic_nigt": Agnostic} | dict.fromkeys(PLAIN, Plain)
 # The four that between them have every rule of combining, both updates, rounds and arrivals; test_servers.py has what
 # the other five put together from the same parts. Malenia's rounds end where its condition is met exactly.
 # The rest are slow: they are made of the same parts, which have tests of their own.
-_AT_ONCE = ("rennala_nigt", "malenia_nigt", "afedpg")
+_AT_ONCE = ("rennala_nigt", "malenia_nigt", "ringleader_nigt")
 RUNS = {
     "rennala_nigt": {
         "estimator": {"name": "leave_one_out"},
@@ -61,6 +61,11 @@ RUNS = {
         "estimator": {"name": "return_to_go"},
         "method": {"learning_rate_half_life": 50.0},
         "workers": {"compute_time": {"values": [1.0, 1.5, 2.0, 4.0, 7.0]}},
+    },
+    "ringleader_nigt": {
+        "estimator": {"name": "return_to_go"},
+        "method": {"learning_rate_half_life": 5.0, "trajectories_per_gradient": 2},
+        "policy": {"normalize_observations": True},
     },
 }
 
@@ -147,6 +152,8 @@ def by_the_oracle(config, start, updates):
     if method.name in ARRIVALS:
         tolerated = TOLERATED.get(method.name, lambda k: getattr(method, "max_delay", np.inf))
         order = exact_arrivals.play(10 * updates, finish, exchange, workers.topology)
+        if method.name == "ringleader_nigt":
+            return list(by_ringleader(run, updates, order, workers.count))
         return list(by_arrivals(run, updates, tolerated, order, workers.count))
     rule = RULES.get(method.name, method.name.removesuffix("_nigt"))
     sizes = (method.initial_batch_size or method.batch_size, method.batch_size)
@@ -177,5 +184,8 @@ def test_equals_the_algorithm_as_it_is_told(name):
             assert np.linalg.norm(got - exactly) <= 5e-6 * np.linalg.norm(exactly - origin), where
     if name in ARRIVALS:
         assert max(own["delay"] for own in wanted) >= (2 if name in TOLERATED else 3)
+    if name == "ringleader_nigt":
+        assert max(own["delay"] for own in wanted) > len(TIMES) - 1
+        assert max(own["gradients"] for own in wanted[1:]) > 2
     if name.startswith("ringmaster"):
         assert sum(own["discarded"] for own in wanted) > 1

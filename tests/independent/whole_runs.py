@@ -13,6 +13,7 @@ import float64_estimators as estimators
 import numpy as np
 from exact_rounds import play
 from float64_policy import Policy, Statistics
+from told_ringleader import Leader
 
 
 @dataclasses.dataclass
@@ -221,6 +222,43 @@ def by_arrivals(run, updates, tolerated, arrivals, workers):
                 "query": run.server.query,
             }
             update, lost = update + 1, 0
+            if update == updates:
+                return
+        sent[worker] = (run.server.query, statistics, update)
+
+
+def by_ringleader(run, updates, arrivals, workers):
+    """What every update reports, of Ringleader's tables; arguments as above.
+
+    A worker computes with what it was sent when its last gradient had arrived: a query point that has not moved while
+    gradients are collected, and statistics of all that have arrived.
+    """
+    statistics, leader, update = Statistics(run.policy.network.inputs), Leader(workers), 0
+    sent, since = [(run.server.query, statistics, 0)] * workers, []
+    for serial, (worker, time) in enumerate(arrivals):
+        query, known, at = sent[worker]
+        episodes = run.episodes(query, known, serial, run.each)
+        scores = [run.score(query, known, *own) for own in zip(episodes, run.factors(episodes, known), strict=True)]
+        statistics = run.seen(statistics, episodes)
+        since.append(episodes)
+        table = leader.arrive(worker, (np.mean(scores, axis=0), at))
+        if table is not None:
+            gradient = np.mean([np.mean([g for g, _ in entry], axis=0) for entry in table], axis=0)
+            run.server.absorb(gradient)
+            played = [episode for episodes in since for episode in episodes]
+            yield {
+                "gradients": len(since),
+                "discarded": 0,
+                "communications": len(since),
+                "delay": update - min(at for entry in table for _, at in entry),
+                "env_steps": sum(len(e.reward) for e in played),
+                "time": time,
+                "query_return_mean": np.mean([e.reward.sum() for e in played]),
+                "gradient_norm": np.linalg.norm(gradient),
+                "theta": run.server.theta,
+                "query": run.server.query,
+            }
+            update, since = update + 1, []
             if update == updates:
                 return
         sent[worker] = (run.server.query, statistics, update)

@@ -127,12 +127,16 @@ def test_a_round_that_never_ends_names_who_it_waits_for(two_stop, monkeypatch):
     assert figures["malenia"].never_ends.waits_for == (2, 3)
     assert figures["malenia"].rounds == figures["m_synchronous"].rounds == 1
     assert figures["m_synchronous"].never_ends.waits_for == (2, 3)
-    assert figures["rennala"].never_ends is None
+    # Worker 1 has made its update at 3, and worker 2 owes one for ever.
+    assert figures["ringleader"].never_ends.waits_for == (2,)
+    assert figures["ringleader"].rounds == 2
+    assert figures["rennala"].never_ends is figures["afedpg"].never_ends is None
     assert figures["rennala"].rounds == 5
     only(monkeypatch, "rennala", "afedpg")
     everyone = compare(silent(1, 2, 3), 5).figures
     assert everyone["rennala"].never_ends.waits_for == (1, 2, 3)
     assert everyone["afedpg"].rounds == 5  # as many as there were
+    assert str(everyone["afedpg"].never_ends) == "round 6 never comes: it waits for workers 1, 2, 3"
 
 
 def test_an_outage_that_ends_is_only_waited_for(monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nigt_jax.clocks import Clock, FixedWork, YoungerThan, make_clock
+from nigt_jax.clocks import Clock, FixedWork, Ringleader, YoungerThan, make_clock
 from nigt_jax.config import METHODS as SECTIONS
 from nigt_jax.config import WorkersConfig, check_config
 from nigt_jax.methods import METHODS
@@ -15,7 +15,7 @@ from nigt_jax.simulation import answer, batch_needed, direction_noise
 from nigt_jax.simulation._arrivals import play_arrivals
 from nigt_jax.simulation._compare import _BOUNDS, kinds
 from nigt_jax.simulation._play import play
-from nigt_jax.simulation._theory import arrival_bounds, synchronous_bounds
+from nigt_jax.simulation._theory import arrival_bounds, ringleader_bounds, synchronous_bounds
 
 TEN = check_config({"method": {"batch_size": 50}, "workers": {"count": 10}})
 times = st.lists(st.floats(0.125, 128, width=32), min_size=10, max_size=10)
@@ -62,6 +62,19 @@ def test_arrivals_come_at_the_rate_of_theory(topology):
     assert bounds.at_least <= gap
     if topology == "parallel-links":  # where it is what happens
         assert gap == pytest.approx(bounds.at_least, rel=0.01)
+
+
+@given(times=times)
+def test_ringleader_makes_an_update_for_every_worker_in_twice_the_time_of_the_slowest(times):
+    clock = Clock(work=FixedWork(jnp.array(times, jnp.float32)), speed=None, exchange=jnp.full(10, 0.5))
+    played = play_arrivals(clock, Ringleader(), 400, jax.random.key(0))
+    updates, slowest = played.time[played.updates], max(times) + 0.5
+    bounds = ringleader_bounds(np.asarray(times), np.full(10, 0.5), "parallel-links")
+    if updates.size:
+        assert bounds.at_least * (1 - 1e-6) <= updates[-1] / updates.size
+    rounds = np.append(0, updates[9::10])
+    assert (np.diff(rounds) <= 2 * slowest * (1 + 1e-6)).all()
+    assert played.delay[played.updates].max(initial=0) <= 18
 
 
 def test_noise_of_a_direction():

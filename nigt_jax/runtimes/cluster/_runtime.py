@@ -14,7 +14,7 @@ from nigt_jax.clocks import SimulatedTime, to_float64
 from nigt_jax.config import Config
 from nigt_jax.environments import in_32_bits, make_environment, probe
 from nigt_jax.errors import UserError
-from nigt_jax.methods import Progress, iterate
+from nigt_jax.methods import Arrivals, JustArrived, Progress, iterate
 from nigt_jax.policies import Start
 from nigt_jax.runtimes._devices import device_name
 from nigt_jax.runtimes._parts import make_parts
@@ -68,6 +68,12 @@ class RayRuntime:
         self.devices = jax.local_devices()[:1]
         platform = self.devices[0].platform
         self._parts = make_parts(config, made, 1, axis=None, platform=platform, start=start)
+        schedule = self._parts.method.schedule
+        if isinstance(schedule, Arrivals) and not isinstance(schedule.table, JustArrived):
+            raise UserError(
+                f"method.name: got {config.method.name}, which collects gradients over several updates; allowed with "
+                "runtime.kind ray: any other"
+            )
         self._hyperparameters = make_hyperparameters(
             config, self._parts.policy, self._parts.estimator, self._parts.method, 1
         )
