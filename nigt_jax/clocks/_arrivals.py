@@ -34,16 +34,6 @@ def begin_arrivals(clock: Clock, key: PRNGKeyArray) -> ArrivalState:
     return state._replace(due=_due(clock, state), begun=state.begun + 1)
 
 
-def is_accepted(delay: Int[Array, "*shape"], max_delay: Int[Array, ""]) -> Bool[Array, "*shape"]:
-    """Whether a gradient that arrives is absorbed, and not discarded for its age.
-
-    Args:
-      delay: updates made since its worker was sent its query point.
-      max_delay: delay from which on gradients are discarded.
-    """
-    return delay < max_delay
-
-
 def next_arrival(clock: Clock, state: ArrivalState) -> tuple[Int[Array, ""], Bool[Array, ""], ArrivalState]:
     """The next gradient to reach the server, whose worker at once begins another.
 

@@ -2,13 +2,15 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Array, Bool, Int
 
-from nigt_jax.clocks._arrivals import ArrivalState
+from nigt_jax.clocks._arrival_rules import ArrivalRule
+from nigt_jax.clocks._arrivals import ArrivalState, next_arrival
 from nigt_jax.clocks._clock import Clock, ClockState, finishing_times, play_round
 from nigt_jax.clocks._rules import MOST, Rule
 from nigt_jax.clocks._work import FixedWork
@@ -54,18 +56,40 @@ def never_ends(clock: Clock, rule: Rule, state: ClockState, number: int) -> Neve
     return NeverEnds(number, late, f"never ends: {_why(late)}")
 
 
-def never_comes(clock: Clock, state: ArrivalState, number: int) -> str:
-    """One clause on an update that never comes, where every arrival is an update.
+def never_comes(clock: Clock, rule: ArrivalRule, kept: Any, state: ArrivalState, number: int) -> NeverEnds:
+    """Why an update never comes, where gradients arrive one at a time.
 
     Args:
       clock: a clock on which it does not.
+      rule: what becomes of gradients that arrive.
+      kept: what it keeps at `state`.
       state: some time before.
       number: the update's number, from 1.
     """
-    begun, everyone = np.asarray(state.begun), tuple(range(1, clock.workers + 1))
+    begun = np.asarray(state.begun)
     if begun.max() > MOST:
-        return f"update {number} {_run_out(begun)}"
-    return f"update {number} never comes: {_why(everyone if _silent(clock).all() else ())}"
+        return NeverEnds(number, (), _run_out(begun))
+    return in_vain(clock, np.asarray(_waited_for(clock, rule, kept, state)), number)
+
+
+def in_vain(clock: Clock, waits_for: Bool[np.ndarray, " workers"], number: int) -> NeverEnds:
+    """What there is to say of an update that never comes, of workers for whom it waits."""
+    silent = bool((_silent(clock) | ~waits_for).all())  # others would deliver at a time that is too late for a number
+    who = tuple(int(i) + 1 for i in np.flatnonzero(waits_for)) if silent else ()
+    return NeverEnds(number, who, f"never comes: {_why(who)}")
+
+
+@jax.jit
+def _waited_for(clock: Clock, rule: ArrivalRule, kept: Any, state: ArrivalState) -> Bool[Array, " workers"]:
+    """For whom it waits in vain, once it does."""
+    zero, waits_for = jnp.zeros([], jnp.int32), lambda at: rule.waits_for(at[0], jnp.isinf(at[1].due.high))
+
+    def step(at: tuple) -> tuple:
+        worker, answered, after = next_arrival(clock, at[1])
+        return rule.take(at[0], worker, zero, zero)[1], after, answered
+
+    kept_and_state = (kept, state, jnp.ones([], bool))
+    return waits_for(jax.lax.while_loop(lambda at: at[2] & ~waits_for(at).any(), step, kept_and_state))
 
 
 def _late(clock: Clock, rule: Rule, state: ClockState) -> tuple[int, ...]:

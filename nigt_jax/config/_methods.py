@@ -1,5 +1,6 @@
 """Every method's settings and facts: when it absorbs gradients, and what limits it has."""
 
+import math
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -46,6 +47,11 @@ class MethodConfig:
     def transport_weight(self) -> float:
         """Weight by which query points lie ahead of the iterate; 1 where they do not."""
         return 1.0
+
+    def how_to_weigh(self, weight: float) -> str:
+        """What it takes for the newest gradient to weigh so little, in a few words."""
+        del weight
+        return "one gradient a step, no momentum"
 
     @property
     def gradients_per_update(self) -> int:
@@ -151,6 +157,10 @@ class _ByArrival(MethodConfig):
             )
 
 
+def _extrapolation() -> Any:
+    return setting(True, "gradients are taken ahead of the iterate; false, an ablation: at the iterate", traced=True)
+
+
 @dataclass(frozen=True, kw_only=True, config=RULES)
 class _Averaged:
     """A direction that is an average over past gradients."""
@@ -168,13 +178,15 @@ class _Averaged:
 class _WithMomentum(_Averaged):
     """One whose gradients are taken ahead, to make up for the age of the past."""
 
-    extrapolation: bool = setting(
-        True, "gradients are taken ahead of the iterate; false, an ablation: at the iterate", traced=True
-    )
+    extrapolation: bool = _extrapolation()
 
     @property
     def transport_weight(self) -> float:
         return self.newest_weight if self.extrapolation else 1.0
+
+    def how_to_weigh(self, weight: float) -> str:
+        """What it takes for the newest gradient to weigh so little, in a few words."""
+        return f"needs momentum {1 - weight:.6g}"
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
@@ -297,6 +309,36 @@ class RingmasterNigt(_WithMomentum, _ByArrival):
     max_delay: int = setting(
         10, "delay from which on a gradient is discarded (its R)", "updates", ge=1, le=1_000_000_000, traced=True
     )
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class RingmasterAgnosticNigt(_ByArrival):
+    """Ringmaster with a step, a momentum and a largest delay that follow from the number of the update; NIGT step.
+
+    The newest weight is that of the first update; it falls.
+    """
+
+    clock: ClassVar[str] = "agnostic"
+    update: ClassVar[str] = "agnostic_nigt"
+
+    name: Literal["ringmaster_agnostic_nigt"] = _name("ringmaster_agnostic_nigt")
+    extrapolation: bool = _extrapolation()
+
+    def how_to_weigh(self, weight: float) -> str:
+        return f"from update {math.ceil(weight**-2 * (1 - 1e-9)):,} on"
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class RingleaderNigt(_WithMomentum, _ByArrival):
+    """Once every worker has delivered, an update of the mean of all workers' means for each of them; NIGT step.
+
+    An update may have more gradients than the one that it needs at least; its first one has some of every worker.
+    """
+
+    clock: ClassVar[str] = "ringleader"
+    update: ClassVar[str] = "nigt_of_table"
+
+    name: Literal["ringleader_nigt"] = _name("ringleader_nigt")
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
@@ -472,6 +514,8 @@ METHODS: dict[str, type[MethodConfig]] = {
     "synchronous_nharpg": SynchronousNharpg,
     "afedpg": Afedpg,
     "ringmaster_nigt": RingmasterNigt,
+    "ringmaster_agnostic_nigt": RingmasterAgnosticNigt,
+    "ringleader_nigt": RingleaderNigt,
     "asynchronous_pg": AsynchronousPg,
     "adaptive_nigt": AdaptiveNigt,
     "robust_nigt": RobustNigt,

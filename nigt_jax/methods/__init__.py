@@ -22,6 +22,7 @@ from nigt_jax.methods._method import (
 )
 from nigt_jax.methods._registry import METHODS, method_of_many
 from nigt_jax.methods._server import Iterate, QueryPoint, ServerState, ask, iterate, start, tell
+from nigt_jax.methods._table import JustArrived, MeansOfWorkers
 
 __all__ = [
     "METHODS",
@@ -30,6 +31,8 @@ __all__ = [
     "Arrivals",
     "Contributions",
     "Iterate",
+    "JustArrived",
+    "MeansOfWorkers",
     "Method",
     "OneOfRounds",
     "Progress",

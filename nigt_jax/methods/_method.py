@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from nigt_jax.clocks import OneOfRules, Round, Rule
+from nigt_jax.clocks import ArrivalRule, OneOfRules, Round, Rule, YoungerThan
 from nigt_jax.config import MethodConfig, amount_of
+from nigt_jax.methods._table import JustArrived, MeansOfWorkers
 
 
 class Progress(NamedTuple):
@@ -98,11 +99,23 @@ class OneOfRounds(NamedTuple):
         return Rounds(rule, lambda counted: jax.lax.select_n(number, *(one.weigh(counted) for one in several)), None)
 
 
+def by_delay(hyperparameters: StepHyperparameters) -> ArrivalRule:
+    """Every gradient makes an update, unless it is too old."""
+    return YoungerThan(hyperparameters.max_delay)
+
+
 class Arrivals(NamedTuple):
     """Schedule: every gradient is absorbed when it arrives, or discarded for its delay.
 
     Each worker computes at the query point that it was sent when its last gradient arrived, however old that is.
+
+    Attributes:
+      rule: maps the method's hyperparameters to what becomes of a gradient that arrives.
+      table: what an update is made of.
     """
+
+    rule: Callable[[Any], ArrivalRule] = by_delay
+    table: JustArrived | MeansOfWorkers = JustArrived()
 
     def number_of(self, name: str) -> int:
         """Number of a method's schedule among these: the only one."""

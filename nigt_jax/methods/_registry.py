@@ -5,8 +5,10 @@ from typing import Any, cast
 
 import optax
 
+from nigt_jax.clocks import ArrivalRule, Ringleader
 from nigt_jax.config import MethodConfig, RingmasterNigt, family
 from nigt_jax.methods._adaptive import adaptive_hyperparameters
+from nigt_jax.methods._agnostic import AgnosticHyperparameters, agnostic_hyperparameters, by_root
 from nigt_jax.methods._fednpg_admm import FEDNPG_ADMM
 from nigt_jax.methods._lapg import LAPG
 from nigt_jax.methods._method import (
@@ -19,6 +21,7 @@ from nigt_jax.methods._method import (
 )
 from nigt_jax.methods._robust import robust_method
 from nigt_jax.methods._schedules import M_SYNCHRONOUS, MALENIA, RENNALA, SYNCHRONOUS
+from nigt_jax.methods._table import MeansOfWorkers
 from nigt_jax.transforms import (
     NormalizedMomentumState,
     OneMinus,
@@ -42,6 +45,10 @@ def _igt(hyperparameters: StepHyperparameters) -> optax.GradientTransformationEx
     return implicit_gradient_transport(averaged, OneMinus(hyperparameters.transport_weight))
 
 
+def _agnostic_nigt(hyperparameters: AgnosticHyperparameters) -> optax.GradientTransformationExtraArgs:
+    return _nigt(hyperparameters.step)
+
+
 def _plain(hyperparameters: StepHyperparameters) -> optax.GradientTransformationExtraArgs:
     return optax.with_extra_args_support(optax.sgd(lambda number: hyperparameters.learning_rate))
 
@@ -58,6 +65,11 @@ def _with_max_delay(section: MethodConfig) -> StepHyperparameters:
     return step_hyperparameters(section, cast(RingmasterNigt, section).max_delay)
 
 
+def _by_ringleader(hyperparameters: StepHyperparameters) -> ArrivalRule:
+    del hyperparameters
+    return Ringleader()
+
+
 METHODS: dict[str, Method] = {
     "rennala_nigt": Method(RENNALA, step_hyperparameters, _nigt, nigt_eval_params),
     "malenia_nigt": Method(MALENIA, step_hyperparameters, _nigt, nigt_eval_params),
@@ -70,6 +82,10 @@ METHODS: dict[str, Method] = {
     "synchronous_nharpg": Method(SYNCHRONOUS, step_hyperparameters, _harpg, as_sent, last_step=_last_step),
     "afedpg": Method(Arrivals(), step_hyperparameters, _nigt, nigt_eval_params),
     "ringmaster_nigt": Method(Arrivals(), _with_max_delay, _nigt, nigt_eval_params),
+    "ringmaster_agnostic_nigt": Method(Arrivals(by_root), agnostic_hyperparameters, _agnostic_nigt, nigt_eval_params),
+    "ringleader_nigt": Method(
+        Arrivals(_by_ringleader, MeansOfWorkers()), step_hyperparameters, _nigt, nigt_eval_params
+    ),
     "asynchronous_pg": Method(Arrivals(), step_hyperparameters, _plain, as_sent),
     "adaptive_nigt": Method(
         RENNALA, adaptive_hyperparameters, lambda own: _nigt(own.step), nigt_eval_params, adapts=True

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from rich.console import Console
@@ -27,7 +27,10 @@ def show_comparison(console: Console, comparison: Comparison, answer: Answer) ->
     narrow = console.width < _NARROW
     _say(console, f"\n{_workers(comparison.gradient_times)}")
     _say(console, "\nEvery method on these workers (times in time units; * marks the configured method)")
-    console.print(_side_by_side(comparison, narrow))
+    in_rounds = [figures for name, figures in comparison.figures.items() if name in comparison.by_batch_size]
+    others = [figures for name, figures in comparison.figures.items() if name not in comparison.by_batch_size]
+    for some in filter(None, (in_rounds, others)):  # all of them would not fit beside each other
+        console.print(_side_by_side(comparison.configured, some, narrow))
     for figures in comparison.figures.values():
         if figures.never_ends:
             _say(console, f"{', '.join(figures.methods)}: {figures.never_ends}")
@@ -52,27 +55,26 @@ def _workers(times: tuple[float, ...]) -> str:
     return "\n".join(lines) if fastest < slowest else lines[0].replace("fastest", "all alike")
 
 
-def _side_by_side(comparison: Comparison, narrow: bool) -> Table:
-    """A column for each clock, a row for each figure."""
-    columns = list(comparison.figures.values())
+def _side_by_side(configured: str, columns: Sequence[Figures], narrow: bool) -> Table:
+    """A column for each clock, a row for each figure that some of them have."""
     table = _table("")
     for figures in columns:
-        mine = comparison.configured in figures.methods
+        mine = configured in figures.methods
         name = figures.clock.replace("synchronous", "sync") if narrow else figures.clock
         table.add_column(name + ("*" if mine else ""), justify="right", style="bold" if mine else None)
 
     def row(name: str, text: Callable[[Figures], str]) -> None:
-        table.add_row(name, *map(text, columns))
+        cells = [text(figures) for figures in columns]
+        if set(cells) != {"-"}:
+            table.add_row(name, *cells)
 
     row("gradients a round, M", lambda f: f"{f.batch_size:,}")
     row("rounds, or updates", lambda f: f"{f.rounds:,}" if f.never_ends is None else f"{f.rounds:,} only")
     row("time of one", lambda f: _number(f.round_time))
     row("  from ... to", lambda f: _range(f.shortest_round, f.longest_round))
     row("  collecting", lambda f: _number(f.collecting))
-    if any(f.bounds for f in columns):
-        row("  ... by theory", lambda f: _bounds(f, "collecting"))
-        if any(f.bounds and f.bounds.of == "round" for f in columns):
-            row("  round by theory", lambda f: _bounds(f, "round"))
+    row("  ... by theory", lambda f: _bounds(f, "collecting"))
+    row("  round by theory", lambda f: _bounds(f, "round"))
     row("  communicating", lambda f: _number(f.communicating))
     row("gradients per time unit", lambda f: _number(f.gradients_per_time))
     row("discarded, of all begun", lambda f: _percent(f.discarded_fraction))
@@ -138,7 +140,9 @@ def _advice(answer: Answer) -> str:
     lines[0] += f" --method.batch_size {best.batch_size}" if best.batch_size != 1 else ""
     told = "of pairs of methods predicted to be as far apart, how many came in that order in training"
     lines.append(f"sure       {told} ({source_of_evidence()})")
-    lines.append("           if workers' environments differ, only Malenia and the synchronous methods are unbiased")
+    lines.append(
+        "           if workers' environments differ, only Malenia, Ringleader and the synchronous ones are unbiased"
+    )
     return "\n".join(lines)
 
 

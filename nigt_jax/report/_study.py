@@ -187,9 +187,10 @@ def _line(folder: SweepFolder, scenario: str | None, runs: Sequence[Run], failed
 def _first_norms(records: Sequence[Record], config: Config) -> list[float]:
     """Of the first round; where there are none, of the gradients that workers began before any update.
 
-    These are the updates whose delay is the number of those before.
+    These are the updates of a single gradient each whose delay is the number of those before.
     """
-    first = records[1:2] if config.method.schedule == "rounds" else records[1 : config.workers.count + 1]
+    single = [record for record in records[1 : config.workers.count + 1] if record["gradients"] == record["iteration"]]
+    first = records[1:2] if config.method.schedule == "rounds" else single
     return [record["gradient_norm"] for record in first if record["delay"] == record["iteration"] - 1]
 
 

@@ -55,8 +55,8 @@ def bytes_needed(parts: Parts, hyperparameters: Hyperparameters, devices: int = 
     first = jax.eval_shape(parts.environment.reset, jax.random.key(0))
     numbers = parts.policy.observation_size + parts.policy.sample_size + 1
     return {
-        "what workers were sent and keep": _COPIES * _bytes((state.sent, state.workers)),
-        "the rest of the state": _COPIES * _bytes(state._replace(sent=(), workers=())),
+        "what workers were sent and keep": _COPIES * _bytes((state.sent, state.workers, state.table)),
+        "the rest of the state": _COPIES * _bytes(state._replace(sent=(), workers=(), table=())),
         "the first states of a block's episodes": episodes * _bytes(first),
         "the steps of a block's episodes": 4 * numbers * parts.horizon * episodes,
         "gradients of single episodes": 0

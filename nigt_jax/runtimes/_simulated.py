@@ -301,10 +301,11 @@ class SimulatedRuntime:
           ended: rounds that ended after it.
           run: number of the run, from 0.
         """
-        clock = self._spmd.collect(state.clock)
-        own, clock = jax.tree.map(lambda x: x[self._places.place[run]], (self.hyperparameters, clock))
+        clock, phase = self._spmd.collect((state.clock, state.phase))
+        everyone = (self.hyperparameters, clock, phase)
+        own, clock, phase = jax.tree.map(lambda x: x[self._places.place[run]], everyone)
         method = self.parts.method
-        return engine_of(method).endless(method, own, clock, iteration, ended)
+        return engine_of(method).endless(method, own, clock, phase, iteration, ended)
 
     def evaluate(self, state: TrainState, asked: Sequence[bool] | None = None) -> list[dict[str, Any]]:
         """What records say of each run's iterate: ``return_mean``, ``return_std``, ``episode_length_mean``, ...

@@ -1,5 +1,5 @@
 from ._answer import Answer, Choice, answer
-from ._arrivals import play_arrivals
+from ._arrivals import play_arrivals, play_on
 from ._compare import Comparison, compare
 from ._evidence import Sureness, how_sure, source_of_evidence
 from ._figures import Figures
@@ -25,6 +25,7 @@ __all__ = [
     "make_timeline",
     "malenia_bounds",
     "play_arrivals",
+    "play_on",
     "rennala_bounds",
     "source_of_evidence",
     "to_json",

@@ -3,10 +3,10 @@
 import dataclasses
 from typing import Any
 
-from nigt_jax.config import LARGEST_BATCH, Config, converted
+from nigt_jax.config import LARGEST_BATCH, Config, MethodConfig, converted
 from nigt_jax.simulation._compare import Comparison, Kind, compare, in_rounds, kinds
 from nigt_jax.simulation._figures import Figures
-from nigt_jax.simulation._noise import batch_needed, direction_noise
+from nigt_jax.simulation._noise import batch_needed, direction_noise, weight_needed
 
 _GRID = (0.25, 0.5, 1, 2, 4)  # times the configured batch size
 
@@ -72,13 +72,13 @@ def answer(config: Config, rounds: int, target_noise: float | None = None, **mor
     """
     target = default_noise(config) if target_noise is None else target_noise
     reference, workers = in_rounds(config), config.workers.count
-    weights = {name: converted(config.method, name).newest_weight for kind in kinds() for name in kind.methods}
-    needed = {method: batch_needed(weight, target) for method, weight in weights.items()}
+    sections = {name: converted(config.method, name) for kind in kinds() for name in kind.methods}
+    needed = {method: batch_needed(section.newest_weight, target) for method, section in sections.items()}
     sizes = {max(1, round(reference.batch_size * factor)) for factor in _GRID}
     sizes |= {needed[method] for kind in kinds() if kind.rounds is not None for method in kind.methods}
     comparison = compare(config, rounds, batch_sizes=tuple(m for m in sorted(sizes) if m <= LARGEST_BATCH), **more)
     choices = tuple(
-        _choice(kind, method, needed[method], comparison, target, weights[method], workers)
+        _choice(kind, sections[method], needed[method], comparison, target, workers)
         for kind in kinds()
         for method in kind.methods
     )
@@ -95,8 +95,9 @@ def answer(config: Config, rounds: int, target_noise: float | None = None, **mor
 
 
 def _choice(
-    kind: Kind, method: str, needed: int, comparison: Comparison, target: float, weight: float, workers: int
+    kind: Kind, section: MethodConfig, needed: int, comparison: Comparison, target: float, workers: int
 ) -> Choice:
+    method, weight = section.name, section.newest_weight
     nothing: dict[str, Any] = {"batch_size": None, "round_time": None, "time_per_gradient": None}
     if kind.name in comparison.not_available:
         return Choice(method=method, noise=None, why_not=comparison.not_available[kind.name], **nothing)
@@ -108,7 +109,9 @@ def _choice(
         return Choice(
             method=method,
             noise=direction_noise(weight, most),
-            why_not=_too_noisy(kind, weight, needed, target),
+            why_not=f"too few workers for M = {needed:,}"
+            if kind.rounds is not None
+            else section.how_to_weigh(weight_needed(target)),
             **nothing,
         )
     if figures.never_ends is not None or figures.round_time is None:
@@ -136,11 +139,3 @@ def _without_end(figures: Figures) -> str:
 
 def _effective(figures: Figures) -> float:
     return figures.effective_gradients or figures.batch_size
-
-
-def _too_noisy(kind: Kind, weight: float, needed: int, target: float) -> str:
-    if kind.rounds is not None:
-        return f"too few workers for M = {needed:,}"
-    if weight == 1:
-        return "one gradient a step, no momentum"
-    return f"needs momentum {(1 - target**2) / (1 + target**2):.6g}"

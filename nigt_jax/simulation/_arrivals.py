@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from nigt_jax.clocks import Clock, begin_arrivals, is_accepted, next_arrival, to_float64
+from nigt_jax.clocks import ArrivalRule, Clock, Fate, NeverEnds, begin_arrivals, in_vain, next_arrival, to_float64
 
 
 class Arrivals(NamedTuple):
@@ -19,8 +19,11 @@ class Arrivals(NamedTuple):
       ready: when it had computed it.
       sending: when the exchange began; later only where workers wait for a shared link.
       time: time of the arrival.
-      counted: whether it made an update; otherwise it was discarded for its delay.
-      delay: updates made since its worker was sent its query point.
+      counted: whether it was absorbed; otherwise it was discarded for its delay.
+      updates: whether it made an update.
+      delay: updates made since its worker was sent its query point; where it made an update, since that of the oldest
+        gradient in it.
+      worth: gradients that are as good as its update, where it made one, and that are in no other update.
     """
 
     worker: Int[np.ndarray, " arrivals"]
@@ -28,28 +31,38 @@ class Arrivals(NamedTuple):
     sending: Float[np.ndarray, " arrivals"]
     time: Float[np.ndarray, " arrivals"]
     counted: Bool[np.ndarray, " arrivals"]
+    updates: Bool[np.ndarray, " arrivals"]
     delay: Int[np.ndarray, " arrivals"]
+    worth: Float[np.ndarray, " arrivals"]
 
 
-def play_arrivals(clock: Clock, max_delay: int, arrivals: int, key: PRNGKeyArray) -> Arrivals:
+def play_arrivals(clock: Clock, rule: ArrivalRule, arrivals: int, key: PRNGKeyArray) -> Arrivals:
     """The first arrivals at the server.
 
     Args:
       clock: how long things take; its topology is parallel-links or shared-link.
-      max_delay: delay in updates from which on a gradient is discarded.
+      rule: what becomes of a gradient that arrives.
       arrivals: how many.
       key: key of all gradients' times.
 
     Returns:
       So many; fewer where no worker answers any more.
     """
-    rows = jax.device_get(_play(clock, jnp.int32(max_delay), key, arrivals))
+    return play_on(clock, rule, arrivals, key)[0]
+
+
+def play_on(clock: Clock, rule: ArrivalRule, arrivals: int, key: PRNGKeyArray) -> tuple[Arrivals, NeverEnds | None]:
+    """The first arrivals, and the update that never comes after them, if it is known by then that none does."""
+    rows, waits_for = jax.device_get(_play(clock, rule, key, arrivals))
     time, due = to_float64(rows.time), to_float64(rows.ready)
     seen = int(np.argmin(np.append(np.isfinite(time), False)))
     exchange = np.asarray(clock.exchange, np.float64)[rows.worker]
     ready = due if clock.topology == "shared-link" else due - exchange
-    whole = Arrivals(rows.worker, ready, time - exchange, time, rows.counted, rows.delay)
-    return Arrivals(*(x[:seen] for x in whole))
+    fate = rows.fate
+    whole = Arrivals(rows.worker, ready, time - exchange, time, fate.absorbed, fate.updates, fate.delay, fate.worth)
+    played = Arrivals(*(x[:seen] for x in whole))
+    never = in_vain(clock, waits_for, int(played.updates.sum()) + 1) if waits_for.any() else None
+    return played, never
 
 
 class _Row(NamedTuple):
@@ -58,21 +71,22 @@ class _Row(NamedTuple):
     worker: Any
     ready: Any
     time: Any
-    counted: Any
-    delay: Any
+    fate: Fate
 
 
 @functools.partial(jax.jit, static_argnames="arrivals")
-def _play(clock: Clock, max_delay: Int[Array, ""], key: PRNGKeyArray, arrivals: int) -> _Row:
+def _play(clock: Clock, rule: ArrivalRule, key: PRNGKeyArray, arrivals: int) -> tuple[_Row, Bool[Array, " workers"]]:
     def step(carry: tuple, _: None) -> tuple[tuple, _Row]:
-        state, updates, sent_at = carry
-        worker, _answered, after = next_arrival(clock, state)
-        delay = updates - sent_at[worker]
-        counted = is_accepted(delay, max_delay)
-        updates = updates + counted.astype(jnp.int32)
+        state, kept, updates, sent_at = carry
+        worker, answered, after = next_arrival(clock, state)
+        fate, taken = rule.take(kept, worker, sent_at[worker], updates)
+        kept = jax.tree.map(lambda new, old: jnp.where(answered, new, old), taken, kept)
+        updates = updates + fate.updates.astype(jnp.int32)
         due = jax.tree.map(lambda x: x[worker], state.due)
-        row = _Row(worker.astype(jnp.int32), due, after.now, counted, delay)
-        return (after, updates, sent_at.at[worker].set(updates)), row
+        row = _Row(worker.astype(jnp.int32), due, after.now, fate)
+        return (after, kept, updates, sent_at.at[worker].set(updates)), row
 
-    start = (begin_arrivals(clock, key), jnp.zeros([], jnp.int32), jnp.zeros(clock.workers, jnp.int32))
-    return jax.lax.scan(step, start, length=arrivals)[1]
+    zero = jnp.zeros([], jnp.int32)
+    start = (begin_arrivals(clock, key), rule.begin(clock.workers), zero, jnp.zeros(clock.workers, jnp.int32))
+    (state, kept, *_), rows = jax.lax.scan(step, start, length=arrivals)
+    return rows, rule.waits_for(kept, jnp.isinf(state.due.high))

@@ -9,8 +9,10 @@ import numpy as np
 
 from nigt_jax import config as configuration
 from nigt_jax.clocks import (
+    ArrivalRule,
     Clock,
     FixedWork,
+    Ringleader,
     Rule,
     clock_key,
     m_synchronous_rule,
@@ -20,8 +22,8 @@ from nigt_jax.clocks import (
     synchronous_rule,
 )
 from nigt_jax.config import Config, RennalaNigt, converted
-from nigt_jax.methods import METHODS, Method, Rounds
-from nigt_jax.simulation._arrivals import play_arrivals
+from nigt_jax.methods import METHODS, Arrivals, Method, Rounds
+from nigt_jax.simulation._arrivals import play_on
 from nigt_jax.simulation._figures import Figures
 from nigt_jax.simulation._play import play
 from nigt_jax.simulation._theory import (
@@ -30,6 +32,7 @@ from nigt_jax.simulation._theory import (
     m_synchronous_bounds,
     malenia_bounds,
     rennala_bounds,
+    ringleader_bounds,
     synchronous_bounds,
 )
 
@@ -87,10 +90,10 @@ class Kind:
         each = self.rounds.most_per_worker
         return wanted if each is None else min(wanted, workers * each(wanted, workers))
 
-    def max_delay(self, config: Config) -> int:
-        """The delay in updates from which on gradients are discarded."""
-        name = self.methods[0]
-        return int(self.entry.hyperparameters(converted(config.method, name)).max_delay)
+    def arrival_rule(self, config: Config) -> ArrivalRule:
+        """What becomes of gradients that arrive; of methods without rounds."""
+        hyperparameters = self.entry.hyperparameters(converted(config.method, self.methods[0]))
+        return cast(Arrivals, self.entry.schedule).rule(hyperparameters)
 
 
 def kinds() -> tuple[Kind, ...]:
@@ -185,12 +188,14 @@ def _in_rounds(clock: Clock, kind: Kind, schedule: Rounds, batch_size: int, roun
 
 
 def _by_arrival(clock: Clock, kind: Kind, arrivals: int, config: Config) -> Figures:
-    played = play_arrivals(clock, kind.max_delay(config), min(arrivals, _MOST_ARRIVALS), clock_key(config.seed))
-    updates = played.time[played.counted]
+    rule, most = kind.arrival_rule(config), min(arrivals, _MOST_ARRIVALS)
+    played, never = play_on(clock, rule, most, clock_key(config.seed))
+    updates = played.time[played.updates]
     time = float(played.time[-1]) if played.time.size else 0.0
     number = lambda chosen: np.bincount(played.worker[chosen], minlength=clock.workers)
     steady = isinstance(clock.work, FixedWork) and clock.speed is None
-    theory = lambda: arrival_bounds(np.asarray(clock.work.mean), np.asarray(clock.exchange), clock.topology)
+    bounds = ringleader_bounds if isinstance(rule, Ringleader) else arrival_bounds
+    theory = lambda: bounds(np.asarray(clock.work.mean), np.asarray(clock.exchange), clock.topology)
     return Figures(
         clock=kind.name,
         methods=kind.methods,
@@ -200,12 +205,12 @@ def _by_arrival(clock: Clock, kind: Kind, arrivals: int, config: Config) -> Figu
         **_spread(np.diff(updates, prepend=0.0)),
         collecting=None,
         communicating=None,
-        effective_gradients=1.0,
+        effective_gradients=float(played.worth[played.updates].mean()) if updates.size else None,
         **_shares(number(played.counted), number(~played.counted), time),
         exchanges=played.time.size,
         messages=played.time.size,
         bounds=theory() if steady else None,
-        never_ends=None,
+        never_ends=never,
     )
 
 

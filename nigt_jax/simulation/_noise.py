@@ -22,3 +22,8 @@ def batch_needed(weight: float | int, noise: float | int) -> int:
     """The least batch size M that brings the direction's noise down to `noise`, in units of sigma."""
     exact = weight / ((2 - weight) * noise**2)
     return max(1, math.ceil(exact * (1 - 1e-9)))  # what only rounding puts above a whole number is that number
+
+
+def weight_needed(noise: float | int) -> float:
+    """The largest weight of the newest gradient with which directions of single gradients have that noise, or less."""
+    return 2 * noise**2 / (1 + noise**2)

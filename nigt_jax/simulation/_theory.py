@@ -82,3 +82,16 @@ def arrival_bounds(
     cycle = np.asarray(times, np.float64) + np.asarray(exchange, np.float64)
     least = 1 / float(np.sum(1 / cycle))
     return Bounds("round", max(least, float(np.min(exchange))) if topology == "shared-link" else least, None)
+
+
+def ringleader_bounds(
+    times: Float[np.ndarray, " workers"], exchange: Float[np.ndarray, " workers"], topology: str
+) -> Bounds:
+    r"""From one of Ringleader's updates to the next, on average: at least :math:`\max_i(h_i + \kappa_i) / n` as well.
+
+    Every n updates need a gradient of the slowest worker that no others had. On links of their own workers make n
+    updates in at most twice its time: once to complete the table, and once for the updates of all.
+    """
+    arrivals = arrival_bounds(times, exchange, topology).at_least
+    cycle = np.asarray(times, np.float64) + np.asarray(exchange, np.float64)
+    return Bounds("round", max(arrivals, float(cycle.max()) / cycle.size), None)

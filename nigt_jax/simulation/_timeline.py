@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from nigt_jax.clocks import (
+    ArrivalRule,
     Clock,
     Round,
     Rule,
@@ -108,7 +109,7 @@ def make_timeline(config: Config, *, parameters: int = 1, rounds: int = 3) -> Ti
     elif clock.workers > MOST_WORKERS:
         parts = None
     else:
-        parts = _arrivals(clock, kind.max_delay(config), shown, key)
+        parts = _arrivals(clock, kind.arrival_rule(config), shown, key)
     if parts is None:
         return None
     return Timeline(method=config.method.name, batch_size=size, workers=clock.workers, shown=shown, **parts)
@@ -220,8 +221,8 @@ class _RoundBars:
         yield "waiting", max(at, last), over
 
 
-def _arrivals(clock: Clock, max_delay: int, shown: np.ndarray, key: Any) -> dict[str, Any]:
-    played = play_arrivals(clock, max_delay, min(3 * clock.workers, 1000), key)
+def _arrivals(clock: Clock, rule: ArrivalRule, shown: np.ndarray, key: Any) -> dict[str, Any]:
+    played = play_arrivals(clock, rule, min(3 * clock.workers, 1000), key)
     end = float(played.time[-1]) if played.time.size else 1.0
     bars = []
     for i in shown:

@@ -8,7 +8,7 @@ import contextlib
 import functools
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +17,9 @@ from jaxtyping import Array, Float, Int
 
 from nigt_jax.clocks import Clock, ClockState, FixedWork, clock_key, collect_round, exchange, make_clock, to_float64
 from nigt_jax.config import Config, amount_of, dotted, to_dict
-from nigt_jax.methods import METHODS, Rounds
+from nigt_jax.methods import METHODS, Arrivals, Rounds
 from nigt_jax.records import Record
-from nigt_jax.simulation import play_arrivals
+from nigt_jax.simulation import play_on
 from nigt_jax.sweeps._sweep import Run
 from nigt_jax.training import messages
 
@@ -124,7 +124,7 @@ def _play(config: Config, clock: Clock) -> Times | None:
     schedule = METHODS[config.method.name].schedule
     if isinstance(schedule, Rounds):
         return _play_rounds(config, clock, schedule, rounds, gradients)
-    return _play_arrivals(config, clock, int(min(rounds, gradients)))
+    return _play_arrivals(config, clock, cast(Arrivals, schedule), rounds, gradients)
 
 
 class _Row(NamedTuple):
@@ -180,23 +180,23 @@ def _rounds(
     return jax.lax.scan(step, state, begun + jnp.arange(_ROUNDS, dtype=jnp.int32))
 
 
-def _play_arrivals(config: Config, clock: Clock, updates: int) -> Times | None:
-    """Arrival by arrival; what is discarded stands with the update after it."""
-    step = METHODS[config.method.name].hyperparameters(config.method)
-    arrivals = updates
+def _play_arrivals(config: Config, clock: Clock, schedule: Arrivals, rounds: float, gradients: float) -> Times | None:
+    """Arrival by arrival; what comes between two updates, and is discarded, stands with the second."""
+    rule = schedule.rule(METHODS[config.method.name].hyperparameters(config.method))
+    arrivals = int(min(rounds, gradients))
     while True:
-        found = play_arrivals(clock, int(step.max_delay), arrivals, clock_key(config.seed))
-        if len(found.worker) < arrivals:
-            return None
-        if found.counted.sum() >= updates:
+        found, never = play_on(clock, rule, arrivals, clock_key(config.seed))
+        enough = (found.updates.cumsum() >= rounds) | (found.counted.cumsum() >= gradients)
+        if (ends := np.flatnonzero(enough & found.updates)).size:
             break
+        if never is not None or len(found.worker) < arrivals:
+            return None
         arrivals *= 2
-    last = int(np.flatnonzero(found.counted)[updates - 1])
-    found = jax.tree.map(lambda x: x[: last + 1], found)
-    ends = np.flatnonzero(found.counted)
-    messages_each = np.diff(ends, prepend=-1)
-    schedule = _digest(np.stack([found.worker, found.counted]))
-    return Times(schedule, found.time[ends], messages_each, messages_each, messages_each - 1)
+    found = jax.tree.map(lambda x: x[: ends[0] + 1], found)
+    ends = np.flatnonzero(found.updates)
+    messages_each, discarded = np.diff(ends, prepend=-1), np.diff((~found.counted).cumsum()[ends], prepend=0)
+    schedule_digest = _digest(np.stack([found.worker, found.counted]))
+    return Times(schedule_digest, found.time[ends], messages_each, messages_each, discarded)
 
 
 @contextlib.contextmanager

@@ -45,7 +45,7 @@ class Engine(NamedTuple):
     run: Chunk
     episodes: Callable[[Config, int, int], int]
     begin: Callable[[Clock, PRNGKeyArray], Any]
-    endless: Callable[[Method, Hyperparameters, Any, int, int], str]
+    endless: Callable[[Method, Hyperparameters, Any, Any, int, int], str]
     snapshots: bool
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, UInt
 
 from nigt_jax.clocks import clock_key
-from nigt_jax.methods import nothing_adapted, start
+from nigt_jax.methods import Arrivals, nothing_adapted, start
 from nigt_jax.training._engines import engine_of
 from nigt_jax.training._hyperparameters import Hyperparameters
 from nigt_jax.training._parts import Parts
@@ -30,6 +30,7 @@ def _initial_state(parts: Parts, hyperparameters: Hyperparameters, seed: UInt[Ar
         return jax.tree.map(lambda x: jnp.broadcast_to(x, (clock.workers, *x.shape)), tree)
 
     engine, worker = engine_of(parts.method), parts.method.worker
+    table, phase = _collected(parts.method.schedule, params, hyperparameters)
     sent = Sent(*to_all((params, normalizer, estimator, jnp.zeros([]), zero))) if engine.snapshots else ()
     return TrainState(
         iteration=zero,
@@ -41,5 +42,15 @@ def _initial_state(parts: Parts, hyperparameters: Hyperparameters, seed: UInt[Ar
         sent=sent,
         workers=() if worker is None else to_all(worker.init(params, hyperparameters.step)),
         adapted=nothing_adapted(clock.workers) if parts.method.adapts else (),
+        table=table,
+        phase=phase,
         key=key,
     )
+
+
+def _collected(schedule: Any, params: Any, hyperparameters: Hyperparameters) -> tuple[Any, Any]:
+    """The table, and what its rule keeps, where gradients arrive one at a time; otherwise there are none."""
+    if not isinstance(schedule, Arrivals):
+        return (), ()
+    workers = hyperparameters.clock.workers
+    return schedule.table.begin(params, workers), schedule.rule(hyperparameters.step).begin(workers)

@@ -12,7 +12,7 @@ from nigt_jax.training._steps import StepCount
 class RoundMetrics(NamedTuple):
     """What a round reports, the same on every device; increments, which the host adds up without a limit.
 
-    Where gradients are absorbed as they arrive, a round is one update.
+    Where gradients are absorbed as they arrive, a round is one update, with all that came since the update before.
 
     Attributes:
       made: whether the run had this round at all; where it had stopped before, the rest is zero.
@@ -21,7 +21,7 @@ class RoundMetrics(NamedTuple):
       communications: exchanges of the size of the parameters: one a round, or one an arrival.
       uploads: messages from workers to the server.
       downloads: messages from the server to workers.
-      delay: updates made since the query point of the gradient; 0 where there are rounds.
+      delay: updates made since the query point of the gradient, or of the oldest one; 0 where there are rounds.
       env_steps: steps of the counted episodes, up to their ends; a StepCount on a device, int64 on the host.
       computed_steps: steps that the lanes of all devices made for this round, idle ones included, likewise; a run's
         share of them where several share the lanes.

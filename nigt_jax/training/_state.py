@@ -22,7 +22,10 @@ class TrainState(NamedTuple):
       sent: what each worker was sent last, a Sent; () of a method with rounds, where it is the query point for all.
       workers: what each worker keeps, leaves with an axis of workers; () of a method whose workers keep nothing.
       adapted: what decides the next M, an Adapted; () of a method whose M is given.
-      key: root of all randomness of training; a round folds in its number, an episode its place in the round.
+      table: gradients that are collected for updates to come; () of a method that collects none.
+      phase: what the rule of a method without rounds keeps of arrivals; () where that is nothing.
+      key: root of all randomness of training; a round folds in its number, an episode its place in the round. Without
+        rounds, a gradient folds in how many were absorbed before it.
     """
 
     iteration: Int[Array, ""]
@@ -34,6 +37,8 @@ class TrainState(NamedTuple):
     sent: Any
     workers: Any
     adapted: Any
+    table: Any
+    phase: Any
     key: PRNGKeyArray
 
 

@@ -1,5 +1,6 @@
 """The driver's rounds and arrivals, on workers of a virtual clock: who counts, what is summed, who is lost."""
 
+import math
 import time
 
 import jax
@@ -9,9 +10,13 @@ import pytest
 from virtual import make
 
 from nigt_jax.clocks import malenia_round, rennala_round, synchronous_round
-from nigt_jax.errors import RunError
+from nigt_jax.config import check_config
+from nigt_jax.errors import RunError, UserError
+from nigt_jax.methods import Progress, iterate
 from nigt_jax.runtimes.cluster._by_arrival import ByArrival
 from nigt_jax.runtimes.cluster._rounds import InRounds
+from nigt_jax.runtimes.cluster._runtime import RayRuntime
+from nigt_jax.transforms import tree_norm
 
 ROUNDS = {"rennala_pg": rennala_round, "malenia_nigt": malenia_round, "synchronous_pg": synchronous_round}
 
@@ -191,6 +196,34 @@ def test_what_is_too_old_is_discarded():
         total += done.discarded
     assert total == 1
     assert crew.members[1].discarded == 1
+
+
+def test_what_is_too_old_for_the_number_of_the_update_is_discarded():
+    durations = [1.0, 2.5, 9.2]
+    arrivals = iter(sorted((time * k, i) for i, time in enumerate(durations) for k in range(1, 40)))
+    driver, state, step, _ = make("ringmaster_agnostic_nigt", durations, ByArrival)
+    sent, total = [0] * 3, 0
+    for number in range(1, 21):
+        before, lost = state, 0
+        worker = next(arrivals)[1]
+        while number - 1 - sent[worker] >= math.isqrt(number):
+            sent[worker], lost, worker = number - 1, lost + 1, next(arrivals)[1]
+        state, done = driver.one(state, step.at(Progress(jnp.float32(number - 1), *[jnp.zeros([])] * 3)))
+        assert (done.delay, done.discarded) == (number - 1 - sent[worker], lost), number
+        sent[worker], total = number, total + lost
+        model = lambda state: iterate(driver._parts.method, jax.tree.map(lambda x: x[0], state.server)).params
+        moves = jax.tree.map(jnp.subtract, model(state), model(before))
+        assert tree_norm(moves) == pytest.approx(0.5 / number**0.75, rel=1e-4)
+    assert total > 3
+
+
+def test_what_collects_over_updates_is_for_a_simulated_clock():
+    sections = {"environment": {"name": "probes:EndsWhenGood"}, "estimator": {"name": "return_to_go"}}
+    config = check_config(sections | {"method": {"name": "ringleader_nigt"}, "runtime": {"kind": "ray"}})
+    with pytest.raises(
+        UserError, match=r"^method.name: got ringleader_nigt, which collects .*; allowed with .*: methods that do not$"
+    ):
+        RayRuntime(config)
 
 
 def test_an_arrival_of_who_died_comes_again():

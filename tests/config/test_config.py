@@ -313,9 +313,11 @@ def test_a_section_becomes_that_of_another_method():
 
 
 def test_which_settings_runs_of_one_program_may_differ_in():
-    of = lambda name: {key for key in traced_settings(check_config({"method": {"name": name}})) if "method" in key}
+    section = lambda name: {"method": {"name": name, "trajectories_per_gradient": 2}}
+    of = lambda name: {key for key in traced_settings(check_config(section(name))) if "method" in key}
     rate = {"method.learning_rate", "method.learning_rate_half_life"}
     assert of("rennala_pg") == rate | {"method.batch_size", "method.initial_batch_size"}
+    assert of("ringmaster_agnostic_nigt") == rate | {"method.extrapolation"}
     assert of("lapg") == rate | {"method.trigger_weight", "method.noise_weight", "method.max_silence"}
 
 
@@ -323,7 +325,8 @@ def test_what_weighs_the_newest_gradient():
     averaging = [kind for kind in METHODS.values() if hasattr(kind(), "momentum")]
     assert {kind(momentum=0.75).newest_weight for kind in averaging} == {0.25}
     plain = {name for name, kind in METHODS.items() if kind().newest_weight == 1}
-    assert plain == {"rennala_pg", "synchronous_pg", "asynchronous_pg", "lapg", "fednpg_admm"}
+    at_first = {"ringmaster_agnostic_nigt"}
+    assert plain == {"rennala_pg", "synchronous_pg", "asynchronous_pg", "lapg", "fednpg_admm"} | at_first
 
 
 def test_the_catalogue_is_what_there_is():

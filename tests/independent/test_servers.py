@@ -1,6 +1,7 @@
 """The server of each method that only sums, alone: how gradients are combined, and the step that is made of them."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -8,15 +9,16 @@ import numpy as np
 import pytest
 from compiled_rounds import QUICKLY, RULES
 from walk import tree_of, vector_of
-from whole_runs import AtTheIterate, Igt, Nigt, Plain
+from whole_runs import Agnostic, AgnosticAtTheIterate, AtTheIterate, Igt, Nigt, Plain
 
 from nigt_jax.clocks import Round
 from nigt_jax.config import METHODS as SECTIONS
-from nigt_jax.methods import METHODS, Progress, StepHyperparameters, ask, iterate, start, tell
+from nigt_jax.methods import METHODS, Progress, ask, iterate, start, tell
 
 WORKERS, ROUNDS, WEIGHT, STEP, HALF_LIFE, TOLERATED = 5, 8, 0.25, 0.1, 3.0, 4
+AGNOSTIC = "ringmaster_agnostic_nigt"
 SHAPE = {"a": np.zeros((3, 2)), "b": np.zeros(4)}
-# Of each method: whom it counts, or which delays it tolerates; whether workers weigh alike; its update.
+# Of each method: whom it counts, or which delay is too much for update k; whether workers weigh alike; its update.
 AS_SPECIFIED = {
     "rennala_nigt": ("rennala", False, Nigt),
     "malenia_nigt": ("malenia", True, Nigt),
@@ -25,9 +27,11 @@ AS_SPECIFIED = {
     "rennala_igt": ("rennala", False, Igt),
     "rennala_pg": ("rennala", False, Plain),
     "synchronous_pg": ("synchronous", False, Plain),
-    "afedpg": (np.inf, False, Nigt),
-    "ringmaster_nigt": (TOLERATED, False, Nigt),
-    "asynchronous_pg": (np.inf, False, Plain),
+    "afedpg": (lambda k: np.inf, False, Nigt),
+    "ringmaster_nigt": (lambda k: TOLERATED, False, Nigt),
+    "ringleader_nigt": (None, False, Nigt),  # its rule and its tables: test_ringleader.py
+    AGNOSTIC: (math.isqrt, False, Agnostic),
+    "asynchronous_pg": (lambda k: np.inf, False, Plain),
 }
 
 told = functools.partial(jax.jit, static_argnames=("method", "axis_name"), compiler_options=QUICKLY)(tell)
@@ -37,30 +41,46 @@ def test_these_only_sum():
     assert {name for name, method in METHODS.items() if method.worker is None} == AS_SPECIFIED.keys()
 
 
+def section_of(name, ahead):
+    """The section of a method's settings, with those of these that it has."""
+    given = {"learning_rate": STEP, "learning_rate_half_life": HALF_LIFE, "momentum": 1 - WEIGHT}
+    given |= {"extrapolation": ahead, "max_delay": TOLERATED}
+    return SECTIONS[name](**{key: value for key, value in given.items() if key in SECTIONS[name].__dataclass_fields__})
+
+
+def check_delays(rule, tolerates):
+    """A gradient of the last delay that is good for an update, and one of the next, around squares and far beyond."""
+    take = jax.jit(lambda rule, at, updates: rule.take((), jnp.int32(0), at, updates)[0])
+    updates = {0, 1, 2, 3, *(m**2 + d for m in (2, 5, 100, 4097, 31622) for d in (-2, -1, 0))}
+    for made in map(np.int32, updates):
+        most = int(min(tolerates(int(made) + 1), made))
+        for delay in {0, most - 1, most} - {-1}:
+            fate = take(rule, np.int32(made - delay), made)
+            good = delay < tolerates(int(made) + 1)
+            assert (bool(fate.absorbed), bool(fate.updates)) == (good, good), (made, delay)
+            assert (int(fate.delay), int(fate.serial)) == (delay, made)
+
+
 @pytest.mark.usefixtures("compiled_quickly")
 @pytest.mark.parametrize(
-    ("name", "ahead"), [*((name, True) for name in AS_SPECIFIED), ("rennala_nigt", False), ("afedpg", False)]
+    ("name", "ahead"),
+    [*((name, True) for name in AS_SPECIFIED), *((name, False) for name in ("rennala_nigt", "afedpg", AGNOSTIC))],
 )
 def test_equals_the_algorithm(name, ahead):
     method, (counts_or_tolerates, alike, server) = METHODS[name], AS_SPECIFIED[name]
-    server = server if ahead else AtTheIterate
-    transport = SECTIONS[name](momentum=1 - WEIGHT, extrapolation=ahead).transport_weight if server is not Plain else 1
+    server = server if ahead else AgnosticAtTheIterate if server is Agnostic else AtTheIterate
     real = lambda x: jnp.asarray(x, jnp.float32)
-    changes = {"max_delay": TOLERATED} if name == "ringmaster_nigt" else {}
-    half_life = Progress(real(HALF_LIFE), *[real(np.inf)] * 3)
-    settings = StepHyperparameters(
-        real(STEP), half_life, real(WEIGHT), real(transport), jnp.asarray(TOLERATED, jnp.int32)
-    )
+    section = section_of(name, ahead)
+    settings = method.hyperparameters(section)
     rounds = method.kind == "summed"
     if rounds:
         assert method.schedule.rule is RULES[counts_or_tolerates]
-    else:
-        tolerated = method.hyperparameters(SECTIONS[name](**changes)).max_delay
-        assert int(tolerated) == min(counts_or_tolerates, 2**31 - 1)
+    elif counts_or_tolerates is not None:
+        check_delays(method.schedule.rule(settings), counts_or_tolerates)
 
     rng = np.random.default_rng(0)
     theta = rng.normal(size=10).astype(np.float32)
-    own = server(np.asarray(theta, np.float64), WEIGHT, lambda t: STEP / (1 + t / HALF_LIFE))
+    own = server(np.asarray(theta, np.float64), section.newest_weight, lambda t: STEP / (1 + t / HALF_LIFE))
     state = start(method, tree_of(theta, SHAPE), settings)
     for number in range(ROUNDS):
         counts = rng.integers(1, 7, WORKERS) if rounds else np.array([1])

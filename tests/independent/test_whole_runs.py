@@ -1,6 +1,7 @@
 """Whole runs of the runtime against NumPy float64 and exact rationals."""
 
 import functools
+import math
 
 import exact_arrivals
 import jax
@@ -13,7 +14,7 @@ from float64_estimators import Critic
 from float64_policy import Network, Policy
 from probes import alone
 from walk import HORIZON, SIZE, Walk, package_play, replayed, tree_of, vector_of
-from whole_runs import Harpg, Nigt, Plain, Run, by_arrivals, by_rounds
+from whole_runs import Agnostic, Harpg, Nigt, Plain, Run, by_arrivals, by_ringleader, by_rounds
 
 from nigt_jax import policies
 from nigt_jax.config import check_config
@@ -24,13 +25,16 @@ HIDDEN, MOST, DISCOUNT = (4,), 32, 0.9  # MOST: episodes of one round or update
 PACKAGES = policies.Policy(policies.GaussianMLP(SIZE, HIDDEN), SIZE, normalize=True)
 OWN = Policy(Network(SIZE, HIDDEN, (SIZE, SIZE)))
 TIMES, EXCHANGE = [1.0, 1.5, 2.0, 4.0, 5.0], [0.25, 0.5, 0.25, 1.0, 0.5]
-ARRIVALS, PLAIN = ["afedpg", "ringmaster_nigt", "asynchronous_pg"], ["rennala_pg", "synchronous_pg", "asynchronous_pg"]
+PLAIN = ["rennala_pg", "synchronous_pg", "asynchronous_pg"]
+ARRIVALS = ["afedpg", "ringmaster_nigt", "ringmaster_agnostic_nigt", "ringleader_nigt", "asynchronous_pg"]
 RULES = {"rennala_pg": "rennala", "synchronous_pg": "synchronous", "rennala_nharpg": "rennala"}
+TOLERATED = {"ringmaster_agnostic_nigt": math.isqrt}
+SERVERS = {"ringmaster_agnostic_nigt": Agnostic, "rennala_nharpg": Harpg} | dict.fromkeys(PLAIN, Plain)
 
 # The four that between them have every rule of combining, both updates, rounds and arrivals; test_servers.py has what
 # the other five put together from the same parts. Malenia's rounds end where its condition is met exactly.
 # The rest are slow: they are made of the same parts, which have tests of their own.
-_AT_ONCE = ("rennala_nigt", "malenia_nigt", "rennala_nharpg", "afedpg")
+_AT_ONCE = ("rennala_nigt", "malenia_nigt", "rennala_nharpg", "ringleader_nigt")
 RUNS = {
     "rennala_nigt": {
         "estimator": {"name": "leave_one_out"},
@@ -58,6 +62,16 @@ RUNS = {
         "method": {"max_delay": 4, "learning_rate_half_life": 5.0, "trajectories_per_gradient": 2},
         "workers": {"topology": "shared-link"},
     },
+    "ringmaster_agnostic_nigt": {
+        "estimator": {"name": "return_to_go"},
+        "method": {"learning_rate_half_life": 50.0},
+        "workers": {"compute_time": {"values": [1.0, 1.5, 2.0, 4.0, 7.0]}},
+    },
+    "ringleader_nigt": {
+        "estimator": {"name": "return_to_go"},
+        "method": {"learning_rate_half_life": 5.0, "trajectories_per_gradient": 2},
+        "policy": {"normalize_observations": True},
+    },
 }
 
 
@@ -72,7 +86,7 @@ def config_of(name):
             "policy": {"hidden_sizes": list(HIDDEN), "normalize_observations": False} | given["policy"],
             "estimator": {"discount": DISCOUNT} | given["estimator"],
             "method": {"name": name, "learning_rate": 0.02 if name in PLAIN else 0.1}
-            | ({} if name in PLAIN else {"momentum": 0.75})
+            | ({"momentum": 0.75} if SERVERS.get(name, Nigt) is Nigt else {})
             | given["method"],
             "workers": {"count": len(TIMES)} | times | given["workers"],
             "training": {"chunk": 1, "devices": 1, "platform": "cpu", "lanes": 3, "compilation_cache": False},
@@ -129,8 +143,7 @@ def run_of(config, start):
     """What the oracle makes a run of."""
     method, estimator = config.method, config.estimator
     half_life = method.learning_rate_half_life or np.inf
-    aided = method.name == "rennala_nharpg"
-    server = (Plain if method.name in PLAIN else Harpg if aided else Nigt)(
+    server = SERVERS.get(method.name, Nigt)(
         vector_of(start.server.sent), method.newest_weight, lambda t: method.learning_rate / (1 + t / half_life)
     )
     run = Run(
@@ -141,7 +154,7 @@ def run_of(config, start):
         episodes=episodes_of(start),
         each=method.trajectories_per_gradient,
         normalize=config.policy.normalize_observations,
-        again=episodes_between(start) if aided else None,
+        again=episodes_between(start) if method.name == "rennala_nharpg" else None,
     )
     if estimator.name == "gae":
         run.critic = Critic(vector_of(start.estimator.params), SIZE, HORIZON)
@@ -157,8 +170,10 @@ def by_the_oracle(config, start, updates):
     plays = 2 if run.again else 1
     finish = lambda i, number, begin: begin + plays * times[i]
     if method.name in ARRIVALS:
-        tolerated = method.max_delay if method.name == "ringmaster_nigt" else np.inf
+        tolerated = TOLERATED.get(method.name, lambda k: getattr(method, "max_delay", np.inf))
         order = exact_arrivals.play(10 * updates, finish, exchange, workers.topology)
+        if method.name == "ringleader_nigt":
+            return list(by_ringleader(run, updates, order, workers.count))
         return list(by_arrivals(run, updates, tolerated, order, workers.count))
     rule = RULES.get(method.name, method.name.removesuffix("_nigt"))
     sizes = (method.initial_batch_size or method.batch_size, method.batch_size)
@@ -188,6 +203,9 @@ def test_equals_the_algorithm_as_it_is_told(name):
         for got, exactly in ((theta, own["theta"]), (query, own["query"])):
             assert np.linalg.norm(got - exactly) <= 5e-6 * np.linalg.norm(exactly - origin), where
     if name in ARRIVALS:
-        assert max(own["delay"] for own in wanted) > 2
-    if name == "ringmaster_nigt":
+        assert max(own["delay"] for own in wanted) >= (2 if name in TOLERATED else 3)
+    if name == "ringleader_nigt":
+        assert max(own["delay"] for own in wanted) > len(TIMES) - 1
+        assert max(own["gradients"] for own in wanted[1:]) > 2
+    if name.startswith("ringmaster"):
         assert sum(own["discarded"] for own in wanted) > 1

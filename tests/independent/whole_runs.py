@@ -6,6 +6,7 @@ the oracle's own query points. Everything else, from there to the next query poi
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ import float64_estimators as estimators
 import numpy as np
 from exact_rounds import play
 from float64_policy import Policy, Statistics
+from told_ringleader import Leader
 
 
 @dataclasses.dataclass
@@ -39,6 +41,21 @@ class Nigt:
 
 
 @dataclasses.dataclass
+class Agnostic(Nigt):
+    """The same where the number of the update says it all; its step and its `weight` are those of the first."""
+
+    def absorb(self, g):
+        """One step."""
+        k = self.updates + 1
+        eta, following = self.weight / math.sqrt(k), self.weight / math.sqrt(k + 1)
+        self.direction = g if self.direction is None else (1 - eta) * self.direction + eta * g
+        before, length = self.theta, self.step(self.updates) / k**0.75
+        self.theta = before + length * self.direction / np.linalg.norm(self.direction)
+        self.query = self.theta + (1 - following) / following * (self.theta - before)
+        self.updates += 1
+
+
+@dataclasses.dataclass
 class Igt(Nigt):
     """The same without its normalisation."""
 
@@ -60,6 +77,11 @@ class AtTheIterate(Nigt):
         """One step."""
         super().absorb(g)
         self.query = self.theta
+
+
+@dataclasses.dataclass
+class AgnosticAtTheIterate(AtTheIterate, Agnostic):
+    """As published."""
 
 
 @dataclasses.dataclass
@@ -203,7 +225,7 @@ def by_arrivals(run, updates, tolerated, arrivals, workers):
     Args:
       run: a Run.
       updates: how many.
-      tolerated: the delay from which on a gradient is discarded.
+      tolerated: the number of an update, from 1, to the delay from which on a gradient is discarded.
       arrivals: an iterator of (worker, time).
       workers: how many.
 
@@ -214,7 +236,7 @@ def by_arrivals(run, updates, tolerated, arrivals, workers):
     sent = [(run.server.query, statistics, 0)] * workers
     for worker, time in arrivals:
         query, known, at = sent[worker]
-        if update - at >= tolerated:
+        if update - at >= tolerated(update + 1):
             lost += 1
         else:
             episodes = run.episodes(query, known, update, run.each)
@@ -235,6 +257,43 @@ def by_arrivals(run, updates, tolerated, arrivals, workers):
                 "query": run.server.query,
             }
             update, lost = update + 1, 0
+            if update == updates:
+                return
+        sent[worker] = (run.server.query, statistics, update)
+
+
+def by_ringleader(run, updates, arrivals, workers):
+    """What every update reports, of Ringleader's tables; arguments as above.
+
+    A worker computes with what it was sent when its last gradient had arrived: a query point that has not moved while
+    gradients are collected, and statistics of all that have arrived.
+    """
+    statistics, leader, update = Statistics(run.policy.network.inputs), Leader(workers), 0
+    sent, since = [(run.server.query, statistics, 0)] * workers, []
+    for serial, (worker, time) in enumerate(arrivals):
+        query, known, at = sent[worker]
+        episodes = run.episodes(query, known, serial, run.each)
+        scores = [run.score(query, known, *own) for own in zip(episodes, run.factors(episodes, known), strict=True)]
+        statistics = run.seen(statistics, episodes)
+        since.append(episodes)
+        table = leader.arrive(worker, (np.mean(scores, axis=0), at))
+        if table is not None:
+            gradient = np.mean([np.mean([g for g, _ in entry], axis=0) for entry in table], axis=0)
+            run.server.absorb(gradient)
+            played = [episode for episodes in since for episode in episodes]
+            yield {
+                "gradients": len(since),
+                "discarded": 0,
+                "communications": len(since),
+                "delay": update - min(at for entry in table for _, at in entry),
+                "env_steps": sum(len(e.reward) for e in played),
+                "time": time,
+                "query_return_mean": np.mean([e.reward.sum() for e in played]),
+                "gradient_norm": np.linalg.norm(gradient),
+                "theta": run.server.theta,
+                "query": run.server.query,
+            }
+            update, since = update + 1, []
             if update == updates:
                 return
         sent[worker] = (run.server.query, statistics, update)

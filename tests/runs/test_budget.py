@@ -47,8 +47,8 @@ def trained(rows):
     return [{k: v for k, v in row.items() if not k.startswith(others)} for row in same(rows)]
 
 
-BY = [("rennala_nigt", "gradients"), ("ringmaster_nigt", "env_steps")]
-OTHERS = [(name, unit) for name in ("rennala_nigt", "ringmaster_nigt", "lapg") for unit in UNITS]
+BY = [("rennala_nigt", "gradients"), ("ringmaster_nigt", "env_steps"), ("ringleader_nigt", "gradients")]
+OTHERS = [(name, unit) for name in ("rennala_nigt", "ringmaster_nigt", "ringleader_nigt", "lapg") for unit in UNITS]
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +77,10 @@ def test_a_run_ends_at_the_first_round_that_reaches_its_budget(method, unit, lon
     assert 4 <= len(evaluated) < len(short)
 
 
-def test_a_run_goes_on_by_its_budget_after_an_interruption(tmp_path):
-    """Steps are counted on from the checkpoint, and not from zero."""
-    cfg = config(training={"budget": "250 env_steps"}, every="90 env_steps")
+@pytest.mark.parametrize("method", ["rennala_nigt", "ringleader_nigt"])
+def test_a_run_goes_on_by_its_budget_after_an_interruption(method, tmp_path):
+    """Steps are counted on from the checkpoint, and not from zero; and tables are as full as they were."""
+    cfg = config(method, {"budget": "250 env_steps"}, "90 env_steps")
     straight = records(cfg, tmp_path / "straight")
     stop = threading.Event()
     train(
@@ -92,7 +93,7 @@ def test_a_run_goes_on_by_its_budget_after_an_interruption(tmp_path):
     assert 5 <= len(read_metrics(tmp_path / "broken" / "metrics.jsonl")) < len(straight)
     train(cfg, tmp_path / "broken", environment=EndsWhenGood(), resume=True)
     assert same(read_metrics(tmp_path / "broken" / "metrics.jsonl")) == same(straight)
-    longer = config(training={"budget": "300 env_steps"}, every="90 env_steps")
+    longer = config(method, {"budget": "300 env_steps"}, "90 env_steps")
     train(longer, tmp_path / "broken", environment=EndsWhenGood(), resume=True)
     assert 300 <= read_metrics(tmp_path / "broken" / "metrics.jsonl")[-1]["env_steps"] < 320
 

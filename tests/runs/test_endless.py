@@ -64,6 +64,15 @@ def test_nobody_answers_any_more(tmp_path):
     assert said == "round 5 never ends: it waits for workers 3, 4, 1 and 1 more"
 
 
+def test_an_update_that_waits_for_one_worker(tmp_path):
+    """Others go on delivering. Worker 3 has made its update at 4, has nothing in the next table, and is gone at 5."""
+    said = stops(config("ringleader_nigt", {"workers": [3], "start": 5}), tmp_path)
+    assert said == "update 5 never comes: it waits for worker 3"
+    records = read_metrics(tmp_path / "metrics.jsonl")
+    assert [r["simulated_time"] for r in records] == [0, 2, 3, 3, 4]
+    assert [r["gradients"] for r in records] == [0, 6, 7, 8, 11]
+
+
 def test_an_update_that_never_comes(tmp_path):
     said = stops(config("afedpg", {"start": 2.5}), tmp_path)
     assert said == "update 7 never comes: it waits for workers 1, 2, 3 and 1 more"

@@ -77,6 +77,7 @@ def run(runtime):
         ("malenia_nigt", "gae", 2, "pmap"),
         ("ringmaster_nigt", "gae", 4, "shard_map"),
         ("ringmaster_nigt", "return_to_go", 2, "shard_map"),
+        ("ringleader_nigt", "gae", 2, "pmap"),
     ],
 )
 def test_together_and_alone(name, estimator, devices, spmd):

@@ -10,7 +10,7 @@ import pytest
 from probes import Quadratic
 from rich.console import Console
 
-from nigt_jax.clocks import Round, clock_key, exchange_time, make_clock, play_round, to_float64
+from nigt_jax.clocks import Round, YoungerThan, clock_key, exchange_time, make_clock, play_round, to_float64
 from nigt_jax.config import check_config
 from nigt_jax.errors import RunError
 from nigt_jax.methods import METHODS
@@ -136,12 +136,16 @@ def test_a_round_that_never_ends_names_who_it_waits_for(two_stop, monkeypatch):
     assert figures["malenia"].never_ends.waits_for == (2, 3)
     assert figures["malenia"].rounds == figures["m_synchronous"].rounds == 1
     assert figures["m_synchronous"].never_ends.waits_for == (2, 3)
-    assert figures["rennala"].never_ends is None
+    # Worker 1 has made its update at 3, and worker 2 owes one for ever.
+    assert figures["ringleader"].never_ends.waits_for == (2,)
+    assert figures["ringleader"].rounds == 2
+    assert figures["rennala"].never_ends is figures["afedpg"].never_ends is None
     assert figures["rennala"].rounds == 5
     only(monkeypatch, "rennala", "afedpg")
     everyone = compare(silent(1, 2, 3), 5).figures
     assert everyone["rennala"].never_ends.waits_for == (1, 2, 3)
     assert everyone["afedpg"].rounds == 5  # as many as there were
+    assert str(everyone["afedpg"].never_ends) == "round 6 never comes: it waits for workers 1, 2, 3"
 
 
 def test_an_outage_that_ends_is_only_waited_for(monkeypatch):
@@ -153,15 +157,17 @@ def test_an_outage_that_ends_is_only_waited_for(monkeypatch):
 def test_ringmaster_discards_what_is_too_old():
     config = check_config(RANDOM)
     clock = make_clock(config.workers, 1, 6)
-    played = play_arrivals(clock, 3, 200, clock_key(7))
+    played = play_arrivals(clock, YoungerThan(jnp.int32(3)), 200, clock_key(7))
     updates, sent = 0, [0] * 4
-    for worker, counted, delay in zip(played.worker, played.counted, played.delay, strict=True):
+    columns = (played.worker, played.counted, played.updates, played.delay)
+    for worker, counted, makes, delay in zip(*columns, strict=True):
         assert delay == updates - sent[worker]
         assert counted == (delay < 3)
+        assert makes == counted
         updates += int(counted)
         sent[worker] = updates
     assert 0 < played.counted.sum() < 200
-    everything = play_arrivals(clock, 10**9, 200, clock_key(7))
+    everything = play_arrivals(clock, YoungerThan(jnp.int32(10**9)), 200, clock_key(7))
     np.testing.assert_array_equal(everything.time, played.time)  # discarding changes nobody's time
     assert everything.counted.all()
     # One message at a time on the link.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nigt_jax.clocks import Clock, FixedWork, make_clock
+from nigt_jax.clocks import Clock, FixedWork, Ringleader, YoungerThan, make_clock
 from nigt_jax.config import METHODS as SECTIONS
 from nigt_jax.config import WorkersConfig, check_config
 from nigt_jax.methods import METHODS
@@ -15,7 +15,7 @@ from nigt_jax.simulation import answer, batch_needed, direction_noise
 from nigt_jax.simulation._arrivals import play_arrivals
 from nigt_jax.simulation._compare import _BOUNDS, kinds
 from nigt_jax.simulation._play import play
-from nigt_jax.simulation._theory import arrival_bounds, synchronous_bounds
+from nigt_jax.simulation._theory import arrival_bounds, ringleader_bounds, synchronous_bounds
 
 TEN = check_config({"method": {"batch_size": 50}, "workers": {"count": 10}})
 times = st.lists(st.floats(0.125, 128, width=32), min_size=10, max_size=10)
@@ -56,12 +56,25 @@ def test_the_published_table(workers, rennala, malenia):
 @pytest.mark.parametrize("topology", ["parallel-links", "shared-link"])
 def test_arrivals_come_at_the_rate_of_theory(topology):
     clock = make_clock(WorkersConfig(count=10, topology=topology), 1, 50)
-    played = play_arrivals(clock, 10**9, 5000, jax.random.key(0))
+    played = play_arrivals(clock, YoungerThan(jnp.int32(10**9)), 5000, jax.random.key(0))
     bounds = arrival_bounds(np.asarray(clock.work.mean), np.asarray(clock.exchange), topology)
     gap = played.time[-1] / 5000
     assert bounds.at_least <= gap
     if topology == "parallel-links":  # where it is what happens
         assert gap == pytest.approx(bounds.at_least, rel=0.01)
+
+
+@given(times=times)
+def test_ringleader_makes_an_update_for_every_worker_in_twice_the_time_of_the_slowest(times):
+    clock = Clock(work=FixedWork(jnp.array(times, jnp.float32)), speed=None, exchange=jnp.full(10, 0.5))
+    played = play_arrivals(clock, Ringleader(), 400, jax.random.key(0))
+    updates, slowest = played.time[played.updates], max(times) + 0.5
+    bounds = ringleader_bounds(np.asarray(times), np.full(10, 0.5), "parallel-links")
+    if updates.size:
+        assert bounds.at_least * (1 - 1e-6) <= updates[-1] / updates.size
+    rounds = np.append(0, updates[9::10])
+    assert (np.diff(rounds) <= 2 * slowest * (1 + 1e-6)).all()
+    assert played.delay[played.updates].max(initial=0) <= 18
 
 
 def test_noise_of_a_direction():
@@ -111,5 +124,7 @@ def test_the_answer_is_the_fastest_of_those_good_enough():
     assert choices[found.best].round_time == min(choice.round_time for choice in able)
     assert "momentum" in choices["afedpg"].why_not
     assert choices["afedpg"].noise > 0.1
+    assert choices["ringmaster_agnostic_nigt"].why_not == "from update 2,551 on"  # 1 / sqrt(k) <= 0.02 / 1.01
+    assert choices["asynchronous_pg"].why_not == "one gradient a step, no momentum"
     _, easy = answer(TEN, 3, target_noise=1.0)
     assert easy.best == "afedpg"

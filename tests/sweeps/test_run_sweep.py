@@ -258,6 +258,8 @@ variants:
   malenia: {method.name: malenia_nigt, method.batch_size: 12}
   afedpg: {method.name: afedpg}
   ringmaster: {method.name: ringmaster_nigt, method.max_delay: 3}
+  agnostic: {method.name: ringmaster_agnostic_nigt}
+  ringleader: {method.name: ringleader_nigt}
 """
 
 

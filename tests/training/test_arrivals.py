@@ -137,10 +137,11 @@ def test_equals_the_algorithm_one_event_at_a_time(name, estimator, each):
 
 
 @pytest.mark.slow
-def test_blocks_devices_and_chunks_do_not_matter():
+@pytest.mark.parametrize("name", ["afedpg", "ringleader_nigt"])
+def test_blocks_devices_and_chunks_do_not_matter(name):
     """One device or four, chunks of 3 or 20: where blocks end changes nothing."""
     (_, a, first), (_, b, second) = (
-        run(config(devices=d, chunk=c, estimator="gae"), EndsWhenGood()) for d, c in [(1, 20), (4, 3)]
+        run(config(name, devices=d, chunk=c, estimator="gae"), EndsWhenGood()) for d, c in [(1, 20), (4, 3)]
     )
     first, second = (m._replace(computed_steps=m.env_steps) for m in (first, second))
     for x, y in zip(leaves((a, first)), leaves((b, second)), strict=True):

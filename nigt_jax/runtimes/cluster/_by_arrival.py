@@ -2,12 +2,13 @@
 
 import collections
 import time
-from typing import Any
+from typing import Any, cast
 
 import jax.numpy as jnp
 
+from nigt_jax.clocks import Fate
 from nigt_jax.config import Config
-from nigt_jax.methods import StepHyperparameters
+from nigt_jax.methods import Arrivals
 from nigt_jax.runtimes.cluster._members import Workers
 from nigt_jax.runtimes.cluster._messages import Order, Report
 from nigt_jax.runtimes.cluster._server import ClusterState, absorb, assignment_of, fault_of
@@ -26,10 +27,11 @@ class ByArrival:
         self.watch = Watch(config, crew, self._serve, self._lose, lambda worker: self._sent[worker][0] >= 0)
         self._sent = [(-1, 0)] * config.workers.count  # number of each worker's order, and updates made by then
         self._arrived: collections.deque[tuple[Report, float]] = collections.deque()  # and when they were heard
+        self._rule = cast(Arrivals, parts.method.schedule).rule(hyperparameters.step)
         self._state: ClusterState | None = None
         self._orders = self._downloads = self._discarded = self._uploads = 0
 
-    def one(self, state: ClusterState, step: StepHyperparameters) -> tuple[ClusterState, Done]:
+    def one(self, state: ClusterState, step: Any) -> tuple[ClusterState, Done]:
         """One update."""
         resumed = self._state is not None and int(self._state.iteration[0]) != int(state.iteration[0])
         if self._state is None or resumed:
@@ -51,7 +53,8 @@ class ByArrival:
             if fault is not None:
                 self.watch.refuse(worker, fault)
                 continue
-            if now - at < int(step.max_delay):
+            fate = self._fate(worker, at, now)
+            if fate.absorbed:
                 break
             self._discarded += 1
             self._crew.members[worker].discarded += 1
@@ -61,12 +64,17 @@ class ByArrival:
         self._at(after, step)
         self._serve(worker, heard)
         orders = jnp.full_like(state.orders, self._orders)
-        done = Done(1, self._discarded, self._uploads, self._downloads, now - at, report.unit, float(norm))
+        done = Done(1, self._discarded, self._uploads, self._downloads, int(fate.delay), report.unit, float(norm))
         self._discarded = self._uploads = self._downloads = 0
         self._state = after._replace(orders=orders)
         return self._state, done
 
-    def _at(self, state: ClusterState, step: StepHyperparameters) -> None:
+    def _fate(self, worker: int, at: int, now: int) -> Fate:
+        """What becomes of a gradient of a worker that was sent its query point after `at` of `now` updates."""
+        fate, _ = self._rule.take((), *(jnp.asarray(number, jnp.int32) for number in (worker, at, now)))
+        return fate
+
+    def _at(self, state: ClusterState, step: Any) -> None:
         self._state, self._assignment = state, assignment_of(self._parts, state, self._hyperparameters, step)
 
     def _serve(self, worker: int, since: float | None = None) -> None:

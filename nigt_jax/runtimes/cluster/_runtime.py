@@ -14,7 +14,7 @@ from nigt_jax.clocks import SimulatedTime, to_float64
 from nigt_jax.config import Config
 from nigt_jax.environments import in_32_bits, make_environment, probe
 from nigt_jax.errors import UserError
-from nigt_jax.methods import Method, Progress, iterate
+from nigt_jax.methods import Arrivals, JustArrived, Method, Progress, iterate
 from nigt_jax.policies import Start
 from nigt_jax.runtimes._devices import device_name
 from nigt_jax.runtimes._parts import make_parts
@@ -302,6 +302,11 @@ def _refuse_method(config: Config, method: Method, step: Any) -> None:
         raise UserError(
             f"method.name: got {name}, whose gradients need a second point; allowed with runtime.kind ray: methods "
             "whose gradients do not"
+        )
+    if isinstance(method.schedule, Arrivals) and not isinstance(method.schedule.table, JustArrived):
+        raise UserError(
+            f"method.name: got {name}, which collects gradients over several updates; allowed with runtime.kind ray: "
+            "methods that do not"
         )
     if method.adapts:
         raise UserError(f"method.name: got {name}, simulated only; allowed with runtime.kind ray: rennala_nigt")
