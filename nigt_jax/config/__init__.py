@@ -37,7 +37,16 @@ from nigt_jax.config._load import (
     read_settings,
     read_yaml,
 )
-from nigt_jax.config._methods import METHODS, FednpgAdmm, Lapg, MethodConfig, RennalaNigt, RingmasterNigt, family
+from nigt_jax.config._methods import (
+    METHODS,
+    FednpgAdmm,
+    FednpgExact,
+    Lapg,
+    MethodConfig,
+    RennalaNigt,
+    RingmasterNigt,
+    family,
+)
 from nigt_jax.config._runtimes import (
     RUNTIMES,
     LockstepRuntimeConfig,
@@ -91,6 +100,7 @@ __all__ = [
     "EstimatorConfig",
     "EvaluationConfig",
     "FednpgAdmm",
+    "FednpgExact",
     "Gae",
     "GymnaxEnvironment",
     "Lapg",

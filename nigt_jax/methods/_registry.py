@@ -7,6 +7,7 @@ import optax
 
 from nigt_jax.config import MethodConfig, RingmasterNigt, family
 from nigt_jax.methods._fednpg_admm import FEDNPG_ADMM
+from nigt_jax.methods._fednpg_exact import FEDNPG_EXACT
 from nigt_jax.methods._lapg import LAPG
 from nigt_jax.methods._method import (
     Arrivals,
@@ -70,6 +71,7 @@ METHODS: dict[str, Method] = {
     "ringmaster_nigt": Method(Arrivals(), _with_max_delay, _nigt, nigt_eval_params),
     "asynchronous_pg": Method(Arrivals(), step_hyperparameters, _plain, as_sent),
     "lapg": LAPG,
+    "fednpg_exact": FEDNPG_EXACT,
     "fednpg_admm": FEDNPG_ADMM,
 }
 

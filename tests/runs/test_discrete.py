@@ -67,6 +67,7 @@ def test_it_is_evaluated_with_noise_and_without(run):
         ("afedpg", "return_to_go"),
         ("malenia_nigt", "gae"),
         ("lapg", "policy_gradient"),
+        ("fednpg_exact", "policy_gradient"),
         ("fednpg_admm", "policy_gradient"),
     ],
 )

@@ -11,6 +11,7 @@ from probes import Quadratic
 from rich.console import Console
 
 from nigt_jax.clocks import Round, clock_key, exchange_time, make_clock, play_round, to_float64
+from nigt_jax.config import METHODS as SECTIONS
 from nigt_jax.config import check_config
 from nigt_jax.errors import RunError
 from nigt_jax.methods import METHODS
@@ -21,6 +22,7 @@ from nigt_jax.simulation._arrivals import play_arrivals
 from nigt_jax.simulation._play import refuse_nonsense
 
 ROUNDS = 55  # more than one call of the compiled program
+NOT_SIMULATED = {name for name, own in SECTIONS.items() if own.not_simulated}
 RANDOM = {
     "seed": 7,
     "method": {"batch_size": 6},
@@ -81,8 +83,8 @@ def test_a_round_that_cannot_be_right_stops_the_simulation(wrong, says):
 
 def test_everything_has_figures_and_shares_add_up():
     comparison = compare(check_config(RANDOM), 9)
-    assert {m for f in comparison.figures.values() for m in f.methods} == set(METHODS) - {"lapg", "fednpg_admm"}
-    assert comparison.not_available.keys() == {"lapg", "fednpg_admm"}
+    assert {m for f in comparison.figures.values() for m in f.methods} == set(METHODS) - NOT_SIMULATED
+    assert comparison.not_available.keys() == NOT_SIMULATED
     for figures in comparison.figures.values():
         assert sum(figures.shares) == pytest.approx(1)
         assert figures.shortest_round <= figures.round_time <= figures.longest_round
@@ -164,7 +166,7 @@ def test_allreduce_is_not_for_single_arrivals(monkeypatch):
     only(monkeypatch, "rennala", "afedpg")
     config = check_config({"method": {"batch_size": 4}, "workers": {"topology": "allreduce", "count": 4}})
     comparison = compare(config, 2)
-    assert set(comparison.not_available) == {"afedpg", "lapg", "fednpg_admm"}
+    assert set(comparison.not_available) == NOT_SIMULATED | {"afedpg"}
     assert comparison.figures["rennala"].messages == 2 * 4
 
 

@@ -84,6 +84,11 @@ class RayRuntime:
         side = self._parts.method.worker
         if side is not None and (steps := len(side.exchanges(self._hyperparameters.step))) > 1:
             raise UserError(f"method.admm_steps: got {steps}, allowed with runtime.kind ray: 1")
+        if side is not None and side.beside(self._hyperparameters.step) is not None:
+            raise UserError(
+                f"method.name: got {config.method.name}, whose workers send more than a vector a round; allowed with "
+                "runtime.kind ray: fednpg_admm with method.kl_step false, or methods that need no Fisher matrix"
+            )
         training = dataclasses.replace(config.training, devices=1, lanes=1, block=self._parts.episodes)
         self.config = dataclasses.replace(config, training=training)
         self.crew: Crew | None = None
@@ -99,9 +104,9 @@ class RayRuntime:
         return Hardware(self.config.workers.count, device_name(first), first.platform, 1)
 
     @property
-    def message_bytes(self) -> int:
-        """Bytes of the parameters, which is what a message carries."""
-        return 4 * number_of_parameters(self._parts.policy)
+    def parameters(self) -> int:
+        """Number of the policy's parameters."""
+        return number_of_parameters(self._parts.policy)
 
     def probe(self) -> Any:
         """What the environment does with a fixed key and fixed actions."""
