@@ -347,7 +347,13 @@ class Lapg(_ByWorker):
     )
     trigger_window: int = setting(10, "number D of past steps in the trigger", "rounds", ge=1, le=10_000)
     noise_weight: Number = setting(
-        6.0, "weight of the sample variance of a worker's gradient in the trigger", ge=0, traced=True
+        6.0, "weight of the variance of a worker's gradient in the trigger; 0 for no such term", ge=0, traced=True
+    )
+    noise_variance: Annotated[Number, Field(ge=0)] | None = setting(
+        None,
+        "variance of one episode's gradient in it: a bound, in theory 2 log(2 K / delta) V^2 for K rounds and a "
+        "gradient within V of its mean; null for each worker's own sample variance",
+        traced=True,
     )
     max_silence: int | None = setting(
         100,

@@ -316,7 +316,8 @@ def test_which_settings_runs_of_one_program_may_differ_in():
     of = lambda name: {key for key in traced_settings(check_config({"method": {"name": name}})) if "method" in key}
     rate = {"method.learning_rate", "method.learning_rate_half_life"}
     assert of("rennala_pg") == rate | {"method.batch_size", "method.initial_batch_size"}
-    assert of("lapg") == rate | {"method.trigger_weight", "method.noise_weight", "method.max_silence"}
+    noise = {"method.noise_weight", "method.noise_variance"}
+    assert of("lapg") == rate | noise | {"method.trigger_weight", "method.max_silence"}
 
 
 def test_what_weighs_the_newest_gradient():
