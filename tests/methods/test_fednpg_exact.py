@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from given_work import FISHERS, GRADIENTS, SIZE, played
-from probes import Quadratic
+from probes import Quadratic, dense, linear_policy, play
 
 from nigt_jax.config import FednpgAdmm, FednpgExact, check_config
 from nigt_jax.errors import UserError
-from nigt_jax.methods import METHODS
+from nigt_jax.estimators import EstimatorHyperparameters, WorkUnits, return_to_go_gradient
+from nigt_jax.methods import METHODS, start, tell
 from nigt_jax.records import read_metrics
 from nigt_jax.runs import train
 from nigt_jax.runtimes import SimulatedRuntime, make_runtime
@@ -65,6 +66,33 @@ def test_admm_ends_at_the_same_step(kl_step):
     found, exact = steps(admm, 300), steps(section(damping=1e-6, kl_step=kl_step))
     np.testing.assert_allclose(found[-1], exact[-1], rtol=1e-3, atol=1e-5)
     assert np.abs(found[0] - exact[0]).max() > 0.01
+
+
+def test_a_step_of_kl_has_its_divergence():
+    """Between the policies before and after, over the states that workers saw: sqrt(2 delta) gives delta."""
+    delta, policy, number = 0.002, linear_policy(), 1500
+    params, normalizer = policy.init(jax.random.key(0)), policy.init_normalizer()
+    keys = jax.random.split(jax.random.key(1), number)
+    batch = play(Quadratic(), policy, params, normalizer, keys, jnp.ones(number, bool), 4, (64,))
+    own = dataclasses.replace(batch, groups=2, charge=jnp.zeros(2))
+    both = lambda tree: jax.tree.map(lambda x: jnp.broadcast_to(x, (2, *x.shape)), tree)
+    tuned = EstimatorHyperparameters(jnp.full(2, 0.9))
+    factors = return_to_go_gradient.coefficients((), own, both(normalizer), tuned, None)
+    work = WorkUnits(policy, both(params), both(normalizer), own, factors, jnp.full(2, number // 2, jnp.int32))
+    method = METHODS["fednpg_exact"]
+    hyperparameters = method.hyperparameters(section(learning_rate=(2 * delta) ** 0.5, kl_step=True, damping=1e-3))
+
+    @jax.jit
+    def after():
+        total, fisher = jax.tree.map(lambda x: x.sum(0), (work.gradients(), work.fisher_matrices()))
+        server = start(method, params, hyperparameters)
+        return tell(method, server, hyperparameters, total, jnp.float32(2), None, fisher=fisher)[0].sent
+
+    seen = np.asarray(dense(batch).observation, np.float64).ravel()
+    gaussian = lambda p: (float(p["w"]) * seen + float(p["b"]), np.log1p(np.exp(float(p["c"]))))
+    (m0, s0), (m1, s1) = gaussian(params["params"]), gaussian(after()["params"])
+    divergence = np.log(s1 / s0) + (s0**2 + (m0 - m1) ** 2) / (2 * s1**2) - 0.5
+    assert divergence.mean() == pytest.approx(delta, rel=0.15)
 
 
 def config(name="fednpg_exact", iterations=4, devices=1, **method):
