@@ -39,12 +39,14 @@ from nigt_jax.config._load import (
 )
 from nigt_jax.config._methods import (
     METHODS,
+    AdaptiveNigt,
     FednpgAdmm,
     FednpgExact,
     Lapg,
     MethodConfig,
     RennalaNigt,
     RingmasterNigt,
+    RobustNigt,
     family,
 )
 from nigt_jax.config._runtimes import (
@@ -58,8 +60,10 @@ from nigt_jax.config._tagged import TAGGED, converted, tags
 from nigt_jax.config._trace import LONGEST_TIME, SHORTEST_TIME, read_trace
 from nigt_jax.config._worker_files import FILES, settings_from
 from nigt_jax.config._workers import (
+    ATTACKS,
     NOISES,
     TOPOLOGIES,
+    Byzantine,
     EnvironmentChange,
     Noise,
     PowerLaw,
@@ -69,6 +73,7 @@ from nigt_jax.config._workers import (
 )
 
 __all__ = [
+    "ATTACKS",
     "BACKENDS",
     "BRAX",
     "COUNTABLE",
@@ -90,8 +95,10 @@ __all__ = [
     "TAGGED",
     "TOPOLOGIES",
     "UNITS",
+    "AdaptiveNigt",
     "Amount",
     "BraxEnvironment",
+    "Byzantine",
     "CheckpointConfig",
     "Config",
     "CustomEnvironment",
@@ -114,6 +121,7 @@ __all__ = [
     "RayRuntimeConfig",
     "RennalaNigt",
     "RingmasterNigt",
+    "RobustNigt",
     "RuntimeConfig",
     "SettingInfo",
     "SimulatedRuntimeConfig",

@@ -197,6 +197,12 @@ class Config:
     @model_validator(mode="after")
     def _method_suits_workers(self) -> "Config":
         self.method.check(self.workers)
+        if self.workers.byzantine and self.method.compares != "worker":
+            allowed = ", ".join(name for name, method in METHODS.items() if method.compares == "worker")
+            raise ValueError(
+                f"workers.byzantine: got some with {self.method.name}, which hears no worker by itself; allowed: a "
+                f"method.name of {allowed} (robust_nigt with rule: mean is rennala_nigt)"
+            )
         return self
 
     @model_validator(mode="after")

@@ -316,7 +316,7 @@ class AsynchronousPg(_ByArrival):
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
 class _ByWorker(_InRounds):
-    """A method whose workers keep something, and compute as many gradients each in a round; numbers decide shapes."""
+    """A method that hears every worker by itself; by default each computes as many. Numbers decide shapes."""
 
     clock: ClassVar[str] = "synchronous"
     compares: ClassVar[Literal["round", "gradient", "worker"]] = "worker"
@@ -420,6 +420,89 @@ class FednpgAdmm(_Natural):
         return parameters * uploads + (uploads // self.admm_steps if self.kl_step else 0)
 
 
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class AdaptiveNigt(_WithMomentum, _InRounds):
+    """As rennala_nigt, with an M that follows the noise of gradients and the times of workers; NIGT step."""
+
+    clock: ClassVar[str] = "rennala"
+    update: ClassVar[str] = "adaptive"
+    not_simulated: ClassVar[str] = (
+        "its M depends on the noise of gradients: see rennala_nigt with several --batch-sizes"
+    )
+
+    name: Literal["adaptive_nigt"] = _name("adaptive_nigt")
+    smallest_batch: int = setting(2, "smallest M", "gradients", ge=2, le=LARGEST_BATCH, traced=True)
+    most_in_a_batch: int = setting(100, "largest M", "gradients", ge=2, le=LARGEST_BATCH, traced=True)
+    memory: Number = setting(20.0, "rounds that running means reach back", "rounds", ge=1, le=1e6, traced=True)
+
+    @property
+    def largest_batch(self) -> int:
+        return max(self.batch_size, self.gradients_in_first_update, self.most_in_a_batch)
+
+    def check(self, workers: WorkersConfig) -> None:
+        del workers
+        if not self.smallest_batch <= self.batch_size <= self.most_in_a_batch:
+            raise ValueError(
+                f"method.batch_size: got {self.batch_size}, allowed: method.smallest_batch to method.most_in_a_batch, "
+                f"{self.smallest_batch} to {self.most_in_a_batch}"
+            )
+
+
+ROBUST_RULES = {
+    "mean": "of all; no defence",
+    "trimmed_mean": "of each coordinate, without the share at either end",
+    "coordinate_median": "of each coordinate",
+    "mean_around_median": "of each coordinate, without the share farthest from its median",
+    "multi_krum": "without the share whose nearest others are farthest",
+    "geometric_median": "the point of least total distance",
+    "filtered_mean": "of all within filter_radius of one that most are near, FedPG-BR's",
+}
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class _Robust(_WithMomentum, _ByWorker):
+    """NIGT with a combination of the workers' means that a few of them cannot spoil."""
+
+    not_simulated: ClassVar[str] = "a robust rule has a noise of its own; its rounds are those of the plain method"
+
+    rule: Literal[tuple(ROBUST_RULES)] = setting(  # type: ignore[valid-type]
+        "trimmed_mean", "how the workers' means are combined"
+    )
+    tolerated: Number = setting(
+        0.2, "share of the voices that a rule leaves out, or lets be dishonest", ge=0, lt=0.5, traced=True
+    )
+    voices: Literal["workers", "gradients"] = setting(
+        "workers", "whether a worker counts once, or as often as it has counted gradients"
+    )
+    filter_radius: Number = setting(
+        1.0, "distance that honest workers' means keep, for filtered_mean", gt=0, traced=True
+    )
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class RobustNigt(_Robust):
+    """Counts the first M gradients from whoever is fast; a robust combination of the workers' means; NIGT step."""
+
+    clock: ClassVar[str] = "rennala"
+    update: ClassVar[str] = "robust"
+
+    name: Literal["robust_nigt"] = _name("robust_nigt")
+
+    def compared_episodes(self, workers: int) -> tuple[int, str]:
+        """A worker may have a single gradient."""
+        del workers
+        return self.trajectories_per_gradient, "trajectories_per_gradient"
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class SynchronousRobustNigt(_Robust):
+    """Waits for M/n gradients of every worker; a robust combination of the workers' means; NIGT step."""
+
+    update: ClassVar[str] = "synchronous_robust"  # a program of its own: workers have fewer places in a round
+
+    name: Literal["synchronous_robust_nigt"] = _name("synchronous_robust_nigt")
+
+
 METHODS: dict[str, type[MethodConfig]] = {
     "rennala_nigt": RennalaNigt,
     "malenia_nigt": MaleniaNigt,
@@ -433,6 +516,9 @@ METHODS: dict[str, type[MethodConfig]] = {
     "afedpg": Afedpg,
     "ringmaster_nigt": RingmasterNigt,
     "asynchronous_pg": AsynchronousPg,
+    "adaptive_nigt": AdaptiveNigt,
+    "robust_nigt": RobustNigt,
+    "synchronous_robust_nigt": SynchronousRobustNigt,
     "lapg": Lapg,
     "fednpg_exact": FednpgExact,
     "fednpg_admm": FednpgAdmm,

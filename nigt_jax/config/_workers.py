@@ -22,6 +22,21 @@ TOPOLOGIES = {
 }
 
 
+ATTACKS = {  # what a dishonest worker does, and its scale where none is given
+    "zero": ("sends zeros", 1.0),
+    "sign_flip": ("sends its gradient times -scale", 2.5),
+    "noise": ("sends even noise, scale times as wide to either side as the range of its gradient's numbers", 3.0),
+    "collusion": (
+        "sends what all that collude agree on: the honest mean, and in a random direction scale times the largest "
+        "distance between honest messages",
+        1.5,
+    ),
+    "reward_flip": ("learns from rewards times -scale", 1.0),
+    "random_reward": ("learns from rewards that are drawn evenly from -scale to scale", 1.0),
+    "not_finite": ("sends what is no number", 1.0),
+}
+
+
 @dataclass(frozen=True, kw_only=True, config=RULES)
 class PowerLaw:
     """A time for every worker: scale * i^worker_exponent * d^parameter_exponent for i = 1, 2, ..., or listed."""
@@ -113,6 +128,20 @@ class EnvironmentChange:
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
+class Byzantine:
+    """What some workers do that are not honest."""
+
+    workers: tuple[Annotated[int, Field(ge=1)], ...] = setting((), "which, numbered from 1", "workers")
+    attack: Literal[tuple(ATTACKS)] = setting("sign_flip", "what they do")  # type: ignore[valid-type]
+    scale: Factor | None = setting(None, "how strongly; null for what is usual with the attack")
+
+    @property
+    def strength(self) -> float:
+        """The scale, as given or as usual."""
+        return ATTACKS[self.attack][1] if self.scale is None else self.scale
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
 class WorkersConfig:
     """The simulated workers. One time unit is what worker 1 needs for a gradient where scale is 1."""
 
@@ -149,6 +178,11 @@ class WorkersConfig:
         "Playground have them: module:function, or playground:NAME for Playground's own of an environment",
     )
     randomizer_seed: int = setting(0, "seed of the workers' physics where there is a randomizer", ge=0, le=2**32 - 1)
+    byzantine: tuple[Byzantine, ...] = setting(
+        (),
+        "workers that are not honest, with a method that hears each by itself (robust_nigt): mappings {workers: [1], "
+        f"attack: {', '.join(ATTACKS)}, scale: a number}}",
+    )
     carry_over: bool = setting(
         False, "a worker finishes (for nothing) what it is doing when a round ends, before it takes up the next"
     )
@@ -180,12 +214,17 @@ class WorkersConfig:
         chosen = {
             "speed.changes": [change.workers for change in self.speed.changes if change.workers is not None],
             "environments": [change.workers for change in self.environments],
+            "byzantine": [some.workers for some in self.byzantine],
         }
         for key, named in chosen.items():
             unknown = [i for workers in named for i in workers if i > self.count]
             if unknown or () in named:
                 got = f"worker {unknown[0]}" if unknown else "a change of no workers"
                 raise ValueError(f"workers.{key}: got {got}, allowed: 1 to {self.count}")
+        dishonest = [i for some in self.byzantine for i in some.workers]
+        if len({*dishonest}) < len(dishonest):
+            twice = next(i for i in dishonest if dishonest.count(i) > 1)
+            raise ValueError(f"workers.byzantine: got worker {twice} twice, allowed: one attack for each")
         if self.trace is not None and self.noise.family != "none":
             raise ValueError(f"workers.noise.family: got {self.noise.family} beside workers.trace, allowed: none")
         law = self.compute_time

@@ -1,5 +1,6 @@
 """Methods: when gradients are absorbed, what workers send, and the update, behind one ask/tell interface."""
 
+from nigt_jax.methods._adaptive import Adapted, AdaptiveHyperparameters, Seen, adapt, halves_show, nothing_adapted
 from nigt_jax.methods._method import (
     Arrivals,
     Contributions,
@@ -16,6 +17,8 @@ from nigt_jax.methods._server import Iterate, QueryPoint, ServerState, ask, iter
 
 __all__ = [
     "METHODS",
+    "Adapted",
+    "AdaptiveHyperparameters",
     "Arrivals",
     "Contributions",
     "Iterate",
@@ -24,12 +27,17 @@ __all__ = [
     "Progress",
     "QueryPoint",
     "Rounds",
+    "Seen",
     "ServerState",
     "StepHyperparameters",
     "WorkerSide",
+    "adapt",
     "ask",
+    "halves_show",
     "iterate",
     "method_of_many",
+    "noise_scale",
+    "nothing_adapted",
     "start",
     "step_hyperparameters",
     "tell",

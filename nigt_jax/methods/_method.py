@@ -179,6 +179,10 @@ class Method(NamedTuple):
       last_step: maps the state of the update to the last step of the parameters; None where nobody needs it. With it, a
         round plays as many episodes again, at a point of that step, and the update gets ``change``: how the gradient
         has changed along it, an estimate without bias.
+      combine: maps (hyperparameters, name of an axis of workers) to the transformation that combines their messages;
+        None where these are added up.
+      adapts: whether M follows what rounds show; hyperparameters are then
+        :class:`nigt_jax.methods.AdaptiveHyperparameters`.
     """
 
     schedule: Rounds | OneOfRounds | Arrivals
@@ -188,6 +192,8 @@ class Method(NamedTuple):
     worker: WorkerSide | None = None
     direction: Callable[[optax.OptState, Any], Any] = aggregated
     last_step: Callable[[optax.OptState], Any] | None = None
+    combine: Callable[[Any, Any], optax.GradientTransformationExtraArgs] | None = None
+    adapts: bool = False
 
     @property
     def plays(self) -> int:

@@ -6,6 +6,7 @@ from typing import Any, cast
 import optax
 
 from nigt_jax.config import MethodConfig, RingmasterNigt, family
+from nigt_jax.methods._adaptive import adaptive_hyperparameters
 from nigt_jax.methods._fednpg_admm import FEDNPG_ADMM
 from nigt_jax.methods._fednpg_exact import FEDNPG_EXACT
 from nigt_jax.methods._lapg import LAPG
@@ -17,6 +18,7 @@ from nigt_jax.methods._method import (
     as_sent,
     step_hyperparameters,
 )
+from nigt_jax.methods._robust import robust_method
 from nigt_jax.methods._schedules import M_SYNCHRONOUS, MALENIA, RENNALA, SYNCHRONOUS
 from nigt_jax.transforms import (
     NormalizedMomentumState,
@@ -70,6 +72,11 @@ METHODS: dict[str, Method] = {
     "afedpg": Method(Arrivals(), step_hyperparameters, _nigt, nigt_eval_params),
     "ringmaster_nigt": Method(Arrivals(), _with_max_delay, _nigt, nigt_eval_params),
     "asynchronous_pg": Method(Arrivals(), step_hyperparameters, _plain, as_sent),
+    "adaptive_nigt": Method(
+        RENNALA, adaptive_hyperparameters, lambda own: _nigt(own.step), nigt_eval_params, adapts=True
+    ),
+    "robust_nigt": robust_method(RENNALA, _nigt),
+    "synchronous_robust_nigt": robust_method(SYNCHRONOUS, _nigt),
     "lapg": LAPG,
     "fednpg_exact": FEDNPG_EXACT,
     "fednpg_admm": FEDNPG_ADMM,

@@ -112,6 +112,13 @@ class Trajectories:
         lane = jnp.broadcast_to(outcomes.lane[None, :], row.shape)
         return jnp.where(self.alive(), self.reward[row, lane], 0)
 
+    def with_earned(self, rewards: Float[Array, "time episodes"]) -> "Trajectories":
+        """The same with other rewards of the steps that there are."""
+        time, outcomes = jnp.arange(self.horizon)[:, None], self.outcomes
+        row = jnp.where(self.alive(), outcomes.row[None, :] + time, self.reward.shape[0])
+        lane = jnp.broadcast_to(outcomes.lane[None, :], row.shape)
+        return dataclasses.replace(self, reward=self.reward.at[row, lane].set(rewards, mode="drop"))
+
     def lowest(self) -> Float[Array, " groups"]:
         """Each group's lowest reward in an episode that did not break, or 0: before the physics breaks it explodes."""
         whole = jnp.where(self.outcomes.diverged[None, :], 0, self.earned())

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 
 from nigt_jax.config import Config
+from nigt_jax.methods import METHODS
 from nigt_jax.records import MetricsLog, Record, RunFolder, read_metrics
 from nigt_jax.runs._breakage import Breakage
 from nigt_jax.runs._nonsense import first_nonsense
@@ -140,6 +141,7 @@ class Ledger:
 
     def note_breakage(self, metrics: RoundMetrics) -> str | None:
         """Counts episodes that broke the physics; one clause where there are too many."""
-        episodes = int(metrics.gradients.sum()) * self.config.method.trajectories_per_gradient
+        method = self.config.method
+        episodes = int(metrics.gradients.sum()) * method.trajectories_per_gradient * METHODS[method.name].plays
         self.breakage.note(episodes, int(metrics.diverged.sum()))
         return self.breakage.in_words if self.breakage.too_much else None

@@ -4,6 +4,7 @@ import math
 
 from nigt_jax.clocks import to_float64
 from nigt_jax.config import COUNTABLE, Config
+from nigt_jax.methods import METHODS
 from nigt_jax.training import RoundMetrics
 
 
@@ -39,7 +40,7 @@ def _nonsense(metrics: RoundMetrics, place: int, config: Config, goes_on: bool) 
         int(getattr(metrics, name)[place])
         for name in ("gradients", "env_steps", "computed_steps", "discarded", "communications")
     )
-    episodes = gradients * config.method.trajectories_per_gradient
+    episodes = gradients * config.method.trajectories_per_gradient * METHODS[config.method.name].plays
     counted = 0 < episodes <= steps <= episodes * config.environment.horizon
     if not (counted and goes_on and exchanges > 0 <= min(computed, discarded)):
         return (

@@ -9,12 +9,13 @@ import jax
 from nigt_jax.clocks import make_clock
 from nigt_jax.config import Config, dotted, family, to_dict, traced_settings
 from nigt_jax.environments import action_space, make_environment, make_variation
+from nigt_jax.methods import METHODS
 from nigt_jax.runs import read_start
 from nigt_jax.runtimes import SimulatedRuntime, claim_devices, make_policy, observation_size
 from nigt_jax.sweeps._plan import Plan
 from nigt_jax.sweeps._sweep import Run
 from nigt_jax.sweeps._twins import Clocks
-from nigt_jax.training import number_of_parameters
+from nigt_jax.training import make_attacks, number_of_parameters
 
 # Of the host alone, so that runs may differ in them whatever their program is.
 _OF_THE_HOST = ("training.iterations", "training.budget", "evaluation.every", "checkpoint.every", "checkpoint.keep")
@@ -105,7 +106,7 @@ def _kind(config: Config, seen: dict[str, Any]) -> str:
     workers = repr(config.workers)
     if workers not in seen:
         clock = make_clock(config.workers, _sizes(config, seen)[1], 1)
-        tree = (clock, make_variation(config.workers))
+        tree = (clock, make_variation(config.workers), make_attacks(config.workers))
         shapes = [(x.shape, str(x.dtype)) for x in jax.tree.leaves(tree)]
         seen[workers] = f"{jax.tree.structure(tree)} {shapes}"
     return f"{sorted(settings.items())} {seen[workers]}"
@@ -127,7 +128,8 @@ def _sizes(config: Config, seen: dict[str, Any]) -> tuple[int, int]:
 
 def _most_together(group: Sequence[Run], seen: dict[str, Any], platform: str) -> int:
     largest = max((run.config for run in group), key=lambda config: config.method.largest_batch)
-    episodes = largest.method.largest_batch * largest.method.trajectories_per_gradient
+    played = METHODS[largest.method.name].plays * largest.method.trajectories_per_gradient
+    episodes = largest.method.largest_batch * played
     limits, elsewhere = _MOST_ELSEWHERE
     return max(1, limits.get(platform, elsewhere) // (episodes * _sizes(largest, seen)[0]))
 

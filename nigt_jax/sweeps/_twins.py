@@ -72,7 +72,7 @@ class Clocks:
     def times(self, config: Config) -> Times | None:
         """A run's times up to its end; None where more than the clock decides where that is, or it never comes."""
         method = METHODS[config.method.name]
-        if method.kind == "workers" or config.workers.trace or not _ends_by_clock(config):
+        if method.kind == "workers" or method.adapts or config.workers.trace or not _ends_by_clock(config):
             return None
         parameters = self._size(config)
         with _on_the_host():
@@ -108,7 +108,7 @@ def _but_for_workers(config: Config) -> str:
     settings = dotted(to_dict(config))
     kept = [item for item in settings.items() if not item[0].startswith("workers.")]
     workers = config.workers
-    return repr([*sorted(kept), workers.environments, workers.randomizer, workers.randomizer_seed])
+    return repr([*sorted(kept), workers.environments, workers.randomizer, workers.randomizer_seed, workers.byzantine])
 
 
 def _ends_by_clock(config: Config) -> bool:

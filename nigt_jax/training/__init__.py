@@ -1,5 +1,6 @@
 """Rounds as pure functions of one device: state and hyperparameters in, state and metrics out."""
 
+from nigt_jax.training._attacks import make_attacks
 from nigt_jax.training._block import gradient_of_block, next_round, play_block, tasks_of_block
 from nigt_jax.training._engines import Engine, engine_of
 from nigt_jax.training._evaluate import evaluate, summarise
@@ -52,6 +53,7 @@ __all__ = [
     "gradient_of_block",
     "initial_state",
     "limits_of",
+    "make_attacks",
     "make_hyperparameters",
     "messages",
     "next_round",

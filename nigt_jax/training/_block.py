@@ -36,14 +36,15 @@ def next_round(
       The rounds, leaves [runs, ...], and what :func:`nigt_jax.clocks.exchange` goes on with.
     """
 
-    def of_one(own: Hyperparameters, iteration: Array, clock: Any, goes: Array) -> tuple[Round, Any]:
-        batch_size = jnp.where(iteration == 0, own.initial_batch_size, own.batch_size)
+    def of_one(own: Hyperparameters, state: TrainState, goes: Array) -> tuple[Round, Any]:
+        adapted = state.adapted.batch_size if parts.method.adapts else own.batch_size
+        batch_size = jnp.where(state.iteration == 0, own.initial_batch_size, adapted)
         rule = cast(Rounds, parts.method.schedule).at(own.schedule).rule(batch_size, own.clock.workers)
-        counted, collected = collect_round(own.clock, rule, clock)
+        counted, collected = collect_round(own.clock, rule, state.clock)
         counts, discarded = (jnp.where(goes, number, 0) for number in (counted.counts, counted.discarded))
         return counted._replace(counts=counts, discarded=discarded), collected
 
-    return jax.vmap(of_one)(hyperparameters, state.iteration, state.clock, goes)
+    return jax.vmap(of_one)(hyperparameters, state, goes)
 
 
 def tasks_of_block(

@@ -14,6 +14,7 @@ from nigt_jax.errors import UserError
 from nigt_jax.estimators import Estimator
 from nigt_jax.methods import Method
 from nigt_jax.policies import Policy
+from nigt_jax.training._attacks import Attacks, make_attacks
 
 
 class Hyperparameters(NamedTuple):
@@ -27,6 +28,7 @@ class Hyperparameters(NamedTuple):
       estimator: the estimator's own, such as :class:`nigt_jax.estimators.EstimatorHyperparameters`.
       clock: how long workers take.
       variation: how workers' environments differ; leaves have a leading axis of workers. None where they do not differ.
+      attacks: what workers do that are not honest; None where all are.
       batch_size: gradients counted in a round.
       initial_batch_size: gradients counted in the first round.
       penalty: loss for every step that an episode misses because the physics broke; NaN for the default of
@@ -38,6 +40,7 @@ class Hyperparameters(NamedTuple):
     estimator: Any
     clock: Clock
     variation: Variation | None
+    attacks: Attacks | None
     batch_size: Int[Array, ""]
     initial_batch_size: Int[Array, ""]
     penalty: Float[Array, ""]
@@ -72,6 +75,7 @@ def make_hyperparameters(
         estimator=estimator.hyperparameters(config.estimator),
         clock=make_clock(config.workers, parameters, largest, method.plays) if clock is None else clock,
         variation=make_variation(config.workers),
+        attacks=make_attacks(config.workers),
         batch_size=jnp.asarray(config.method.gradients_per_update, jnp.int32),
         initial_batch_size=jnp.asarray(config.method.gradients_in_first_update, jnp.int32),
         penalty=jnp.asarray(jnp.nan if penalty is None else penalty, jnp.float32),

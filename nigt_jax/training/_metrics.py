@@ -31,6 +31,7 @@ class RoundMetrics(NamedTuple):
       diverged: episodes that the physics ended with a number that is not finite.
       complete: whether the clock could decide the round; the rest means nothing where it could not.
       too_large: whether the round has more episodes than can be numbered; none was played, and the rest means nothing.
+      noise_scale: the gradient noise scale that the next round's M follows, in gradients; () where M is given.
     """
 
     made: Bool[Array, " runs"]
@@ -48,6 +49,7 @@ class RoundMetrics(NamedTuple):
     diverged: Int[Array, " runs"]
     complete: Bool[Array, " runs"]
     too_large: Bool[Array, " runs"]
+    noise_scale: Any = ()
 
 
 def messages(clock: Clock, uploads: Bool[Array, "runs *exchanges workers"]) -> dict[str, Int[Array, " runs"]]:

@@ -16,9 +16,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from nigt_jax.clocks import Round, exchange
 from nigt_jax.collectives import least_over
-from nigt_jax.methods import Rounds, tell
+from nigt_jax.methods import Rounds, noise_scale, tell
 from nigt_jax.policies import Normalizer, update_statistics
 from nigt_jax.rollout import observation_statistics
+from nigt_jax.training._adapt import adapt_to_round, clock_spent
 from nigt_jax.training._block import (
     next_round,
     number_of_blocks,
@@ -40,7 +41,7 @@ class _Sums(NamedTuple):
     """What a round adds up on this device, block of episodes by block; leaves have a leading axis of runs."""
 
     gradient: Any  # like the parameters
-    beside: dict[str, Any]  # what else the update needs, likewise
+    beside: dict[str, Any]  # what else is needed, likewise
     weight: Float[Array, " runs"]
     env_steps: StepCount
     computed_steps: StepCount
@@ -71,10 +72,15 @@ def run_round(
     step = step_now(state, hyperparameters, spent)
 
     def absorb(server: Any, step: Any, sums: _Sums) -> tuple:
-        return tell(parts.method, server, step, sums.gradient, sums.weight, parts.axis, **sums.beside)
+        beside = {name: sums.beside[name] for name in sums.beside if name != "half"}
+        return tell(parts.method, server, step, sums.gradient, sums.weight, parts.axis, **beside)
 
     server, gradient_norm = jax.vmap(absorb)(state.server, step, sums)
     gradients = counted.counts.sum(1, dtype=jnp.int32)
+    adapted = state.adapted
+    if parts.method.adapts:
+        halves = sums.beside["half"], sums.gradient, sums.weight
+        adapted = adapt_to_round(parts, adapted, step, counted, clock_spent(state.clock, clock), *halves)
     metrics = RoundMetrics(
         made=jnp.ones_like(counted.complete),
         gradients=gradients,
@@ -90,6 +96,7 @@ def run_round(
         diverged=sums.diverged,
         complete=counted.complete,
         too_large=~fits,
+        noise_scale=noise_scale(adapted.seen) if parts.method.adapts else (),
     )
     after = state._replace(
         iteration=state.iteration + 1,
@@ -97,6 +104,7 @@ def run_round(
         normalizer=normalizer,
         estimator=estimator,
         clock=clock,
+        adapted=adapted,
         lowest=least_over(parts.axis, sums.lowest),
     )
     return after, metrics
@@ -120,7 +128,7 @@ def _collect(
         sums, normalizer, estimator = carry
         tasks, places = tasks_of_block(parts, state, hyperparameters, counted, number)
         weight = jnp.where(places.counted, jnp.take_along_axis(weights, places.worker, axis=1), 0)
-        work = work_of_block(parts, state, hyperparameters, tasks, places.counted.reshape(-1), weight)
+        work = work_of_block(parts, state, hyperparameters, tasks, places, weight)
         batch = work.batch
         lowest = jnp.minimum(sums.lowest, batch.lowest())
         sums = _added(sums, _sums_of(work, weight))._replace(lowest=lowest)

@@ -5,17 +5,19 @@ last two, and summed to how the gradient has changed from one to the other.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
-from nigt_jax.estimators import hessian_vector_sum
+from nigt_jax.estimators import hessian_vector_sum, policy_gradient_sum
 from nigt_jax.rollout import Tasks, Trajectories
-from nigt_jax.training._block import factors_of_block, gradient_of_block, play_block
+from nigt_jax.training._block import factors_of_block, play_block
 from nigt_jax.training._hyperparameters import Hyperparameters
+from nigt_jax.training._layout import Places
 from nigt_jax.training._parts import Parts
 from nigt_jax.training._state import TrainState
 
@@ -29,7 +31,7 @@ class Work(NamedTuple):
     Attributes:
       batch: the episodes at the query point.
       gradient: weighted sum of their policy gradients, leaves [runs, ...].
-      beside: other weighted sums that the update needs, by name, likewise.
+      beside: other weighted sums, by name, likewise: `change` of how it has changed, `half` of every other gradient.
       lengths: steps of every place's episodes, of all that were played for it; shape [places], run after run.
       diverged: how many of them broke the physics, likewise.
     """
@@ -46,7 +48,7 @@ def work_of_block(
     state: TrainState,
     hyperparameters: Hyperparameters,
     tasks: Tasks,
-    counted: Bool[Array, " places"],
+    places: Places,
     weight: Float[Array, "runs each"],
 ) -> Work:
     """Plays a block's episodes, and sums up what is made of those that count.
@@ -56,14 +58,22 @@ def work_of_block(
       state: the runs' state.
       hyperparameters: the runs' hyperparameters.
       tasks: the episodes, run after run, all at the query point of their run.
-      counted: which of them count.
+      places: what they are for, leaves [runs, each].
       weight: of each of them.
     """
-    last_step = parts.method.last_step
+    last_step, counted = parts.method.last_step, places.counted.reshape(-1)
     played = play_block(parts, tasks if last_step is None else _twice(tasks, state, last_step))
     here, *again = (part.only(counted) for part in _in_parts(played, parts.method.plays))
 
+    factors = factors_of_block(parts, state, hyperparameters, here, weight)
+    summed = functools.partial(policy_gradient_sum, parts.policy, tasks.params, state.normalizer)
     beside = {}
+    if parts.method.adapts:
+        even = (places.episode // parts.trajectories_per_gradient % 2 == 0).reshape(-1)
+        beside["half"] = summed(here.only(even), factors)
+        gradient = jax.tree.map(jnp.add, beside["half"], summed(here.only(~even), factors))
+    else:
+        gradient = summed(here, factors)
     for batch in again:
         step = _last_steps(state, cast(Callable, last_step))
         factors = factors_of_block(parts, state, hyperparameters, batch, weight)
@@ -72,7 +82,7 @@ def work_of_block(
     of_all = [here, *again]
     return Work(
         batch=here,
-        gradient=gradient_of_block(parts, state, hyperparameters, here, weight),
+        gradient=gradient,
         beside=beside,
         lengths=sum((own.lengths for own in of_all[1:]), start=here.lengths),
         diverged=sum((own.outcomes.diverged.astype(jnp.int32) for own in of_all), start=jnp.int32(0)),
@@ -82,7 +92,8 @@ def work_of_block(
 def no_sums(parts: Parts, state: TrainState) -> tuple[Any, dict[str, Any]]:
     """The gradient, and what is beside it, of no episodes."""
     nothing = jax.tree.map(jnp.zeros_like, state.server.sent)
-    return nothing, {} if parts.method.last_step is None else {"change": nothing}
+    names = ["half"] * parts.method.adapts + ["change"] * (parts.method.plays - 1)
+    return nothing, dict.fromkeys(names, nothing)
 
 
 def _last_steps(state: TrainState, last_step: Callable) -> Any:

@@ -6,11 +6,12 @@ server's state and the workers' are the same on all devices between rounds.
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from nigt_jax.clocks import Round, exchange
 from nigt_jax.collectives import gather_over, least_over, place_on, sum_over
@@ -18,6 +19,7 @@ from nigt_jax.estimators import WorkUnits
 from nigt_jax.methods import WorkerSide, ask, tell
 from nigt_jax.policies import update_statistics
 from nigt_jax.rollout import Outcomes, Trajectories, observation_statistics
+from nigt_jax.training._attacks import falsified_messages, falsified_rewards
 from nigt_jax.training._block import next_round, play_block, shares, step_now, tasks_of_places
 from nigt_jax.training._hyperparameters import Hyperparameters
 from nigt_jax.training._layout import Places
@@ -26,6 +28,8 @@ from nigt_jax.training._metrics import RoundMetrics, messages
 from nigt_jax.training._parts import Parts
 from nigt_jax.training._state import TrainState
 from nigt_jax.training._steps import count_steps
+
+_ATTACKS = 0xFFFFFFFE  # folded into the key of a round, and not the number of any episode
 
 
 class _Sent(NamedTuple):
@@ -150,16 +154,41 @@ def _exchange(
     kept = jax.tree.map(lambda x: x[worker], state.workers)
     side = cast(WorkerSide, parts.method.worker)
     told, uploads = side.told(state.server), []
-    for contribute in side.exchanges(hyperparameters.step):
+    for exchange_number, contribute in enumerate(side.exchanges(hyperparameters.step)):
         sent, kept = contribute(kept, work, told, hyperparameters.step)
-        sends = sent.uploads & there
-        total = _sum_of(sent.message, sends)
+        sends, message = sent.uploads & there, sent.message
+        if (attacks := hyperparameters.attacks) is not None:
+            key = jax.random.fold_in(_key_of_attacks(state), exchange_number)
+            message = falsified_messages(attacks, key, message, sends, worker, parts.axis)
+        total = _sum_of(message, sends)
         told = jax.tree.map(lambda x: x / workers, sum_over(parts.axis, total))
         uploads.append(gather_over(parts.axis, sends, axis=0)[:workers])
     last = side.beside(hyperparameters.step)
     beside = {} if last is None else _sum_of(last(work, told, hyperparameters.step), there)
     everyone = jax.tree.map(lambda x: x[:workers], gather_over(parts.axis, kept, axis=0))
-    return _Sent(total, beside, there.sum(dtype=jnp.float32)), jnp.stack(uploads), everyone
+    weight = there.sum(dtype=jnp.float32)
+    if parts.method.combine is not None:
+        gradients = jnp.where(sends, episodes // parts.trajectories_per_gradient, 0)
+        total, weight = _combined(parts, hyperparameters, message, gradients), jnp.ones([])
+    return _Sent(total, beside, weight), jnp.stack(uploads), everyone
+
+
+def _combined(parts: Parts, hyperparameters: Hyperparameters, message: Any, gradients: Int[Array, " here"]) -> Any:
+    """What the method's rule makes of the workers' means, on every device."""
+    axes = ("workers",) if parts.axis is None else (parts.axis, "workers")
+    rule = cast(Callable, parts.method.combine)(hyperparameters.step, axes)
+
+    def of_worker(mean: Any, count: Array) -> Any:
+        total = jax.tree.map(lambda x: x * count, mean)
+        return rule.update(total, rule.init(total), count=count)[0]
+
+    everywhere = jax.vmap(of_worker, axis_name="workers")(message, gradients.astype(jnp.float32))
+    return jax.tree.map(lambda x: x[0], everywhere)
+
+
+def _key_of_attacks(state: TrainState) -> PRNGKeyArray:
+    """Of this round; the same on every device."""
+    return jax.random.fold_in(jax.random.fold_in(state.key, state.iteration), jnp.uint32(_ATTACKS))
 
 
 def _work_units(
@@ -178,6 +207,11 @@ def _work_units(
 
     charge = of_each(hyperparameters.charge(state.lowest))
     own = dataclasses.replace(batch, groups=here, outcomes=outcomes, charge=charge)
+    if hyperparameters.attacks is not None:
+        worker = workers_here(parts, hyperparameters.clock.workers)[0]
+        mine = jax.tree.map(lambda x: x[worker], hyperparameters.attacks)
+        me = place_on(parts.axis)[0]
+        own = falsified_rewards(mine, jax.random.fold_in(_key_of_attacks(state), 1000 + me), own)
     params, normalizer, estimator = of_each((ask(state.server).params, state.normalizer, state.estimator))
     coefficients = parts.estimator.coefficients(estimator, own, normalizer, of_each(hyperparameters.estimator), None)
     return WorkUnits(parts.policy, params, normalizer, own, coefficients, episodes)

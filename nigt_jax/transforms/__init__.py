@@ -11,6 +11,15 @@ from nigt_jax.transforms._parts import (
     normalize_by_tree_norm,
     normalized_momentum,
 )
+from nigt_jax.transforms._robust import (
+    coordinate_median,
+    filtered_mean,
+    geometric_median,
+    mean_around_median,
+    multi_krum,
+    robust_mean,
+    trimmed_mean,
+)
 from nigt_jax.transforms._schedules import n_pg_igt_schedules
 from nigt_jax.transforms._transport import (
     ImplicitGradientTransportState,
@@ -23,9 +32,14 @@ __all__ = [
     "ImplicitGradientTransportState",
     "NormalizedMomentumState",
     "OneMinus",
+    "coordinate_median",
     "ema_from_first",
+    "filtered_mean",
+    "geometric_median",
     "implicit_gradient_transport",
     "malenia_mean",
+    "mean_around_median",
+    "multi_krum",
     "n_harpg",
     "n_pg_igt_schedules",
     "nigt",
@@ -33,5 +47,7 @@ __all__ = [
     "normalize_by_tree_norm",
     "normalized_momentum",
     "rennala_mean",
+    "robust_mean",
     "tree_norm",
+    "trimmed_mean",
 ]

@@ -69,9 +69,9 @@ def rennala_mean(axis_name: AxisName) -> optax.GradientTransformationExtraArgs:
     def combine(updates: optax.Updates, count: jax.Array) -> optax.Updates:
         mine = jax.tree.map(lambda s: jnp.where(count > 0, s, 0), updates)
         total, counted = sum_over(axis_name, (mine, count))
-        return _over(total, counted)
+        return over(total, counted)
 
-    return _aggregation(axis_name, combine)
+    return aggregation(axis_name, combine)
 
 
 def malenia_mean(axis_name: AxisName) -> optax.GradientTransformationExtraArgs:
@@ -109,13 +109,13 @@ def malenia_mean(axis_name: AxisName) -> optax.GradientTransformationExtraArgs:
 
     def combine(updates: optax.Updates, count: jax.Array) -> optax.Updates:
         present = jnp.sign(count)
-        total, here, shards = sum_over(axis_name, (_over(updates, count), present, jnp.ones_like(present)))
-        return _over(total, jnp.where(here < shards, 0, here))
+        total, here, shards = sum_over(axis_name, (over(updates, count), present, jnp.ones_like(present)))
+        return over(total, jnp.where(here < shards, 0, here))
 
-    return _aggregation(axis_name, combine)
+    return aggregation(axis_name, combine)
 
 
-def _aggregation(
+def aggregation(
     axis_name: AxisName, combine: Callable[[optax.Updates, jax.Array], optax.Updates]
 ) -> optax.GradientTransformationExtraArgs:
     state_type = LocalMeanState if axis_name is None else ShardMeanState
@@ -178,7 +178,7 @@ def _axes_of(x: jax.Array) -> frozenset[Hashable]:
     return kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else kind.vma  # as earlier versions say
 
 
-def _over(total: optax.Updates, count: jax.Array) -> optax.Updates:
+def over(total: optax.Updates, count: jax.Array) -> optax.Updates:
     """The total over count, or zeros, whatever the total holds, where count is zero. A count of NaN shows."""
     nothing = count == 0
     divisor = jnp.where(nothing, 1, count)

@@ -48,7 +48,7 @@ def only_the_scores_change(policy, params, normalizer, episodes, factors, step):
 
 
 def changes(environment, estimator, product, drawn):
-    """Estimates of how the gradient changes, from many small batches, each at a point of the step; [batch, parameter]."""
+    """Estimates of how the gradient changes from small batches, each at a point of the step; [batch, parameter]."""
 
     def one(key):
         where, *keys = jax.random.split(key, 1 + EPISODES)

@@ -14,7 +14,7 @@ from nigt_jax.clocks import SimulatedTime, to_float64
 from nigt_jax.config import Config
 from nigt_jax.environments import in_32_bits, make_environment, probe
 from nigt_jax.errors import UserError
-from nigt_jax.methods import Progress, iterate
+from nigt_jax.methods import Method, Progress, iterate
 from nigt_jax.policies import Start
 from nigt_jax.runtimes._devices import device_name
 from nigt_jax.runtimes._parts import make_parts
@@ -76,19 +76,7 @@ class RayRuntime:
                 f"estimator.name: got {config.estimator.name}, which learns from all workers' episodes; allowed with "
                 "runtime.kind ray: policy_gradient, return_to_go, or leave_one_out"
             )
-        if self._parts.method.plays > 1:
-            raise UserError(
-                f"method.name: got {config.method.name}, whose gradients need a second point; allowed with "
-                "runtime.kind ray: methods whose gradients do not"
-            )
-        side = self._parts.method.worker
-        if side is not None and (steps := len(side.exchanges(self._hyperparameters.step))) > 1:
-            raise UserError(f"method.admm_steps: got {steps}, allowed with runtime.kind ray: 1")
-        if side is not None and side.beside(self._hyperparameters.step) is not None:
-            raise UserError(
-                f"method.name: got {config.method.name}, whose workers send more than a vector a round; allowed with "
-                "runtime.kind ray: fednpg_admm with method.kl_step false, or methods that need no Fisher matrix"
-            )
+        _refuse_method(config, self._parts.method, self._hyperparameters.step)
         training = dataclasses.replace(config.training, devices=1, lanes=1, block=self._parts.episodes)
         self.config = dataclasses.replace(config, training=training)
         self.crew: Crew | None = None
@@ -305,3 +293,25 @@ class _Spent:
 def _as_time(seconds: float) -> SimulatedTime:
     high = np.float32(seconds)
     return SimulatedTime(jnp.asarray([high], jnp.float32), jnp.asarray([seconds - float(high)], jnp.float32))
+
+
+def _refuse_method(config: Config, method: Method, step: Any) -> None:
+    """Refuses what needs more of workers, or of the server, than a message in every round."""
+    name = config.method.name
+    if method.plays > 1:
+        raise UserError(
+            f"method.name: got {name}, whose gradients need a second point; allowed with runtime.kind ray: methods "
+            "whose gradients do not"
+        )
+    if method.adapts:
+        raise UserError(f"method.name: got {name}, simulated only; allowed with runtime.kind ray: rennala_nigt")
+    if method.combine is not None or config.workers.byzantine:
+        what = "workers.byzantine" if config.workers.byzantine else f"method.name {name}"
+        raise UserError(f"{what}: simulated only; allowed with runtime.kind ray: methods that add messages up")
+    if method.worker is not None and (exchanges := len(method.worker.exchanges(step))) > 1:
+        raise UserError(f"method.admm_steps: got {exchanges}, allowed with runtime.kind ray: 1")
+    if method.worker is not None and method.worker.beside(step) is not None:
+        raise UserError(
+            f"method.name: got {name}, whose workers send more than a vector a round; allowed with runtime.kind ray: "
+            "fednpg_admm with method.kl_step false, or methods that need no Fisher matrix"
+        )
