@@ -1,6 +1,14 @@
 """Methods: when gradients are absorbed, what workers send, and the update, behind one ask/tell interface."""
 
-from nigt_jax.methods._adaptive import Adapted, AdaptiveHyperparameters, Seen, adapt, halves_show, nothing_adapted
+from nigt_jax.methods._adaptive import (
+    Adapted,
+    AdaptiveHyperparameters,
+    Seen,
+    adapt,
+    halves_show,
+    noise_scale,
+    nothing_adapted,
+)
 from nigt_jax.methods._method import (
     Arrivals,
     Contributions,
