@@ -48,6 +48,9 @@ def main() -> None:
     from brax.training.agents.ppo import train
 
     seen: list[dict[str, float]] = []
+    own = TUNED.get(args.env, _CHEETAH)
+    # Brax trains at least once between evaluations; more of them than that would be more steps than were asked for.
+    trainings = args.steps // (own["unroll_length"] * own["num_minibatches"] * own["batch_size"])
 
     def note(steps: int, metrics: dict[str, Any]) -> None:
         seconds = float(metrics.get("training/walltime", 0.0))
@@ -58,13 +61,13 @@ def main() -> None:
         train.train,
         make_environment(BraxEnvironment(name=args.env, backend=args.backend)),
         num_timesteps=args.steps,
-        num_evals=args.evaluations + 1,
+        num_evals=max(1, min(args.evaluations, trainings)) + 1,
         num_eval_envs=64,
         episode_length=args.horizon,
         normalize_observations=True,
         seed=args.seed,
         progress_fn=note,
-        **TUNED.get(args.env, _CHEETAH),
+        **own,
     )()
     print(json.dumps({"evaluations": seen, "all_seconds": time.perf_counter() - started, "device": _shim.device()}))
 
