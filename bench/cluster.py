@@ -81,7 +81,7 @@ def measure(args: argparse.Namespace, case: str, method: str) -> dict[str, Any]:
         "ideal": ideal[-1] / args.rounds,
         "overhead_per_gradient": (ends[-1] - began - ideal[-1]) / gradients,
         "uploads_per_round": float(np.asarray(metrics.uploads).mean()),
-        "bytes_up_per_round": float(np.asarray(metrics.uploads).mean()) * runtime.message_bytes,
+        "bytes_up_per_round": float(np.asarray(metrics.uploads).mean()) * 4 * runtime.parameters,
         "gradients": gradients,
         "discarded": int(np.asarray(metrics.discarded).sum()),
         "measured_ends": (ends - began).tolist(),

@@ -24,6 +24,7 @@ class MethodConfig:
     update: ClassVar[str]  # methods of the same schedule and update share programs
     compares: ClassVar[Literal["round", "gradient", "worker"]]  # whose episodes an estimator may compare
     not_simulated: ClassVar[str] = ""  # why nigt simulate has no figures of it
+    most_parameters: ClassVar[int | None] = None  # of a policy; None for any number
 
     name: str = _name("")
     learning_rate: Number = setting(
@@ -80,6 +81,10 @@ class MethodConfig:
     def counted(self, horizon: int) -> dict[str, int]:
         """Products of settings that have to fit into a counter, by their keys."""
         raise NotImplementedError
+
+    def numbers_up(self, parameters: int, uploads: int) -> int:
+        """Numbers that the uploads of a round carry, of a policy of so many parameters."""
+        return parameters * uploads
 
     def splits(self, devices: int) -> bool:
         """Whether so many devices can share the episodes of an update evenly."""
@@ -384,7 +389,13 @@ class Lapg(_ByWorker):
     )
     trigger_window: int = setting(10, "number D of past steps in the trigger", "rounds", ge=1, le=10_000)
     noise_weight: Number = setting(
-        6.0, "weight of the sample variance of a worker's gradient in the trigger", ge=0, traced=True
+        6.0, "weight of the variance of a worker's gradient in the trigger; 0 for no such term", ge=0, traced=True
+    )
+    noise_variance: Annotated[Number, Field(ge=0)] | None = setting(
+        None,
+        "variance of one episode's gradient in it: a bound, in theory 2 log(2 K / delta) V^2 for K rounds and a "
+        "gradient within V of its mean; null for each worker's own sample variance",
+        traced=True,
     )
     max_silence: int | None = setting(
         100,
@@ -397,7 +408,35 @@ class Lapg(_ByWorker):
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
-class FednpgAdmm(_ByWorker):
+class _Natural(_ByWorker):
+    """A method that steps along a natural gradient y of all workers, whose mean Fisher matrix is H."""
+
+    kl_step: bool = setting(
+        False,
+        "whether learning_rate is the length of a step in the norm of H, sqrt(y' H y): sqrt(2 delta) for a divergence "
+        "KL of about delta; otherwise a step is learning_rate times y",
+    )
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class FednpgExact(_Natural):
+    """Every worker sends its gradient and its Fisher matrix, and the server solves; plain ascent, small policies."""
+
+    update: ClassVar[str] = "natural"
+
+    not_simulated: ClassVar[str] = "its uploads are matrices: see synchronous_pg with longer exchanges"
+    most_parameters: ClassVar[int | None] = 3_000  # a matrix has 36 MB, and every worker's is in memory
+
+    name: Literal["fednpg_exact"] = _name("fednpg_exact")
+    damping: Number = setting(0.01, "multiple of the identity that is added to H", gt=0, traced=True)
+
+    def numbers_up(self, parameters: int, uploads: int) -> int:
+        """A gradient and the half of a symmetric matrix each."""
+        return uploads * (parameters + parameters * (parameters + 1) // 2)
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class FednpgAdmm(_Natural):
     """Every worker solves for a natural gradient of its own, and multipliers bring them together; plain ascent."""
 
     update: ClassVar[str] = "admm"
@@ -417,6 +456,10 @@ class FednpgAdmm(_ByWorker):
     cg_iterations: int = setting(
         10, "conjugate-gradient iterations of a worker's system", "iterations", ge=1, le=10_000
     )
+
+    def numbers_up(self, parameters: int, uploads: int) -> int:
+        """A vector in every exchange and, where steps are scaled by KL, a curvature after the last one."""
+        return parameters * uploads + (uploads // self.admm_steps if self.kl_step else 0)
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
@@ -521,6 +564,7 @@ METHODS: dict[str, type[MethodConfig]] = {
     "robust_nigt": RobustNigt,
     "synchronous_robust_nigt": SynchronousRobustNigt,
     "lapg": Lapg,
+    "fednpg_exact": FednpgExact,
     "fednpg_admm": FednpgAdmm,
 }
 

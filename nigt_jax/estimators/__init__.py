@@ -6,7 +6,13 @@ from nigt_jax.config import EstimatorConfig, Gae
 from nigt_jax.estimators._gae import GaeHyperparameters, gae
 from nigt_jax.estimators._hessian import hessian_vector_sum
 from nigt_jax.estimators._returns import leave_one_out, policy_gradient, return_to_go_gradient
-from nigt_jax.estimators._score import Estimator, EstimatorHyperparameters, fisher_vector_sum, policy_gradient_sum
+from nigt_jax.estimators._score import (
+    Estimator,
+    EstimatorHyperparameters,
+    fisher_matrix_sum,
+    fisher_vector_sum,
+    policy_gradient_sum,
+)
 from nigt_jax.estimators._work import WorkUnits
 from nigt_jax.policies import Policy
 
@@ -32,6 +38,7 @@ __all__ = [
     "EstimatorHyperparameters",
     "GaeHyperparameters",
     "WorkUnits",
+    "fisher_matrix_sum",
     "fisher_vector_sum",
     "gae",
     "hessian_vector_sum",

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from nigt_jax.config import EstimatorConfig
@@ -113,6 +114,35 @@ def fisher_vector_sum(
         return jax.tree.map(jnp.add, total, product)
 
     return trajectories.fold(add, jax.tree.map(jnp.zeros_like, params))
+
+
+@jax.named_scope("fisher")
+def fisher_matrix_sum(
+    policy: Policy, params: Any, normalizer: Normalizer, trajectories: Trajectories
+) -> Float[Array, "groups parameters parameters"]:
+    r"""Sum over each group's steps of :math:`s_t s_t^T`, where s_t is the score of the step.
+
+    Its products with vectors are those of :func:`fisher_vector_sum`; a parameter's place is that of ``ravel_pytree``.
+
+    Args:
+      policy: the policy that acted.
+      params: the parameters of each group's policy; leaves have a leading axis of groups.
+      normalizer: its observation statistics, likewise.
+      trajectories: the episodes that it played.
+    """
+    chex.assert_tree_shape_prefix((params, normalizer), (trajectories.groups,))
+    size = sum(x[0].size for x in jax.tree.leaves(params))
+
+    def add(group: Array, total: Array, steps: Steps) -> Array:
+        own, statistics = jax.tree.map(lambda x: x[group], (params, normalizer))
+
+        def score(observation: Array, sample: Array) -> Array:
+            return ravel_pytree(jax.grad(policy.log_density)(own, statistics, observation, sample))[0]
+
+        scores = jnp.where(steps.valid[:, None], jax.vmap(score)(steps.observation, steps.sample), 0)
+        return total + jnp.matmul(scores.T, scores, precision=jax.lax.Precision.HIGHEST)
+
+    return trajectories.fold(add, jnp.zeros((trajectories.groups, size, size)))
 
 
 def return_to_go(

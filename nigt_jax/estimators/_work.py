@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from nigt_jax.estimators._score import fisher_vector_sum, policy_gradient_sum
+from nigt_jax.estimators._score import fisher_matrix_sum, fisher_vector_sum, policy_gradient_sum
 from nigt_jax.rollout import Trajectories
 
 
@@ -65,8 +65,18 @@ class WorkUnits(NamedTuple):
           vectors: one for each worker, like `params`.
         """
         total = fisher_vector_sum(self.policy, self.params, self.normalizer, self.trajectories, vectors)
+        return jax.tree.map(self._mean_over_steps, total)
+
+    def fisher_matrices(self) -> Float[Array, "workers parameters parameters"]:
+        """Each worker's empirical Fisher matrix, whose products with vectors are those above.
+
+        A parameter's place in it is that of ``ravel_pytree``.
+        """
+        return self._mean_over_steps(fisher_matrix_sum(self.policy, self.params, self.normalizer, self.trajectories))
+
+    def _mean_over_steps(self, total: Array) -> Array:
         steps = self.trajectories.lengths.reshape(self.episodes.size, -1).sum(1).astype(jnp.float32)
-        return jax.tree.map(lambda x: x / _column(jnp.maximum(steps, 1), x), total)
+        return total / _column(jnp.maximum(steps, 1), total)
 
     def _mean(self, total: Array) -> Array:
         return total / _column(jnp.maximum(self.episodes, 1).astype(jnp.float32), total)

@@ -9,7 +9,10 @@ multipliers :math:`\lambda_i` and a penalty :math:`\rho` a step is
     y^+ = \frac{1}{n} \sum_i \left( y_i + \lambda_i / \rho \right), \qquad
     \lambda_i^+ = \lambda_i + \rho (y_i - y^+)
 
-and after one or more steps the parameters move by :math:`\alpha y`. A worker sends one vector,
+and after one or more steps the parameters move by :math:`\alpha y`; or, where ``kl_step`` is set, by the multiple of y
+whose length in the norm of the workers' mean Fisher matrix is :math:`\alpha`, for a mean divergence KL of about
+:math:`\alpha^2 / 2`. The length of y is exact: workers know y once they are told the new consensus, and each then sends
+one number, :math:`y^T H_i y`. A worker sends one vector,
 :math:`m_i = y_i + \lambda_i / \rho`, where exact FedNPG sends a matrix. It solves its system by conjugate gradients,
 whose products with :math:`H_i + \rho I` never form it. Multipliers and consensus are carried over from round to round.
 
@@ -35,6 +38,7 @@ import optax
 from jaxtyping import Array, Bool, Float
 
 from nigt_jax.config import FednpgAdmm, MethodConfig
+from nigt_jax.methods._fednpg_exact import multiple_of_length
 from nigt_jax.methods._method import (
     Contributions,
     Method,
@@ -51,11 +55,11 @@ from nigt_jax.methods._server import ServerState
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["step", "penalty", "agent_first"],
-    meta_fields=["cg_iterations", "admm_steps"],
+    meta_fields=["cg_iterations", "admm_steps", "kl_step"],
 )
 @dataclasses.dataclass(frozen=True)
 class AdmmHyperparameters:
-    """Hyperparameters of FedNPG-ADMM; traced, but for the numbers of iterations.
+    """Hyperparameters of FedNPG-ADMM; traced, but for the numbers of iterations and the kind of the step.
 
     Attributes:
       step: the learning rate and its schedule.
@@ -63,6 +67,7 @@ class AdmmHyperparameters:
       agent_first: whether multipliers move before a message is sent.
       cg_iterations: conjugate-gradient iterations of a worker's system.
       admm_steps: steps of the consensus in a round, each an exchange.
+      kl_step: whether the learning rate is a length in the norm of the mean Fisher matrix.
     """
 
     step: StepHyperparameters
@@ -70,6 +75,7 @@ class AdmmHyperparameters:
     agent_first: Any  # Bool[""]
     cg_iterations: int
     admm_steps: int
+    kl_step: bool
 
     def at(self, now: Progress) -> "AdmmHyperparameters":
         """Those of the update of a run that is so far."""
@@ -94,11 +100,13 @@ def along_consensus(hyperparameters: AdmmHyperparameters) -> optax.GradientTrans
     def init(params: Any) -> AdmmServer:
         return AdmmServer(jax.tree.map(jnp.zeros_like, params))
 
-    def update(descent: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        del state, params, extra
-        learning_rate = hyperparameters.step.learning_rate
-        consensus = jax.tree.map(jnp.negative, descent)  # optax steps downhill on a loss, a policy climbs
-        return jax.tree.map(lambda y: learning_rate * y, consensus), AdmmServer(consensus)
+    def update(descent: Any, state: Any, params: Any = None, **beside: Any) -> tuple[Any, Any]:
+        del state, params
+        consensus, beside = jax.tree.map(jnp.negative, (descent, beside))  # the update is told what goes downhill
+        factor = hyperparameters.step.learning_rate
+        if hyperparameters.kl_step:
+            factor = multiple_of_length(factor, beside["curvature"])
+        return jax.tree.map(lambda y: factor * y, consensus), AdmmServer(consensus)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -129,6 +137,13 @@ def contribute(
     number = jax.tree.leaves(gradients)[0].shape[0]
     uploads = jnp.ones(number, bool)
     return Contributions(message, uploads), known(workers, mine, message, uploads, hyperparameters)
+
+
+def curvatures(work: Any, consensus: Any, hyperparameters: AdmmHyperparameters) -> dict[str, Any]:
+    """Each worker's squared length of the consensus in the norm of its Fisher matrix; arguments as above."""
+    del hyperparameters
+    mine = jax.tree.map(lambda y, like: jnp.broadcast_to(y, like.shape), consensus, work.params)
+    return {"curvature": _dot(mine, work.fisher_vector_products(mine))}
 
 
 def known(
@@ -208,6 +223,7 @@ def _hyperparameters(section: MethodConfig) -> AdmmHyperparameters:
         agent_first=jnp.asarray(own.dual_order == "agent_first"),
         cg_iterations=own.cg_iterations,
         admm_steps=own.admm_steps,
+        kl_step=own.kl_step,
     )
 
 
@@ -221,5 +237,6 @@ FEDNPG_ADMM = Method(
         told=_consensus,
         exchanges=lambda hyperparameters: (contribute,) * hyperparameters.admm_steps,
         known=known,
+        beside=lambda hyperparameters: curvatures if hyperparameters.kl_step else None,
     ),
 )

@@ -12,10 +12,14 @@ Worker m uploads :math:`\delta_m = g_m(\theta_k) - g_m^{\text{last}}` if
 .. math::
     \|\delta_m\|^2 \ge \frac{\xi}{\alpha_k^2} \sum_{d=1}^{D} \|\theta_{k+1-d} - \theta_{k-d}\|^2 + c\, \frac{s_m^2}{N_m}
 
+where :math:`s_m^2` is the variance of one episode's gradient: a given bound, or the sample variance among the worker's
+own :math:`N_m`. Trajectories are fresh in every round, so that :math:`\|\delta_m\|^2` is about :math:`2 s_m^2 / N_m`
+where nothing has moved: with c well below 2 a worker uploads nearly always, with c well above nearly never.
+
 The published rule sums over workers where this one averages. So its step is n times smaller, with a prefactor of
-:math:`1 / (\alpha^2 n^2)`: the same threshold. What could not be read in the source is decided here: :math:`s_m^2` is
-the sample variance of one episode's gradient among the worker's own N_m; every worker uploads in the first round;
-one that was silent for ``max_silence`` rounds uploads in the next.
+:math:`1 / (\alpha^2 n^2)`: the same threshold. The theory's noise is a bound with high probability, :math:`c = 6` and
+:math:`s_m^2 = 2 \log(2K / \delta) V_m^2`. What could not be read in the source is decided here: the sample variance;
+every worker uploads in the first round; one that was silent for ``max_silence`` rounds uploads in the next.
 
 References:
   Chen, Zhang, Giannakis & Basar, `Communication-Efficient Policy Gradient Methods for Distributed Reinforcement
@@ -51,12 +55,14 @@ class LapgHyperparameters(NamedTuple):
       step: the learning rate and its schedule.
       trigger_weights: xi of each squared step, the newest first; shape [window].
       noise_weight: c, the weight of the variance of a worker's gradient.
+      noise_variance: s^2 where it is given; NaN for the sample variance.
       max_silence: rounds after which a silent worker uploads whatever its gradient is.
     """
 
     step: StepHyperparameters
     trigger_weights: Float[Array, " window"]
     noise_weight: Float[Array, ""]
+    noise_variance: Float[Array, ""]
     max_silence: Int[Array, ""]
 
     def at(self, now: Progress) -> "LapgHyperparameters":
@@ -135,7 +141,9 @@ def contribute(
     innovation = jax.tree.map(jnp.subtract, gradients, workers.uploaded)
     learning_rate = hyperparameters.step.learning_rate
     moved = jnp.sum(hyperparameters.trigger_weights * told.squared_steps) / jnp.square(learning_rate)
-    threshold = moved + hyperparameters.noise_weight * work.variances()
+    given = hyperparameters.noise_variance
+    variances = jnp.where(jnp.isnan(given), work.variances(), given / work.episodes.astype(jnp.float32))
+    threshold = moved + hyperparameters.noise_weight * variances
     due = (told.count == 0) | (workers.silent >= hyperparameters.max_silence)
     uploads = due | (jnp.square(jax.vmap(tree_norm)(innovation)) >= threshold)
     return Contributions(innovation, uploads), known(workers, told, innovation, uploads, hyperparameters)
@@ -171,6 +179,7 @@ def _hyperparameters(section: MethodConfig) -> LapgHyperparameters:
         step=step_hyperparameters(lapg),
         trigger_weights=jnp.full(lapg.trigger_window, lapg.trigger_weight, jnp.float32),
         noise_weight=jnp.asarray(lapg.noise_weight, jnp.float32),
+        noise_variance=jnp.asarray(jnp.nan if lapg.noise_variance is None else lapg.noise_variance, jnp.float32),
         max_silence=jnp.asarray(never if lapg.max_silence is None else lapg.max_silence, jnp.int32),
     )
 

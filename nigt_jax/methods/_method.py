@@ -139,6 +139,10 @@ Contribute = Callable[[Any, Any, Any, Any], tuple[Contributions, Any]]
 """(workers' states, their work units, what the server told them, hyperparameters) to contributions and new states."""
 
 
+Beside = Callable[[Any, Any, Any], dict[str, Any]]
+"""(workers' units, the mean of their last messages, hyperparameters) to what else each has to send, by name."""
+
+
 class WorkerSide(NamedTuple):
     """What a worker keeps from round to round, and what it sends.
 
@@ -151,12 +155,16 @@ class WorkerSide(NamedTuple):
       known: maps (workers' states, what they were told, messages, whether each was uploaded, hyperparameters) to the
         states after, with a leading axis of workers: the server can follow them, and tell a worker that is new where it
         stands.
+      beside: maps the hyperparameters to what workers send once they know the mean of their last messages; None where
+        they send nothing more. The update gets the means over workers by name. All workers send it, and it takes no
+        time: what it carries is in :meth:`nigt_jax.config.MethodConfig.numbers_up`.
     """
 
     init: Callable[[Any, Any], Any]
     told: Callable[[Any], Any]
     exchanges: Callable[[Any], tuple[Contribute, ...]]
     known: Callable[[Any, Any, Any, Bool[Array, " workers"], Any], Any]
+    beside: Callable[[Any], Beside | None] = lambda hyperparameters: None
 
 
 def aggregated(opt_state: optax.OptState, aggregate: Any) -> Any:

@@ -10,6 +10,7 @@ from nigt_jax.config import MethodConfig, RingmasterNigt, family
 from nigt_jax.methods._adaptive import adaptive_hyperparameters
 from nigt_jax.methods._agnostic import AgnosticHyperparameters, agnostic_hyperparameters, by_root
 from nigt_jax.methods._fednpg_admm import FEDNPG_ADMM
+from nigt_jax.methods._fednpg_exact import FEDNPG_EXACT
 from nigt_jax.methods._lapg import LAPG
 from nigt_jax.methods._method import (
     Arrivals,
@@ -93,6 +94,7 @@ METHODS: dict[str, Method] = {
     "robust_nigt": robust_method(RENNALA, _nigt),
     "synchronous_robust_nigt": robust_method(SYNCHRONOUS, _nigt),
     "lapg": LAPG,
+    "fednpg_exact": FEDNPG_EXACT,
     "fednpg_admm": FEDNPG_ADMM,
 }
 

@@ -1,4 +1,4 @@
-"""Charts of a study: return against time, gradients and exchanges; discarded work; what tuning saw. Needs no JAX."""
+"""Charts of a study: return against time, gradients, exchanges and bytes; what tuning saw. Needs no JAX."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -10,12 +10,14 @@ from nigt_jax.report._study import AXES, Line, Panel, Study
 from nigt_jax.statistics import Curve, band, common_end, value_at
 
 _POINTS = 80
+_FAR_APART = 8  # times as much as another line has, so that one of the two would be flat against an axis
 
 
 def returns(panel: Panel, styles: dict[str, int]) -> Chart:
     """Return against every axis: the median over seeds, and the band from the 20th to the 80th percentile."""
     threshold = panel.threshold if np.isfinite(panel.threshold) else None
-    return Chart(panel.name, "return", dict(AXES), _series(panel, styles, lambda line: line.curves), threshold)
+    series = _series(panel, styles, lambda line: line.curves)
+    return Chart(panel.name, "return", dict(AXES), series, threshold, log_x=_logarithmic(panel))
 
 
 def worst_returns(panel: Panel, styles: dict[str, int]) -> list[Chart]:
@@ -23,7 +25,8 @@ def worst_returns(panel: Panel, styles: dict[str, int]) -> list[Chart]:
     if not all(line.worst for line in panel.lines):
         return []
     series = _series(panel, styles, lambda line: line.worst)
-    return [Chart(f"{panel.name}, worst world", "return in the worst world", dict(AXES), series)]
+    title, y = f"{panel.name}, worst world", "return in the worst world"
+    return [Chart(title, y, dict(AXES), series, log_x=_logarithmic(panel))]
 
 
 def all_returns(study: Study, styles: dict[str, int]) -> list[Chart]:
@@ -33,11 +36,18 @@ def all_returns(study: Study, styles: dict[str, int]) -> list[Chart]:
 
 
 def _series(panel: Panel, styles: dict[str, int], of: Callable[[Line], dict[str, list[Curve]]]) -> list[Series]:
-    ends = {axis: _end(panel, axis) for axis in AXES}
-    return [
-        Series(line.name, styles[line.name], {axis: _band_of(of(line)[axis], end) for axis, end in ends.items()})
-        for line in panel.lines
-    ]
+    log = _logarithmic(panel)
+
+    def bands(curves: dict[str, list[Curve]]) -> dict[str, dict[str, list[float]]]:
+        return {axis: _band_of(curves[axis], _end(panel, axis), axis in log) for axis in AXES}
+
+    return [Series(line.name, styles[line.name], bands(of(line))) for line in panel.lines]
+
+
+def _logarithmic(panel: Panel) -> list[str]:
+    """Bytes, where one line sends many times as many as another."""
+    ends = [common_end(line.curves["bytes_up"]) for line in panel.lines]
+    return ["bytes_up"] if max(ends) > _FAR_APART * min(ends) else []
 
 
 def tuning(study: Study, panel: Panel, styles: dict[str, int]) -> Chart | None:
@@ -56,7 +66,7 @@ def tuning(study: Study, panel: Panel, styles: dict[str, int]) -> Chart | None:
         middle = [float(np.mean(own)) for own in areas]
         data = {key: {"x": [float(v) for v in values], "y": middle, "low": low, "high": high}}
         series.append(Series(line.name, styles[line.name], data))
-    return Chart(panel.name, "area under the return", {key: key}, series, log_x=True)
+    return Chart(panel.name, "area under the return", {key: key}, series, log_x=[key])
 
 
 def styles_of(studies: Sequence[Study]) -> dict[str, int]:
@@ -70,10 +80,10 @@ def _end(panel: Panel, axis: str) -> float:
     return panel.end if axis == "simulated_time" else np.inf
 
 
-def _band_of(curves: Sequence[Curve], end: float) -> dict[str, list[float]]:
+def _band_of(curves: Sequence[Curve], end: float, log: bool) -> dict[str, list[float]]:
     last = min(end, common_end(curves))
-    own = curves[0].at[curves[0].at < last]
-    at = np.append(own, last) if own.size <= _POINTS else np.linspace(float(curves[0].at[0]), last, _POINTS)
+    own = curves[0].at[(curves[0].at < last) & ((curves[0].at > 0) | (not log))]
+    at = np.append(own, last) if own.size <= _POINTS else np.linspace(float(own[0]), last, _POINTS)
     low, middle, high = band(np.array([list(map(functools.partial(value_at, curve), at)) for curve in curves]))
     columns = zip(("x", "y", "low", "high"), (at, middle, low, high), strict=True)
     return {name: [float(v) for v in np.round(values, 4)] for name, values in columns}

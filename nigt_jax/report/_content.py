@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ class Chart:
       axes: label of every horizontal axis that it can be drawn against, by name.
       series: its lines.
       threshold: value that is marked; None for none.
-      log_x: whether the horizontal axis is logarithmic.
+      log_x: the horizontal axes that are logarithmic; nothing is drawn at 0 there.
     """
 
     title: str
@@ -48,7 +49,7 @@ class Chart:
     axes: dict[str, str]
     series: list[Series]
     threshold: float | None = None
-    log_x: bool = False
+    log_x: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)

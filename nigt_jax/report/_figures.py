@@ -72,7 +72,7 @@ def _draw(axes: Axes, chart: Chart, axis: str) -> None:
     if chart.threshold is not None:
         axes.axhline(chart.threshold, color="#777777", linewidth=0.8, linestyle=(0, (2, 2)))
     axes.set(title=chart.title, xlabel=chart.axes[axis], ylabel=chart.y)
-    if chart.log_x:
+    if axis in chart.log_x:
         axes.set_xscale("log", base=2)
     _name_lines(axes, ends)
 

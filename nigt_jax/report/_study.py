@@ -18,6 +18,7 @@ AXES = {
     "simulated_time": "simulated time",
     "gradients": "gradients counted",
     "communications": "exchanges",
+    "bytes_up": "bytes up",
 }
 _FAR = 0.8  # of the way from the first return to the second best final one: two lines at least are to reach it
 

@@ -14,6 +14,7 @@ from nigt_jax.report._map_page import map_section
 from nigt_jax.report._page import Page
 from nigt_jax.report._study import Study, versions
 from nigt_jax.report._verdict import Overall, Verdict, judge, over_environments
+from nigt_jax.report._work_section import work_section
 from nigt_jax.report._workers import picture_of_workers
 from nigt_jax.statistics import Interval
 
@@ -35,7 +36,7 @@ def sweep_page(studies: Sequence[Study], cells: Mapping[str, Sequence[Cell]], pi
     sections.extend(map_section(study, cells[study.name]) for study in studies if is_map(study))
     if overall := over_environments(studies):
         sections.append(_over_environments(overall))
-    sections.append(_work(studies, pictures))
+    sections.append(work_section(studies, pictures))
     if any(study.choices for study in studies):
         sections.append(_tuning(studies, styles))
     sections.append(_protocol(studies))
@@ -209,34 +210,6 @@ def _over_environments(overall: Sequence[Overall]) -> Section:
         for scenario in overall
     ]
     return Section("All environments together", "environments", texts, tables=[Table("", ["scenario", *names], rows)])
-
-
-def _work(studies: Sequence[Study], pictures: Mapping[str, Picture]) -> Section:
-    texts = [
-        "What workers begin and nobody counts is simulated and never computed. Messages carry the policy's parameters. "
-        "All numbers are totals over a run, in the mean over seeds."
-    ]
-    head = ["panel", "line", "discarded, of all begun", "gradients", "exchanges", "uploads", "simulated time"]
-    rows = [
-        [
-            f"{study.name}, {panel.name}",
-            line.name,
-            f"{line.discarded_fraction:.0%}",
-            *(f"{np.mean([record[key] for record in line.last]):,.0f}" for key in ("gradients", "communications")),
-            f"{np.mean([record['uploads'] for record in line.last]):,.0f}",
-            number(float(np.mean([record["simulated_time"] for record in line.last]))),
-        ]
-        for study in studies
-        for panel in study.panels
-        for line in panel.lines
-    ]
-    return Section(
-        "Workers and their work",
-        "work",
-        texts,
-        tables=[Table("Whole runs", head, rows)],
-        pictures=list(pictures.values()),
-    )
 
 
 def _tuning(studies: Sequence[Study], styles: dict[str, int]) -> Section:

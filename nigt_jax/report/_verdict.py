@@ -183,6 +183,11 @@ def median_time(line: Line, panel: Panel) -> float:
     return float(_median(times_of(line, panel.threshold, panel.end)))
 
 
+def median_to(line: Line, axis: str, threshold: float) -> float:
+    """What the median run has used when it reaches a threshold, in the unit of an axis; inf where it never does."""
+    return float(_median(np.array([time_to(curve, threshold) for curve in line.curves[axis]])))
+
+
 def _row(panel: Panel, line: Line, areas: dict[str, np.ndarray], times: np.ndarray) -> Row:
     own = areas[line.case]
     others = [areas[other.case] for other in panel.lines if other.config.method.name != line.config.method.name]

@@ -12,13 +12,13 @@ def picture_of_workers(config: Config, last: Record, alt: str) -> Picture | None
 
     Args:
       config: the run's configuration.
-      last: its newest record; a message of it tells how many parameters the policy has.
+      last: its newest record; a download of it tells how many parameters the policy has.
       alt: what the picture shows.
     """
     from nigt_jax.report._timeline import draw_timeline
     from nigt_jax.simulation import make_timeline
 
-    parameters = max(1, last["bytes_up"] // max(last["uploads"], 1) // 4)
+    parameters = max(1, last["bytes_down"] // max(last["downloads"], 1) // 4)
     timeline = make_timeline(config, parameters=parameters)
     if timeline is None:
         return None

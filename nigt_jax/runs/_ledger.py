@@ -97,14 +97,14 @@ class Ledger:
         """Whether an evaluation is."""
         return passed(self.config.evaluation.every, before, after) or is_done(self.config, after)
 
-    def entry(self, standing: Standing, metrics: RoundMetrics, seconds: float, message_bytes: int) -> Entry:
+    def entry(self, standing: Standing, metrics: RoundMetrics, seconds: float, parameters: int) -> Entry:
         """What rounds add, as yet unwritten.
 
         Args:
           standing: before them.
           metrics: those of the rounds that the run made, on the host.
           seconds: that they took.
-          message_bytes: bytes of one message.
+          parameters: number of the policy's parameters.
         """
         now = standing.amounts
         wrong, trouble = first_nonsense(metrics, self.config, now.iterations, now.simulated_time), None
@@ -112,7 +112,7 @@ class Ledger:
             place, what = wrong
             trouble = Trouble(place, what, endless=not (metrics.complete[place] or metrics.too_large[place]))
             metrics = jax.tree.map(lambda m: m[:place], metrics)
-        records, totals = records_of(metrics, now.iterations, standing.totals, seconds, message_bytes)
+        records, totals = records_of(metrics, now.iterations, standing.totals, seconds, self.config.method, parameters)
         after = Standing(Amounts.of(records[-1]), totals) if records else standing
         return Entry(records, after, trouble)
 

@@ -208,7 +208,7 @@ class Loop:
             if not column.made.size:
                 entries.append(Entry([], standing, None))
                 continue
-            entry = self._ledgers[run].entry(standing, column, seconds * share, self._runtime.message_bytes)
+            entry = self._ledgers[run].entry(standing, column, seconds * share, self._runtime.parameters)
             entries.append(entry)
             if entry.trouble is not None:
                 problems[run] = self._in_words(run, entry.trouble)

@@ -3,10 +3,12 @@
 import dataclasses
 
 from nigt_jax.clocks import to_float64
+from nigt_jax.config import MethodConfig
 from nigt_jax.records import Record
 from nigt_jax.training import RoundMetrics
 
 _COUNTED = ("gradients", "env_steps", "computed_steps", "communications", "uploads", "downloads")
+_FLOAT32 = 4  # bytes
 
 
 @dataclasses.dataclass
@@ -41,7 +43,7 @@ class Totals:
 
 
 def records_of(
-    metrics: RoundMetrics, iteration: int, totals: Totals, seconds: float, message_bytes: int
+    metrics: RoundMetrics, iteration: int, totals: Totals, seconds: float, method: MethodConfig, parameters: int
 ) -> tuple[list[Record], Totals]:
     """One record for each round of a chunk.
 
@@ -50,7 +52,8 @@ def records_of(
       iteration: rounds done before it.
       totals: counters before it; not changed.
       seconds: seconds that the chunk took; a round's share of it is all that is known.
-      message_bytes: bytes of one message.
+      method: the run's method, which knows what an upload carries.
+      parameters: number of the policy's parameters, which is what a download carries.
 
     Returns:
       The records, and the counters after them.
@@ -60,7 +63,8 @@ def records_of(
     for k in range(rounds):
         for name in _COUNTED:
             setattr(totals, name, getattr(totals, name) + int(getattr(metrics, name)[k]))
-        totals.bytes_up, totals.bytes_down = totals.uploads * message_bytes, totals.downloads * message_bytes
+        totals.bytes_up += _FLOAT32 * method.numbers_up(parameters, int(metrics.uploads[k]))
+        totals.bytes_down += _FLOAT32 * parameters * int(metrics.downloads[k])
         totals.wall_time += seconds / rounds
         records.append(
             {

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 
 from nigt_jax.collectives import AXIS
-from nigt_jax.config import COUNTABLE, Config
+from nigt_jax.config import COUNTABLE, Config, MethodConfig
 from nigt_jax.environments import (
     ActionSpace,
     Varied,
@@ -20,7 +20,7 @@ from nigt_jax.estimators import Estimator, make_estimator
 from nigt_jax.methods import METHODS, Method
 from nigt_jax.policies import CategoricalMLP, GaussianMLP, Policy, Start, describe_policy
 from nigt_jax.runtimes._devices import of_this_process
-from nigt_jax.training import Parts, engine_of
+from nigt_jax.training import Parts, engine_of, number_of_parameters
 
 _CHUNK, _CHUNK_ELSEWHERE = {"cpu": 2**11}, 2**16  # steps; a hopper's round: 1% to 5% slower at 2**9 and from 2**13
 _FEW_LANES = 32
@@ -66,6 +66,7 @@ def make_parts(
     seen = observation_size(config, environment)
     policy = make_policy(config, seen, action_space(environment)) if policy is None else policy
     policy = policy if start is None else _started(policy, start)
+    _refuse_large(config.method, policy)
     method = METHODS[config.method.name] if method is None else method
     bytes_each = 4 * (policy.observation_size + policy.sample_size + 1) * config.environment.horizon * method.plays
     block: Any = config.training.block
@@ -92,6 +93,16 @@ def make_parts(
         counts_steps=counts_steps,
         lanes_last=platform == "cpu",
     )
+
+
+def _refuse_large(method: MethodConfig, policy: Policy) -> None:
+    """Refuses a policy that is too large for a method that has matrices of its size."""
+    most = method.most_parameters
+    if most is not None and (size := number_of_parameters(policy)) > most:
+        raise UserError(
+            f"method.name: got {method.name} for a policy of {size:,} parameters; allowed: {most:,} at most, or "
+            "fednpg_admm, which needs no matrix"
+        )
 
 
 def make_policy(config: Config, observation_size: int, actions: ActionSpace) -> Policy:

@@ -177,5 +177,5 @@ class Runtime(Protocol):
         """Lets go of whatever it holds outside of this process. Nothing is computed after that."""
 
     @property
-    def message_bytes(self) -> int:
-        """Bytes of one message between a worker and the server."""
+    def parameters(self) -> int:
+        """Number of the policy's parameters."""

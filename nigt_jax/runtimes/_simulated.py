@@ -175,9 +175,9 @@ class SimulatedRuntime:
         return Hardware(len(self.devices), device_name(first), first.platform, self.parts.num_lanes[0])
 
     @property
-    def message_bytes(self) -> int:
-        """Bytes of the parameters, which is what a message carries."""
-        return 4 * number_of_parameters(self.parts.policy)
+    def parameters(self) -> int:
+        """Number of the policy's parameters."""
+        return number_of_parameters(self.parts.policy)
 
     def probe(self) -> Any:
         """What the environment does with a fixed key and fixed actions."""

@@ -7,7 +7,7 @@ server's state and the workers' are the same on all devices between rounds.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +32,20 @@ from nigt_jax.training._steps import count_steps
 _ATTACKS = 0xFFFFFFFE  # folded into the key of a round, and not the number of any episode
 
 
+class _Sent(NamedTuple):
+    """What comes to the server from one run's workers on one device.
+
+    Attributes:
+      message: the sum of their last messages, like the parameters.
+      beside: sums of what they have sent after that, by name.
+      weight: how many workers these are.
+    """
+
+    message: Any
+    beside: dict[str, Any]
+    weight: Float[Array, ""]
+
+
 def run_worker_round(
     parts: Parts, state: TrainState, hyperparameters: Hyperparameters, spent: Spent, goes: Bool[Array, " runs"]
 ) -> tuple[TrainState, RoundMetrics]:
@@ -47,10 +61,13 @@ def run_worker_round(
     outcomes = jax.tree.map(lambda x: x.reshape(runs, -1), batch.outcomes)
     episodes = places.counted.reshape(runs, here, -1).sum(2, dtype=jnp.int32)
     send = functools.partial(_exchange, parts, batch)
-    message, weight, uploads, workers = jax.vmap(send)(state, hyperparameters, outcomes, episodes)
+    sent, uploads, workers = jax.vmap(send)(state, hyperparameters, outcomes, episodes)
     clock = jax.vmap(exchange)(hyperparameters.clock, collected, uploads)
-    absorb = functools.partial(tell, parts.method, axis_name=parts.axis)
-    server, gradient_norm = jax.vmap(absorb)(state.server, hyperparameters.step, message, weight)
+
+    def absorb(server: Any, step: Any, sent: _Sent) -> tuple:
+        return tell(parts.method, server, step, sent.message, sent.weight, parts.axis, **sent.beside)
+
+    server, gradient_norm = jax.vmap(absorb)(state.server, hyperparameters.step, sent)
     normalizer = state.normalizer
     if parts.policy.normalize:
         normalizer = jax.vmap(update_statistics)(normalizer, observation_statistics(batch, parts.axis))
@@ -117,7 +134,7 @@ def _exchange(
     hyperparameters: Hyperparameters,
     outcomes: Outcomes,
     episodes: Int[Array, " here"],
-) -> tuple[Any, Float[Array, ""], Bool[Array, "exchanges workers"], Any]:
+) -> tuple[_Sent, Bool[Array, "exchanges workers"], Any]:
     """What one run's workers on this device send.
 
     Args:
@@ -129,8 +146,7 @@ def _exchange(
       episodes: number of episodes of each worker.
 
     Returns:
-      The sum of the messages of the last exchange; the number of workers here; who uploads in each exchange, and what
-      workers keep, of the workers of all devices.
+      What the server gets; who uploads in each exchange, and what workers keep, of the workers of all devices.
     """
     workers = hyperparameters.clock.workers
     worker, there = workers_here(parts, workers)
@@ -147,12 +163,14 @@ def _exchange(
         total = _sum_of(message, sends)
         told = jax.tree.map(lambda x: x / workers, sum_over(parts.axis, total))
         uploads.append(gather_over(parts.axis, sends, axis=0)[:workers])
+    last = side.beside(hyperparameters.step)
+    beside = {} if last is None else _sum_of(last(work, told, hyperparameters.step), there)
     everyone = jax.tree.map(lambda x: x[:workers], gather_over(parts.axis, kept, axis=0))
     weight = there.sum(dtype=jnp.float32)
     if parts.method.combine is not None:
         gradients = jnp.where(sends, episodes // parts.trajectories_per_gradient, 0)
         total, weight = _combined(parts, hyperparameters, message, gradients), jnp.ones([])
-    return total, weight, jnp.stack(uploads), everyone
+    return _Sent(total, beside, weight), jnp.stack(uploads), everyone
 
 
 def _combined(parts: Parts, hyperparameters: Hyperparameters, message: Any, gradients: Int[Array, " here"]) -> Any:

@@ -86,17 +86,19 @@ def test_the_variance_is_without_bias():
     assert abs(reported.mean() * 2 / 3 - true) > 5 * error + 0.02 * true  # dividing by N instead of N - 1
 
 
-def test_fisher_vector_products_are_those_of_the_matrix(units):
+def test_fisher_matrices_and_their_products(units):
     work, record, _ = units
     size = flat(work.params).shape[1]
     vectors = np.random.default_rng(1).normal(size=(WORKERS, size)).astype(np.float32)
     unflatten = jax.flatten_util.ravel_pytree(PARAMS)[1]
     tree = jax.vmap(unflatten)(jnp.asarray(vectors))
     products = flat(jax.jit(lambda v: work.fisher_vector_products(v))(tree))
+    matrices = np.asarray(jax.jit(work.fisher_matrices)())
     for worker in range(WORKERS):
         rows = np.concatenate([scores(record, e) for e in of_worker(worker)])
         steps = sum(int(record.lengths[e]) for e in of_worker(worker))
         wanted = rows.T @ (rows @ vectors[worker].astype(np.float64)) / steps
+        np.testing.assert_allclose(matrices[worker], rows.T @ rows / steps, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(products[worker], wanted, rtol=1e-4, atol=1e-5)
 
 

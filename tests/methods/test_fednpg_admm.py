@@ -4,55 +4,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from given_work import FISHERS, GRADIENTS, SIZE, played
 from probes import Quadratic
 
 from nigt_jax.config import FednpgAdmm, check_config
-from nigt_jax.estimators import WorkUnits
-from nigt_jax.methods import METHODS, iterate, start, tell
 from nigt_jax.methods._fednpg_admm import conjugate_gradients
 from nigt_jax.runtimes import SimulatedRuntime
 
-DRAW = np.random.default_rng(3)
-WORKERS, SIZE = 4, 3
-FACTORS = DRAW.normal(size=(WORKERS, SIZE, SIZE))
-FISHERS = FACTORS @ FACTORS.transpose(0, 2, 1) + 0.5 * np.eye(SIZE)
-GRADIENTS = DRAW.normal(size=(WORKERS, SIZE))
 WANTED = np.linalg.solve(FISHERS.sum(0), GRADIENTS.sum(0))
 ORDERS = ("server_first", "agent_first")
 
 
-class Fixed(WorkUnits):
-    """Workers whose gradients and Fisher matrices are given, wherever the parameters are."""
-
-    def gradients(self):
-        return jnp.asarray(self.coefficients, jnp.float32)
-
-    def fisher_vector_products(self, vectors):
-        return jnp.einsum("wij,wj->wi", jnp.asarray(self.trajectories, jnp.float32), vectors)
-
-
-def played(section, rounds, fishers=FISHERS, gradients=GRADIENTS):
-    """Consensus after every round, and the multipliers of server-first order; the rounds are compiled."""
-    method, number = METHODS["fednpg_admm"], len(gradients)
-    hyperparameters = method.hyperparameters(section)
-    side = method.worker
-    params = jnp.zeros(gradients.shape[1])
-    server = start(method, params, hyperparameters)
-    kept = jax.tree.map(lambda x: jnp.broadcast_to(x, (number, *x.shape)), side.init(params, hyperparameters))
-    work = Fixed(None, None, None, fishers, gradients, jnp.ones(number, jnp.int32))
-
-    def one(carry, _):
-        server, kept = carry
-        told = side.told(server)
-        for contribute in side.exchanges(hyperparameters):
-            sent, kept = contribute(kept, work, told, hyperparameters)
-            told = sent.message.mean(0)
-        server, _ = tell(method, server, hyperparameters, sent.message.sum(0), jnp.float32(number), None)
-        multipliers = section.penalty * (kept.kept - side.told(server)[None])
-        return (server, kept), (side.told(server), multipliers, iterate(method, server).params)
-
-    _, rows = jax.jit(lambda carry: jax.lax.scan(one, carry, length=rounds))((server, kept))
-    return [np.asarray(x, np.float64) for x in rows]
+def seen(section, rounds, fishers=FISHERS, gradients=GRADIENTS):
+    """Consensus after every round, the multipliers of server-first order, and the parameters; in float64."""
+    server, kept = played(section, rounds, fishers, gradients)
+    consensus = server.opt_state.consensus
+    multipliers = section.penalty * (kept.kept - consensus[:, None])
+    return [np.asarray(x, np.float64) for x in (consensus, multipliers, server.sent)]
 
 
 def oracle(section, rounds, fishers=FISHERS, gradients=GRADIENTS):
@@ -80,7 +48,7 @@ def section(**settings):
 @pytest.mark.parametrize(("penalty", "steps"), [(1.0, 1), (0.3, 1), (3.0, 2)])
 def test_equals_its_equations(order, penalty, steps):
     own = section(dual_order=order, penalty=penalty, admm_steps=steps)
-    consensus, _, params = played(own, 12)
+    consensus, _, params = seen(own, 12)
     wanted = oracle(own, 12)
     np.testing.assert_allclose(consensus, wanted, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(params, 0.5 * np.cumsum(wanted, axis=0), rtol=1e-4, atol=1e-4)
@@ -89,7 +57,7 @@ def test_equals_its_equations(order, penalty, steps):
 @pytest.mark.parametrize("order", ORDERS)
 def test_it_ends_at_the_natural_gradient_of_all(order):
     """Not at the mean of the workers' own, which is somewhere else."""
-    consensus, _, _ = played(section(dual_order=order), 300)
+    consensus, _, _ = seen(section(dual_order=order), 300)
     np.testing.assert_allclose(consensus[-1], WANTED, rtol=1e-4, atol=1e-5)
     own = np.linalg.solve(FISHERS, GRADIENTS[..., None])[..., 0].mean(0)
     assert np.abs(own - WANTED).max() > 0.05
@@ -98,25 +66,48 @@ def test_it_ends_at_the_natural_gradient_of_all(order):
 def test_equal_isotropic_workers_have_a_closed_form():
     h, rho, rounds = 2.0, 0.7, 10
     fishers = np.broadcast_to(h * np.eye(SIZE), FISHERS.shape)
-    consensus, _, _ = played(section(penalty=rho), rounds, fishers)
+    consensus, _, _ = seen(section(penalty=rho), rounds, fishers)
     steps = 1 - (rho / (h + rho)) ** np.arange(1, rounds + 1)
     np.testing.assert_allclose(consensus, steps[:, None] * GRADIENTS.mean(0) / h, rtol=1e-4, atol=1e-6)
 
 
 def test_multipliers_add_up_to_nothing():
-    _, multipliers, _ = played(section(), 8)
+    _, multipliers, _ = seen(section(), 8)
     assert np.abs(multipliers).max() > 0.1
     np.testing.assert_allclose(multipliers.sum(1), 0, atol=1e-5)
 
 
 def test_one_worker_finds_its_own_natural_gradient():
-    consensus, _, _ = played(section(), 60, FISHERS[:1], GRADIENTS[:1])
+    consensus, _, _ = seen(section(), 60, FISHERS[:1], GRADIENTS[:1])
     np.testing.assert_allclose(consensus[-1], np.linalg.solve(FISHERS[0], GRADIENTS[0]), rtol=1e-4)
 
 
 def test_a_large_penalty_takes_a_plain_gradient():
-    (first,), _, _ = played(section(penalty=1e4), 1)
+    (first,), _, _ = seen(section(penalty=1e4), 1)
     np.testing.assert_allclose(first, GRADIENTS.mean(0) / 1e4, rtol=5e-3)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_step_of_kl_has_its_length_in_the_mean_fisher_matrix(steps):
+    """At the new consensus itself, from the first round on, when no worker knows it before."""
+    own = section(kl_step=True, admm_steps=steps)
+    _, _, params = seen(own, 12)
+    y, fisher = oracle(own, 12), FISHERS.mean(0)
+    lengths = np.sqrt(np.einsum("ki,ij,kj->k", y, fisher, y))
+    np.testing.assert_allclose(np.diff(params, axis=0, prepend=0), 0.5 * y / lengths[:, None], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("kl_step", "factor"), [(True, 1.0), (False, 2.0)])
+def test_a_step_of_kl_does_not_know_the_scale_of_rewards(kl_step, factor):
+    own = section(kl_step=kl_step)
+    (_, _, once), (_, _, twice) = (seen(own, 5, gradients=k * GRADIENTS) for k in (1, 2))
+    np.testing.assert_allclose(twice, factor * once, rtol=1e-4, atol=1e-5)
+    assert np.abs(once).max() > 0.1
+
+
+def test_nothing_to_climb_is_no_step():
+    _, _, params = seen(section(kl_step=True), 2, gradients=0 * GRADIENTS)
+    assert (params == 0).all()
 
 
 def test_conjugate_gradients():

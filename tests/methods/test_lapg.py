@@ -33,11 +33,11 @@ class OfQuadratics(WorkUnits):
         return -real(CURVATURE)[:, None] * (self.params - real(OPTIMA))
 
     def variances(self):
-        """None at all."""
-        return jnp.zeros(5)
+        """None at all, but for what is told."""
+        return jnp.full(5, self.trajectories or 0.0)
 
 
-def played(section, rounds=ROUNDS):
+def played(section, rounds=ROUNDS, variance=0.0, episodes=1):
     """Iterates and uploads of each round, on the quadratics; all of it compiled."""
     method = METHODS["lapg"]
     hyperparameters = method.hyperparameters(section)
@@ -49,7 +49,7 @@ def played(section, rounds=ROUNDS):
     def one(carry, _):
         server, workers = carry
         queries = jnp.broadcast_to(server.sent, (5, 3))
-        work = OfQuadratics(None, queries, None, None, None, jnp.ones(5, jnp.int32))
+        work = OfQuadratics(None, queries, None, variance, None, jnp.full(5, episodes, jnp.int32))
         sent, workers = contribute(workers, work, method.worker.told(server), hyperparameters)
         total = jnp.where(sent.uploads[:, None], sent.message, 0).sum(0)
         server, norm = tell(method, server, hyperparameters, total, jnp.float32(5), None)
@@ -60,14 +60,14 @@ def played(section, rounds=ROUNDS):
     return jax.device_get((carry, *rows))
 
 
-def in_numpy(xi, window=10, rounds=ROUNDS, most=np.inf):
+def in_numpy(xi, window=10, rounds=ROUNDS, most=np.inf, noise=0.0):
     """The box of the paper, for the sum over workers, in descent form."""
     alpha, theta, kept, steps, silent = STEP / 5, np.zeros(3), np.zeros((5, 3)), [], np.zeros(5)
     direction, iterates, uploads = np.zeros(3), [], []
     for k in range(rounds):
         gradient = CURVATURE[:, None] * (theta - OPTIMA)
         innovation = gradient - kept
-        threshold = xi * sum(steps[-window:]) / (alpha**2 * 25)
+        threshold = xi * sum(steps[-window:]) / (alpha**2 * 25) + noise
         sends = (np.sum(innovation**2, axis=1) >= threshold) | (k == 0) | (silent >= most)
         direction = direction + innovation[sends].sum(0)
         kept[sends] = gradient[sends]
@@ -91,6 +91,24 @@ def test_equals_the_algorithm_as_it_is_told(xi, most):
     optimum = CURVATURE @ OPTIMA / CURVATURE.sum()
     np.testing.assert_allclose(iterates[-1], optimum, atol=1e-5)
     assert sends[:clear].sum() < 0.7 * 5 * clear
+
+
+@pytest.mark.parametrize(
+    ("settings", "noise"),
+    [
+        ({"noise_weight": 0.0}, 0.0),
+        ({"noise_weight": 3.0}, 3 * 0.02),  # the workers' own variance
+        ({"noise_weight": 3.0, "noise_variance": 0.4}, 3 * 0.4 / 4),  # a bound for one episode, of four
+        ({"noise_weight": 3.0, "noise_variance": 0.0}, 0.0),
+    ],
+)
+def test_the_noise_in_the_trigger(settings, noise):
+    section = SECTIONS["lapg"](learning_rate=STEP, trigger_weight=0.02, max_silence=None, **settings)
+    _, _, uploads, *_ = played(section, 40, variance=0.02, episodes=4)
+    _, sends = in_numpy(0.02, rounds=40, noise=noise)
+    assert (uploads == sends).all()
+    _, without = in_numpy(0.02, rounds=40)
+    assert (sends.sum() < without.sum()) == (noise > 0)
 
 
 def test_without_a_trigger_it_is_plain_ascent():

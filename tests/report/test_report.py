@@ -112,7 +112,7 @@ def test_the_page_says_what_the_tables_say(page):
     assert data["x"][-1] == 100.0
     assert data["y"][-1] == pytest.approx(205.0)
     figures = {path.name for path in page.with_suffix("").iterdir()}
-    axes = ("simulated-time", "gradients", "communications")
+    axes = ("simulated-time", "gradients", "communications", "bytes-up")
     assert figures == {
         "tables.md",
         "evidence.json",

@@ -68,6 +68,7 @@ def test_it_is_evaluated_with_noise_and_without(run):
         pytest.param("afedpg", "return_to_go", marks=pytest.mark.slow),
         pytest.param("malenia_nigt", "gae", marks=pytest.mark.slow),
         pytest.param("lapg", "policy_gradient", marks=pytest.mark.slow),
+        pytest.param("fednpg_exact", "policy_gradient", marks=pytest.mark.slow),
         pytest.param("fednpg_admm", "policy_gradient", marks=pytest.mark.slow),
     ],
 )

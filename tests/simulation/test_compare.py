@@ -11,6 +11,7 @@ from probes import Quadratic
 from rich.console import Console
 
 from nigt_jax.clocks import Round, YoungerThan, clock_key, exchange_time, make_clock, play_round, to_float64
+from nigt_jax.config import METHODS as SECTIONS
 from nigt_jax.config import check_config
 from nigt_jax.errors import RunError
 from nigt_jax.methods import METHODS
@@ -21,15 +22,7 @@ from nigt_jax.simulation._arrivals import play_arrivals
 from nigt_jax.simulation._play import refuse_nonsense
 
 ROUNDS = 55  # more than one call of the compiled program
-NOT_SIMULATED = {
-    "rennala_nharpg",
-    "synchronous_nharpg",
-    "adaptive_nigt",
-    "robust_nigt",
-    "synchronous_robust_nigt",
-    "lapg",
-    "fednpg_admm",
-}
+NOT_SIMULATED = {name for name, own in SECTIONS.items() if own.not_simulated}
 RANDOM = {
     "seed": 7,
     "method": {"batch_size": 6},

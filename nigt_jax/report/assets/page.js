@@ -40,7 +40,7 @@
       .sort((a, b) => a.y - b.y)
       .map((end) => ({ ...end, place: (used = Math.max(end.y, used + gap)) }));
     return placed.map(({ series, x, place }, number) => ({
-      xref: "x", yref: "y", x: chart.log_x ? Math.log10(x) : x, y: Math.min(place, top - gap * (placed.length - 1 - number)),
+      xref: "x", yref: "y", x: chart.log_x.includes(axis) ? Math.log10(x) : x, y: Math.min(place, top - gap * (placed.length - 1 - number)),
       xanchor: "left", xshift: 6, showarrow: false, text: series.name,
       font: { size: 11, color: of(colours, series.style) },
     }));
@@ -50,7 +50,7 @@
   function reach(chart, axis, hidden) {
     const all = chart.series.filter((s) => s.data[axis] && !hidden.has(s.name)).flatMap((s) => s.data[axis].x);
     if (!all.length) return undefined;
-    const ends = [Math.min(...all), Math.max(...all)].map((x) => (chart.log_x ? Math.log10(x) : x));
+    const ends = [Math.min(...all), Math.max(...all)].map((x) => (chart.log_x.includes(axis) ? Math.log10(x) : x));
     const margin = 0.02 * (ends[1] - ends[0] || 1);
     return [ends[0] - margin, ends[1] + margin];
   }
@@ -69,7 +69,7 @@
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: css("--ink") },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       margin: { l: 52, r: wide ? 14 + Math.min(6.4 * longest, 130) : 14, t: 36, b: 46 },
-      xaxis: { ...line, title: { text: chart.axes[axis], standoff: 6 }, type: chart.log_x ? "log" : "linear",
+      xaxis: { ...line, title: { text: chart.axes[axis], standoff: 6 }, type: chart.log_x.includes(axis) ? "log" : "linear",
         exponentformat: "power", range: reach(chart, axis, hidden) },
       yaxis: { ...line, title: { text: chart.y, standoff: 6 } },
       shapes, annotations: named, hovermode: "x unified",

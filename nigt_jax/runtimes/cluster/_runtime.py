@@ -92,9 +92,9 @@ class RayRuntime:
         return Hardware(self.config.workers.count, device_name(first), first.platform, 1)
 
     @property
-    def message_bytes(self) -> int:
-        """Bytes of the parameters, which is what a message carries."""
-        return 4 * number_of_parameters(self._parts.policy)
+    def parameters(self) -> int:
+        """Number of the policy's parameters."""
+        return number_of_parameters(self._parts.policy)
 
     def probe(self) -> Any:
         """What the environment does with a fixed key and fixed actions."""
@@ -315,3 +315,8 @@ def _refuse_method(config: Config, method: Method, step: Any) -> None:
         raise UserError(f"{what}: simulated only; allowed with runtime.kind ray: methods that add messages up")
     if method.worker is not None and (exchanges := len(method.worker.exchanges(step))) > 1:
         raise UserError(f"method.admm_steps: got {exchanges}, allowed with runtime.kind ray: 1")
+    if method.worker is not None and method.worker.beside(step) is not None:
+        raise UserError(
+            f"method.name: got {name}, whose workers send more than a vector a round; allowed with runtime.kind ray: "
+            "fednpg_admm with method.kl_step false, or methods that need no Fisher matrix"
+        )

@@ -85,9 +85,9 @@ class LockstepRuntime:
         return self._own.hardware
 
     @property
-    def message_bytes(self) -> int:
-        """Bytes of the parameters, which is what a message carries."""
-        return self._own.message_bytes
+    def parameters(self) -> int:
+        """Number of the policy's parameters."""
+        return self._own.parameters
 
     def probe(self) -> Any:
         """What the environment does with a fixed key and fixed actions."""
