@@ -40,6 +40,7 @@ from nigt_jax.config._load import (
 from nigt_jax.config._methods import (
     METHODS,
     FednpgAdmm,
+    FedpgBr,
     Lapg,
     MethodConfig,
     RennalaNigt,
@@ -104,6 +105,7 @@ __all__ = [
     "EstimatorConfig",
     "EvaluationConfig",
     "FednpgAdmm",
+    "FedpgBr",
     "Gae",
     "GymnaxEnvironment",
     "Lapg",

@@ -7,6 +7,7 @@ import optax
 
 from nigt_jax.config import MethodConfig, RingmasterNigt, family
 from nigt_jax.methods._fednpg_admm import FEDNPG_ADMM
+from nigt_jax.methods._fedpg_br import fedpg_br
 from nigt_jax.methods._lapg import LAPG
 from nigt_jax.methods._method import (
     Arrivals,
@@ -74,6 +75,7 @@ METHODS: dict[str, Method] = {
     "synchronous_robust_nigt": robust_method(SYNCHRONOUS, _nigt),
     "lapg": LAPG,
     "fednpg_admm": FEDNPG_ADMM,
+    "fedpg_br": fedpg_br(_plain),
 }
 
 
