@@ -5,7 +5,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-
 from jaxtyping import Array, Float, Int
 
 from nigt_jax.clocks._pairs import Pair, multiply, whole, widen

@@ -457,13 +457,9 @@ class FedpgBr(_ByWorker):
     max_inner: int = setting(
         100, "steps of the server in a round, at most; it draws how many", "steps", ge=1, le=1_000_000, traced=True
     )
-    sigma: Number = setting(
-        1.0, "how far one episode's gradient is from the expected one, at most", gt=0, traced=True
-    )
+    sigma: Number = setting(1.0, "how far one episode's gradient is from the expected one, at most", gt=0, traced=True)
     delta: Number = setting(0.6, "probability with which the filter may be wrong", gt=0, lt=1, traced=True)
-    tolerated: Number = setting(
-        0.4, "share alpha of the workers that may be dishonest", ge=0, lt=0.5, traced=True
-    )
+    tolerated: Number = setting(0.4, "share alpha of the workers that may be dishonest", ge=0, lt=0.5, traced=True)
     drift: Number | None = setting(
         None,
         "the server's steps of a round end where the mean weight of its episodes is farther than this from 1; null for "

@@ -10,12 +10,14 @@ episodes :math:`\tau` of its own at the parameters :math:`\theta_n` that it has 
     \omega(\tau) = \frac{p(\tau | \theta_0)}{p(\tau | \theta_n)}
 
 So the expectation of :math:`v_n` differs from the gradient at :math:`\theta_n` as :math:`\mu` does from that at
-:math:`\theta_0`, and its noise is small as long as the two are near. N is geometric on 1, 2, ... with a success of b / (B + b), so (B + b) / b on average.
+:math:`\theta_0`, and its noise is small as long as the two are near. N is geometric on 1, 2, ... with a success of
+b / (B + b), so (B + b) / b on average.
 
 From the source: the filter and its distances, :math:`v_n` and :math:`\omega`. From its code: that counting begins with
-1, the second attempt of the filter, the end of the steps where weights drift, and steps along the server's own gradient
+1, the filter's second attempt, the end of the steps where weights drift, and steps along the server's own gradient
 where nobody is trusted. Decided here: B is the same in all rounds, and N has a largest value; the weights whose drift
-ends the steps are those of episodes, where the code has those of single steps; ascent is plain, where the code has Adam.
+ends the steps are those of whole episodes, where the code has those of single steps; ascent is plain, where the code
+has Adam.
 
 References:
   Fan et al., `Fault-Tolerant Federated Reinforcement Learning with Theoretical Guarantee

@@ -70,9 +70,7 @@ class _Steps(NamedTuple):
     lowest: Float[Array, " runs"]
 
 
-def absorb(
-    parts: Parts, state: TrainState, hyperparameters: Hyperparameters, counted: Round, heard: Heard
-) -> Absorbed:
+def absorb(parts: Parts, state: TrainState, hyperparameters: Hyperparameters, counted: Round, heard: Heard) -> Absorbed:
     """The server after a round.
 
     Args:
@@ -151,7 +149,7 @@ def _play(
     key: PRNGKeyArray,
     steps: _Steps,
 ) -> tuple[Bool[Array, "runs here"], Trajectories]:
-    """This device's episodes of a step, in the environment of worker 1; which of its places have one."""
+    """A device's episodes of a step, in the environment of worker 1; which of its places have one."""
     here = parts.server_episodes
     place = place_on(parts.axis)[0] * here + jnp.arange(here)
     there = steps.goes[:, None] & (place[None, :] < plan.episodes[:, None])
@@ -178,8 +176,10 @@ def _gradients(
     there: Bool[Array, "runs here"],
     batch: Trajectories,
 ) -> tuple[Any, Any, Float[Array, " runs"]]:
-    """Of a step's episodes, on all devices: the gradient where they were played, the weighted one where the round
-    began, and how far their mean weight is from 1."""
+    """The gradient where a step's episodes were played, the weighted one where the round began, and their drift.
+
+    The drift is how far their mean weight is from 1. All three are of the episodes of all devices.
+    """
     params, start = jax.vmap(ask)(server).params, jax.vmap(ask)(state.server).params
     share = there.astype(jnp.float32) / plan.episodes[:, None].astype(jnp.float32)
     factors = factors_of_block(parts, state, hyperparameters, batch, share)
