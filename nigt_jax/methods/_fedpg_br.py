@@ -13,11 +13,11 @@ So the expectation of :math:`v_n` differs from the gradient at :math:`\theta_n` 
 :math:`\theta_0`, and its noise is small as long as the two are near. N is geometric on 1, 2, ... with a success of
 b / (B + b), so (B + b) / b on average.
 
-From the source: the filter and its distances, :math:`v_n` and :math:`\omega`. From its code: that counting begins with
-1, the filter's second attempt, the end of the steps where weights drift, and steps along the server's own gradient
-where nobody is trusted. Decided here: B is the same in all rounds, and N has a largest value; the weights whose drift
-ends the steps are those of whole episodes, where the code has those of single steps; ascent is plain, where the code
-has Adam.
+From the source's code: the filter, its two distances, that counting begins with 1, an end of the steps where weights
+drift, and steps along the server's own gradient where nobody is trusted. From its theory: :math:`\omega` is the product
+over an episode, where the code has single steps, or all b episodes together. Decided here: B is the same in all rounds;
+N has a largest value; the weights whose drift ends the steps are those of whole episodes; ascent is plain, where the
+code has Adam.
 
 References:
   Fan et al., `Fault-Tolerant Federated Reinforcement Learning with Theoretical Guarantee

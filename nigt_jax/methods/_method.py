@@ -147,7 +147,7 @@ class WorkerSide(NamedTuple):
 
 
 class ServerPlan(NamedTuple):
-    """The server's own steps of a round.
+    """The server's own steps of a round, of one run or of many.
 
     Attributes:
       steps: how many, at most.
@@ -156,10 +156,10 @@ class ServerPlan(NamedTuple):
       drift: the steps end where the mean importance weight of a step's episodes is farther than this from 1.
     """
 
-    steps: Int[Array, ""]
-    episodes: Int[Array, ""]
-    episode_time: Float[Array, ""]
-    drift: Float[Array, ""]
+    steps: Int[Array, "*runs"]
+    episodes: Int[Array, "*runs"]
+    episode_time: Float[Array, "*runs"]
+    drift: Float[Array, "*runs"]
 
 
 class ServerSide(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 
 from nigt_jax.clocks import Round, SimulatedTime, time_of
 from nigt_jax.collectives import place_on, sum_over
@@ -102,7 +102,7 @@ def absorb(parts: Parts, state: TrainState, hyperparameters: Hyperparameters, co
 
 def _plans(
     parts: Parts, state: TrainState, hyperparameters: Hyperparameters, counted: Round
-) -> tuple[ServerPlan, PRNGKeyArray]:
+) -> tuple[ServerPlan, Key[Array, " runs"]]:
     """Of each run: the steps of its server, and the key of their episodes."""
     episodes = counted.counts.max(1) * parts.trajectories_per_gradient
 
@@ -120,7 +120,7 @@ def _step(
     hyperparameters: Hyperparameters,
     heard: Any,
     plan: ServerPlan,
-    key: PRNGKeyArray,
+    key: Key[Array, " runs"],
     before: _Steps,
 ) -> _Steps:
     """One step of every run that goes on. What it has played counts even where it is not made for its drift."""
@@ -146,7 +146,7 @@ def _play(
     state: TrainState,
     hyperparameters: Hyperparameters,
     plan: ServerPlan,
-    key: PRNGKeyArray,
+    key: Key[Array, " runs"],
     steps: _Steps,
 ) -> tuple[Bool[Array, "runs here"], Trajectories]:
     """A device's episodes of a step, in the environment of worker 1; which of its places have one."""

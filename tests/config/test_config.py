@@ -323,7 +323,7 @@ def test_what_weighs_the_newest_gradient():
     averaging = [kind for kind in METHODS.values() if hasattr(kind(), "momentum")]
     assert {kind(momentum=0.75).newest_weight for kind in averaging} == {0.25}
     plain = {name for name, kind in METHODS.items() if kind().newest_weight == 1}
-    assert plain == {"rennala_pg", "synchronous_pg", "asynchronous_pg", "lapg", "fednpg_admm"}
+    assert plain == {"rennala_pg", "synchronous_pg", "asynchronous_pg", "lapg", "fednpg_admm", "fedpg_br"}
 
 
 def test_the_catalogue_is_what_there_is():

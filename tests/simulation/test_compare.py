@@ -28,6 +28,7 @@ NOT_SIMULATED = {
     "synchronous_robust_nigt",
     "lapg",
     "fednpg_admm",
+    "fedpg_br",
 }
 RANDOM = {
     "seed": 7,
