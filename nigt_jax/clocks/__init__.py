@@ -19,7 +19,7 @@ from nigt_jax.clocks._ringleader import Entry, Ringleader
 from nigt_jax.clocks._rounds import Round, malenia_round, rennala_round, synchronous_round
 from nigt_jax.clocks._rules import OneOfRules, Rule, m_synchronous_rule, malenia_rule, rennala_rule, synchronous_rule
 from nigt_jax.clocks._speed import Speed
-from nigt_jax.clocks._time import SimulatedTime, time_zero, to_float64
+from nigt_jax.clocks._time import SimulatedTime, time_of, time_zero, to_float64
 from nigt_jax.clocks._work import FixedWork
 
 __all__ = [
@@ -60,6 +60,7 @@ __all__ = [
     "rennala_rule",
     "synchronous_round",
     "synchronous_rule",
+    "time_of",
     "time_zero",
     "to_float64",
 ]

@@ -114,13 +114,19 @@ def collect_round(clock: Clock, rule: Rule, state: ClockState) -> tuple[Round, C
     return round, Collected(state, end, free, waiting | (round.discarded > 0), begun)
 
 
-def exchange(clock: Clock, collected: Collected, uploads: Bool[Array, "*exchanges workers"]) -> ClockState:
+def exchange(
+    clock: Clock,
+    collected: Collected,
+    uploads: Bool[Array, "*exchanges workers"],
+    afterwards: SimulatedTime | None = None,
+) -> ClockState:
     """Exchanges what was collected.
 
     Args:
       clock: how long things take.
       collected: what :func:`collect_round` passed on.
       uploads: who has something to say, in each of the exchanges where there are several.
+      afterwards: what the server takes for itself before the next round; None for no time.
 
     Returns:
       The clock's state when the next round begins.
@@ -129,6 +135,8 @@ def exchange(clock: Clock, collected: Collected, uploads: Bool[Array, "*exchange
     state, workers = collected.state, collected.begun.shape
     times = jax.vmap(functools.partial(exchange_time, clock))(uploads.reshape(-1, *workers))
     spent = pairs.add(collected.end, widen(jnp.sum(times)))
+    if afterwards is not None:
+        spent = pairs.add(spent, afterwards)
     start = clock.at_once
     if clock.carry_over:
         left = pairs.subtract(collected.free, pairs.broadcast(spent, workers))

@@ -74,6 +74,16 @@ class MethodConfig:
         """Episodes of every update but the first."""
         return self.gradients_per_update * self.trajectories_per_gradient
 
+    @property
+    def server_episodes(self) -> int:
+        """Episodes that the server plays at once for itself."""
+        return 0
+
+    @property
+    def most_server_episodes(self) -> int:
+        """Episodes that the server plays for itself in a round, at most."""
+        return 0
+
     def compared_episodes(self, workers: int) -> tuple[int, str]:
         """Number of episodes that an estimator may compare, and the setting that makes them more."""
         raise NotImplementedError
@@ -545,6 +555,54 @@ class SynchronousRobustNigt(_Robust):
     name: Literal["synchronous_robust_nigt"] = _name("synchronous_robust_nigt")
 
 
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class FedpgBr(_ByWorker):
+    """Filters the workers' means; then the server takes variance-reduced steps with episodes of its own."""
+
+    update: ClassVar[str] = "scsg"
+
+    not_simulated: ClassVar[str] = "its server plays on after every round, for as long as it draws"
+
+    name: Literal["fedpg_br"] = _name("fedpg_br")
+    server_batch: int = setting(
+        4, "episodes that the server plays for each of its own steps (b)", "episodes", ge=1, le=LARGEST_BATCH
+    )
+    max_inner: int = setting(
+        100, "steps of the server in a round, at most; it draws how many", "steps", ge=1, le=1_000_000, traced=True
+    )
+    sigma: Number = setting(1.0, "how far one episode's gradient is from the expected one, at most", gt=0, traced=True)
+    delta: Number = setting(0.6, "probability with which the filter may be wrong", gt=0, lt=1, traced=True)
+    tolerated: Number = setting(0.4, "share alpha of the workers that may be dishonest", ge=0, lt=0.5, traced=True)
+    drift: Number | None = setting(
+        None,
+        "the server's steps of a round end where the mean weight of its episodes is farther than this from 1; null for "
+        "never",
+        gt=0,
+        traced=True,
+    )
+    server_time: Number = setting(
+        1.0, "simulated time of an episode of the server", "simulated time", ge=0, traced=True
+    )
+
+    @property
+    def server_episodes(self) -> int:
+        return self.server_batch
+
+    @property
+    def most_server_episodes(self) -> int:
+        return self.max_inner * self.server_batch
+
+    def compared_episodes(self, workers: int) -> tuple[int, str]:
+        """Those of a worker, or of a step of the server where these are fewer."""
+        return min(super().compared_episodes(workers), (self.server_batch, "server_batch"))
+
+    def counted(self, horizon: int) -> dict[str, int]:
+        return super().counted(horizon) | {
+            "method.max_inner * method.server_batch": self.most_server_episodes,
+            "method.server_batch * environment.horizon": self.server_batch * horizon,
+        }
+
+
 METHODS: dict[str, type[MethodConfig]] = {
     "rennala_nigt": RennalaNigt,
     "malenia_nigt": MaleniaNigt,
@@ -566,6 +624,7 @@ METHODS: dict[str, type[MethodConfig]] = {
     "lapg": Lapg,
     "fednpg_exact": FednpgExact,
     "fednpg_admm": FednpgAdmm,
+    "fedpg_br": FedpgBr,
 }
 
 

@@ -5,6 +5,7 @@ from typing import cast
 from nigt_jax.config import EstimatorConfig, Gae
 from nigt_jax.estimators._gae import GaeHyperparameters, gae
 from nigt_jax.estimators._hessian import hessian_vector_sum
+from nigt_jax.estimators._importance import importance_weights
 from nigt_jax.estimators._returns import leave_one_out, policy_gradient, return_to_go_gradient
 from nigt_jax.estimators._score import (
     Estimator,
@@ -42,6 +43,7 @@ __all__ = [
     "fisher_vector_sum",
     "gae",
     "hessian_vector_sum",
+    "importance_weights",
     "leave_one_out",
     "make_estimator",
     "policy_gradient",

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from nigt_jax.clocks import ArrivalRule, OneOfRules, Round, Rule, YoungerThan
 from nigt_jax.config import MethodConfig, amount_of
@@ -167,6 +167,35 @@ class WorkerSide(NamedTuple):
     beside: Callable[[Any], Beside | None] = lambda hyperparameters: None
 
 
+class ServerPlan(NamedTuple):
+    """The server's own steps of a round, of one run or of many.
+
+    Attributes:
+      steps: how many, at most.
+      episodes: that it plays for each of them, at the parameters that it has reached.
+      episode_time: simulated time of one of them.
+      drift: the steps end where the mean importance weight of a step's episodes is farther than this from 1.
+    """
+
+    steps: Int[Array, "*runs"]
+    episodes: Int[Array, "*runs"]
+    episode_time: Float[Array, "*runs"]
+    drift: Float[Array, "*runs"]
+
+
+class ServerSide(NamedTuple):
+    """What a server does with episodes of its own, once it has heard the workers.
+
+    Attributes:
+      plan: maps (hyperparameters, key, episodes of a worker) to the steps of a round.
+      direction: maps (gradient at the parameters reached; the importance-weighted one at those that workers were sent,
+        of the same episodes; what the messages combine to) to the direction that a step goes along.
+    """
+
+    plan: Callable[[Any, PRNGKeyArray, Int[Array, ""]], ServerPlan]
+    direction: Callable[[Any, Any, Any], Any]
+
+
 def aggregated(opt_state: optax.OptState, aggregate: Any) -> Any:
     """The direction that the server has absorbed, where that is the aggregate itself."""
     del opt_state
@@ -196,6 +225,7 @@ class Method(NamedTuple):
         None where these are added up.
       adapts: whether M follows what rounds show; hyperparameters are then
         :class:`nigt_jax.methods.AdaptiveHyperparameters`.
+      server: what the server does with episodes of its own; None where it plays none, and makes one step a round.
     """
 
     schedule: Rounds | OneOfRounds | Arrivals
@@ -207,6 +237,7 @@ class Method(NamedTuple):
     last_step: Callable[[optax.OptState], Any] | None = None
     combine: Callable[[Any, Any], optax.GradientTransformationExtraArgs] | None = None
     adapts: bool = False
+    server: ServerSide | None = None
 
     @property
     def plays(self) -> int:

@@ -11,6 +11,7 @@ from nigt_jax.methods._adaptive import adaptive_hyperparameters
 from nigt_jax.methods._agnostic import AgnosticHyperparameters, agnostic_hyperparameters, by_root
 from nigt_jax.methods._fednpg_admm import FEDNPG_ADMM
 from nigt_jax.methods._fednpg_exact import FEDNPG_EXACT
+from nigt_jax.methods._fedpg_br import fedpg_br
 from nigt_jax.methods._lapg import LAPG
 from nigt_jax.methods._method import (
     Arrivals,
@@ -96,6 +97,7 @@ METHODS: dict[str, Method] = {
     "lapg": LAPG,
     "fednpg_exact": FEDNPG_EXACT,
     "fednpg_admm": FEDNPG_ADMM,
+    "fedpg_br": fedpg_br(_plain),
 }
 
 

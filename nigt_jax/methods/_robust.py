@@ -72,6 +72,21 @@ RULES: dict[str, Callable[[RobustHyperparameters], Any]] = {
 }
 
 
+def _contribute(workers: Any, work: Any, told: Any, hyperparameters: Any) -> tuple[Contributions, Any]:
+    """Each worker's own mean, uploaded by whoever has computed something."""
+    del told, hyperparameters
+    return Contributions(work.gradients(), work.episodes > 0), workers
+
+
+OWN_MEANS = WorkerSide(
+    init=lambda params, own: (),
+    told=lambda server: (),
+    exchanges=lambda own: (_contribute,),
+    known=lambda workers, *others: workers,
+)
+"""Workers that keep nothing, and send the mean of their own gradients."""
+
+
 def robust_method(rounds: Rounds, update: Callable[[StepHyperparameters], Any]) -> Method:
     """The method of these rounds with this update."""
     return Method(
@@ -79,20 +94,9 @@ def robust_method(rounds: Rounds, update: Callable[[StepHyperparameters], Any]) 
         hyperparameters=_hyperparameters,
         update=lambda own: update(own.step),
         model=nigt_eval_params,
-        worker=WorkerSide(
-            init=lambda params, own: (),
-            told=lambda server: (),
-            exchanges=lambda own: (_contribute,),
-            known=lambda workers, *others: workers,
-        ),
+        worker=OWN_MEANS,
         combine=_combine,
     )
-
-
-def _contribute(workers: Any, work: Any, told: Any, hyperparameters: Any) -> tuple[Contributions, Any]:
-    """Each worker's own mean, uploaded by whoever has computed something."""
-    del told, hyperparameters
-    return Contributions(work.gradients(), work.episodes > 0), workers
 
 
 def _combine(own: RobustHyperparameters, axis_name: Any) -> optax.GradientTransformationExtraArgs:

@@ -41,7 +41,8 @@ def _nonsense(metrics: RoundMetrics, place: int, config: Config, goes_on: bool) 
         for name in ("gradients", "env_steps", "computed_steps", "discarded", "communications")
     )
     episodes = gradients * config.method.trajectories_per_gradient * METHODS[config.method.name].plays
-    counted = 0 < episodes <= steps <= episodes * config.environment.horizon
+    most = episodes + config.method.most_server_episodes
+    counted = 0 < episodes <= steps <= most * config.environment.horizon
     if not (counted and goes_on and exchanges > 0 <= min(computed, discarded)):
         return (
             f"{{}} cannot be right, which is a fault of nigt_jax: {gradients:,} gradients, {steps:,} steps of "

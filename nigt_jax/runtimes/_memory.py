@@ -51,7 +51,7 @@ def bytes_needed(parts: Parts, hyperparameters: Hyperparameters, devices: int = 
     runs = hyperparameters.batch_size.shape[0] // (devices if parts.axis is None else 1)
     here = jax.tree.map(lambda x: jax.ShapeDtypeStruct((runs, *x.shape[1:]), x.dtype), hyperparameters)
     state = jax.eval_shape(functools.partial(initial_state, parts), here, jax.ShapeDtypeStruct((runs,), jnp.uint32))
-    episodes = runs * parts.episodes * parts.method.plays
+    episodes = runs * max(parts.episodes * parts.method.plays, parts.server_episodes)
     first = jax.eval_shape(parts.environment.reset, jax.random.key(0))
     numbers = parts.policy.observation_size + parts.policy.sample_size + 1
     return {
@@ -61,7 +61,7 @@ def bytes_needed(parts: Parts, hyperparameters: Hyperparameters, devices: int = 
         "the steps of a block's episodes": 4 * numbers * parts.horizon * episodes,
         "gradients of single episodes": 0
         if parts.method.worker is None
-        else episodes * _bytes(state.server.sent) // runs,
+        else parts.episodes * _bytes(state.server.sent),
     }
 
 

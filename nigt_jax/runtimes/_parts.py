@@ -87,6 +87,7 @@ def make_parts(
         layout=config.training.layout,
         axis=axis,
         episodes=episodes,
+        server_episodes=-(-config.method.server_episodes // devices),
         num_lanes=(runs * episodes * method.plays,),
         chunk_size=_CHUNK.get(platform, _CHUNK_ELSEWHERE),
         trajectories_per_gradient=config.method.trajectories_per_gradient,

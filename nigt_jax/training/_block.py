@@ -130,6 +130,15 @@ def flat(tree: Any) -> Any:
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
 
 
+def only_runs(chosen: Bool[Array, " runs"], new: Any, old: Any) -> Any:
+    """The new leaves of the chosen runs, and the old ones of the others."""
+
+    def of_runs(x: Array, y: Array) -> Array:
+        return jnp.where(chosen.reshape(-1, *[1] * (x.ndim - 1)), x, y)
+
+    return jax.tree.map(of_runs, new, old)
+
+
 def shares(total: Int[Array, ""], of: Int[Array, "*parts"]) -> Int[Array, "*parts"]:
     """A number shared out in proportion, rounded; all of it where there is only one part."""
     if of.size == 1:

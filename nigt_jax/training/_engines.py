@@ -14,6 +14,7 @@ from nigt_jax.config import Config
 from nigt_jax.errors import UserError
 from nigt_jax.methods import METHODS, Method, Rounds
 from nigt_jax.training._arrivals import run_arrivals
+from nigt_jax.training._block import only_runs
 from nigt_jax.training._endless import round_that_never_ends, update_that_never_comes
 from nigt_jax.training._hyperparameters import Hyperparameters
 from nigt_jax.training._limits import Limits, Spent, reached
@@ -81,7 +82,7 @@ def run_chunk(
         number, before, metrics, spent, goes = carry
         state, own = one(before, hyperparameters, spent, goes)
         if goes.size > 1:  # the loop ends with the last run that goes on
-            state, own = _only(goes, (state, own), (before, jax.tree.map(jnp.zeros_like, own)))
+            state, own = only_runs(goes, (state, own), (before, jax.tree.map(jnp.zeros_like, own)))
         metrics = jax.tree.map(lambda rows, row: rows.at[number].set(row), metrics, own)
         spent = _added(parts, spent, own)
         goes &= (number + 1 < limits.rounds) & ~reached(limits, spent, own.time)
@@ -92,15 +93,6 @@ def run_chunk(
     _, state, metrics, _, _ = jax.lax.while_loop(lambda carry: carry[-1].any(), step, start)
     mine = {name: getattr(metrics, name) for name in ("env_steps", "computed_steps", "query_return_mean", "diverged")}
     return state, metrics._replace(**sum_over(parts.axis, mine))
-
-
-def _only(chosen: Bool[Array, " runs"], new: Any, old: Any) -> Any:
-    """The new leaves of the chosen runs, and the old ones of the others."""
-
-    def of_runs(x: Array, y: Array) -> Array:
-        return jnp.where(chosen.reshape(-1, *[1] * (x.ndim - 1)), x, y)
-
-    return jax.tree.map(of_runs, new, old)
 
 
 def _added(parts: Parts, spent: Spent, own: RoundMetrics) -> Spent:

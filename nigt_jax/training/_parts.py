@@ -19,6 +19,7 @@ class Parts(NamedTuple):
       layout: a key of LAYOUTS, which episodes are played where.
       axis: name of the axis of the devices that share a round's episodes; None where every device has runs of its own.
       episodes: number that one device plays in a block, of each run; the steps of so many are in memory at once.
+      server_episodes: number that one device plays at once of those that the server plays for itself, of each run.
       num_lanes: numbers of lanes that one device runs side by side, see :func:`nigt_jax.rollout.rollout`.
       chunk_size: steps that are looked at at once when something is computed of all of them.
       trajectories_per_gradient: episodes averaged into one gradient.
@@ -35,6 +36,7 @@ class Parts(NamedTuple):
     layout: str
     axis: str | None
     episodes: int
+    server_episodes: int
     num_lanes: tuple[int, ...]
     chunk_size: int
     trajectories_per_gradient: int

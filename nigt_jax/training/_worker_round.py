@@ -7,16 +7,16 @@ server's state and the workers' are the same on all devices between rounds.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from nigt_jax.clocks import Round, exchange
 from nigt_jax.collectives import gather_over, least_over, place_on, sum_over
 from nigt_jax.estimators import WorkUnits
-from nigt_jax.methods import WorkerSide, ask, tell
+from nigt_jax.methods import WorkerSide, ask
 from nigt_jax.policies import update_statistics
 from nigt_jax.rollout import Outcomes, Trajectories, observation_statistics
 from nigt_jax.training._attacks import falsified_messages, falsified_rewards
@@ -26,24 +26,11 @@ from nigt_jax.training._layout import Places
 from nigt_jax.training._limits import Spent
 from nigt_jax.training._metrics import RoundMetrics, messages
 from nigt_jax.training._parts import Parts
+from nigt_jax.training._server_side import Heard, absorb
 from nigt_jax.training._state import TrainState
-from nigt_jax.training._steps import count_steps
+from nigt_jax.training._steps import add_steps, count_steps
 
 _ATTACKS = 0xFFFFFFFE  # folded into the key of a round, and not the number of any episode
-
-
-class _Sent(NamedTuple):
-    """What comes to the server from one run's workers on one device.
-
-    Attributes:
-      message: the sum of their last messages, like the parameters.
-      beside: sums of what they have sent after that, by name.
-      weight: how many workers these are.
-    """
-
-    message: Any
-    beside: dict[str, Any]
-    weight: Float[Array, ""]
 
 
 def run_worker_round(
@@ -61,13 +48,9 @@ def run_worker_round(
     outcomes = jax.tree.map(lambda x: x.reshape(runs, -1), batch.outcomes)
     episodes = places.counted.reshape(runs, here, -1).sum(2, dtype=jnp.int32)
     send = functools.partial(_exchange, parts, batch)
-    sent, uploads, workers = jax.vmap(send)(state, hyperparameters, outcomes, episodes)
-    clock = jax.vmap(exchange)(hyperparameters.clock, collected, uploads)
-
-    def absorb(server: Any, step: Any, sent: _Sent) -> tuple:
-        return tell(parts.method, server, step, sent.message, sent.weight, parts.axis, **sent.beside)
-
-    server, gradient_norm = jax.vmap(absorb)(state.server, hyperparameters.step, sent)
+    heard, uploads, workers = jax.vmap(send)(state, hyperparameters, outcomes, episodes)
+    absorbed = absorb(parts, state, hyperparameters, counted, heard)
+    clock = jax.vmap(exchange)(hyperparameters.clock, collected, uploads, absorbed.time)
     normalizer = state.normalizer
     if parts.policy.normalize:
         normalizer = jax.vmap(update_statistics)(normalizer, observation_statistics(batch, parts.axis))
@@ -81,23 +64,23 @@ def run_worker_round(
         communications=jnp.full_like(state.iteration, uploads.shape[1]),
         **messages(hyperparameters.clock, uploads),
         delay=jnp.zeros_like(state.iteration),
-        env_steps=count_steps(useful),
-        computed_steps=count_steps(shares(batch.computed_steps, useful)),
+        env_steps=add_steps(count_steps(useful), absorbed.env_steps),
+        computed_steps=add_steps(count_steps(shares(batch.computed_steps, useful)), absorbed.computed_steps),
         time=clock.now,
         query_return_mean=batch.returns.reshape(places.episode.shape).sum(1)
         / (gradients.astype(jnp.float32) * parts.trajectories_per_gradient),
-        gradient_norm=gradient_norm,
+        gradient_norm=absorbed.gradient_norm,
         diverged=batch.outcomes.diverged.reshape(places.episode.shape).sum(1, dtype=jnp.int32),
         complete=counted.complete,
         too_large=jnp.zeros_like(counted.complete),
     )
     after = state._replace(
         iteration=state.iteration + 1,
-        server=server,
+        server=absorbed.server,
         normalizer=normalizer,
         estimator=estimator,
         clock=clock,
-        lowest=least_over(parts.axis, jnp.minimum(state.lowest, batch.lowest())),
+        lowest=least_over(parts.axis, jnp.minimum(absorbed.lowest, batch.lowest())),
         workers=workers,
     )
     return after, metrics
@@ -134,7 +117,7 @@ def _exchange(
     hyperparameters: Hyperparameters,
     outcomes: Outcomes,
     episodes: Int[Array, " here"],
-) -> tuple[_Sent, Bool[Array, "exchanges workers"], Any]:
+) -> tuple[Heard, Bool[Array, "exchanges workers"], Any]:
     """What one run's workers on this device send.
 
     Args:
@@ -170,7 +153,7 @@ def _exchange(
     if parts.method.combine is not None:
         gradients = jnp.where(sends, episodes // parts.trajectories_per_gradient, 0)
         total, weight = _combined(parts, hyperparameters, message, gradients), jnp.ones([])
-    return _Sent(total, beside, weight), jnp.stack(uploads), everyone
+    return Heard(total, beside, weight), jnp.stack(uploads), everyone
 
 
 def _combined(parts: Parts, hyperparameters: Hyperparameters, message: Any, gradients: Int[Array, " here"]) -> Any:

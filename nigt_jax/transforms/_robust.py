@@ -140,17 +140,18 @@ def geometric_median(iterations: int = 64) -> Rule:
     return rule
 
 
-def filtered_mean(radius: Any, tolerated: Any) -> Rule:
+def filtered_mean(radius: Any, tolerated: Any, wider: Any = None) -> Rule:
     r"""FedPG-BR's filter: the mean of all that are near one that most are near.
 
     Candidates have more than half of the voices within `radius`. The one nearest to their mean is trusted, and whoever
     is within `radius` of it is kept. Where fewer than the share that has to be honest are kept, all is done again with
-    twice the radius. The source has a radius of :math:`2 \sigma \sqrt{V / B}` for means of B gradients,
-    :math:`V = 2 \ln(2K / \delta)`; this comes from its code.
+    `wider`. The source has a radius of :math:`2 \sigma \sqrt{V / B}` for means of B gradients,
+    :math:`V = 2 \ln(2K / \delta)`, and :math:`2 \sigma` for `wider`; this comes from its code.
 
     Args:
       radius: distance that honest shards' means keep, in the gradients' own unit.
       tolerated: the share of voices that may be dishonest.
+      wider: the distance of the second attempt; None for twice the radius.
 
     References:
       Fan et al., `Fault-Tolerant Federated Reinforcement Learning with Theoretical Guarantee
@@ -158,7 +159,7 @@ def filtered_mean(radius: Any, tolerated: Any) -> Rule:
     """
 
     def rule(gradients: jax.Array, voices: jax.Array) -> jax.Array:
-        total = voices.sum()
+        total, left_out = _shares(voices, tolerated)
         distances = jax.lax.map(lambda own: _lengths(gradients - own[None]), gradients)
 
         def kept_within(limit: jax.Array) -> jax.Array:
@@ -167,8 +168,9 @@ def filtered_mean(radius: Any, tolerated: Any) -> Rule:
             trusted = jnp.argmin(jnp.where(popular > 0, _lengths(gradients - centre[None]), jnp.inf))
             return jnp.where((distances[trusted] <= limit) & (popular.sum() > 0), voices, 0)
 
-        first, limit = kept_within(jnp.asarray(radius, jnp.float32)), 2 * jnp.asarray(radius, jnp.float32)
-        enough = first.sum() >= (1 - tolerated) * total
+        near = jnp.asarray(radius, jnp.float32)
+        first, limit = kept_within(near), 2 * near if wider is None else jnp.asarray(wider, jnp.float32)
+        enough = first.sum() >= total - left_out
         kept = jnp.where(enough & (first.sum() > 0), first, kept_within(limit))
         return kept @ gradients / jnp.maximum(kept.sum(), 1)
 

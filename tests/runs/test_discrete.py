@@ -70,6 +70,7 @@ def test_it_is_evaluated_with_noise_and_without(run):
         pytest.param("lapg", "policy_gradient", marks=pytest.mark.slow),
         pytest.param("fednpg_exact", "policy_gradient", marks=pytest.mark.slow),
         pytest.param("fednpg_admm", "policy_gradient", marks=pytest.mark.slow),
+        pytest.param("fedpg_br", "leave_one_out", marks=pytest.mark.slow),
     ],
 )
 def test_every_kind_of_method_plays_them(tmp_path, method, estimator):

@@ -144,6 +144,14 @@ def test_a_round_that_cannot_be_right_is_found(wrong, says):
     assert re.search(says, what)
 
 
+def test_a_server_may_have_played_episodes_of_its_own():
+    """Up to three times two, of up to two steps."""
+    method = {"name": "fedpg_br", "batch_size": 8, "trajectories_per_gradient": 1000, "max_inner": 3, "server_batch": 2}
+    own = config(method=method)
+    assert first_nonsense(metrics_of(env_steps=16_012), own, 4, 0.5) is None
+    assert first_nonsense(metrics_of(env_steps=16_013), own, 4, 0.5)[0] == 1
+
+
 def test_time_does_not_go_back_between_chunks():
     assert first_nonsense(metrics_of(), config(), 4, 1.5)[0] == 0
 
