@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from probes import linear_policy
+from ruamel.yaml import YAML
 
 from nigt_jax.clocks._build import power_law
 from nigt_jax.config import (
@@ -329,6 +330,12 @@ def test_what_weighs_the_newest_gradient():
     at_first = {"ringmaster_agnostic_nigt"}
     without = {"rennala_pg", "synchronous_pg", "asynchronous_pg", "lapg", "fednpg_exact", "fednpg_admm", "fedpg_br"}
     assert plain == without | at_first
+
+
+def test_one_sweep_has_every_method():
+    file = Path(__file__).parents[2] / "configs" / "related" / "all.yaml"
+    sweep = YAML(typ="safe", pure=True).load(file)
+    assert {settings["method.name"] for settings in sweep["variants"].values()} == set(METHODS)
 
 
 def test_the_catalogue_is_what_there_is():
