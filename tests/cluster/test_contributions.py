@@ -17,11 +17,11 @@ ROUNDS = 12
 
 
 class OfQuadratics(WorkUnits):
-    """A worker whose objective is -a/2 |theta - b|^2 in every coordinate, without noise; a and b stand for episodes."""
+    """A worker whose objective is -a/2 |theta - b|^2 in every coordinate, without noise; a and b are coefficients."""
 
     def gradients(self):
         """The exact ones."""
-        curvature, optimum = self.episodes
+        curvature, optimum = self.coefficients
         return jax.tree.map(lambda x: -curvature * (x - optimum)[None], self.params)
 
     def variances(self):
@@ -51,7 +51,7 @@ class LazyCrew(Crew):
             assert number == order.after
         real = lambda x: jnp.asarray(x, jnp.float32)
         about = (real(CURVATURE[worker]), real(OPTIMA[worker]))
-        work = OfQuadratics(None, self.assignment.params, None, None, None, about)
+        work = OfQuadratics(None, self.assignment.params, None, None, about, jnp.ones(1, jnp.int32))
         (contribute,) = METHODS["lapg"].worker.exchanges(self.assignment.told[1])
         sends, after = contribute(jax.tree.map(lambda x: jnp.asarray(x)[None], kept), work, *self.assignment.told)
         self.has[worker] = (order.number, jax.tree.map(lambda x: x[0], after))
