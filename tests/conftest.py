@@ -63,6 +63,38 @@ def _let_programs_go():
     gc.collect()
 
 
+# Tests of what programs compute, which does not depend on how products and sums are contracted.
+_QUICKLY = ("estimators", "methods", "rollout", "sweeps", "training", "runs/test_discrete.py", "runs/test_failures.py")
+_QUICKLY += ("runs/test_loop.py", "runtimes/test_runs.py")
+_AS_USERS = ("training/test_communication.py",)  # it reads the programs themselves
+
+
+def pytest_collection_modifyitems(items):
+    """Most of the time of all tests is that of compiling."""
+    here = Path(__file__).parent
+    for item in items:
+        if not item.path.is_relative_to(here):
+            continue
+        place = item.path.relative_to(here).as_posix()
+        if place.startswith(_QUICKLY) and place not in _AS_USERS:
+            item.add_marker(pytest.mark.usefixtures("compiled_quickly"))
+
+
+@pytest.fixture
+def compiled_quickly():
+    """Without LLVM's optimisations, which make no difference but for how products and sums are contracted.
+
+    For what does not depend on that: most of the time of compiling is theirs. What several tests share is kept.
+    """
+    least, unoptimised = "jax_persistent_cache_min_compile_time_secs", "jax_disable_most_optimizations"
+    before = {least: getattr(jax.config, least), unoptimised: jax.config.read(unoptimised)}
+    for name, value in {least: 0.1, unoptimised: True}.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
 def pytest_unconfigure():
     """The process that made the cache takes it away."""
     if _made_here:
