@@ -1,4 +1,4 @@
-"""FedPG-BR: its filter, the law of its steps, and whole runs; tests/independent has the same in float64."""
+"""FedPG-BR: its filter, the law of its steps, and whole runs; in float64 they are in test_filtered_rounds.py."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Robust methods and dishonest workers, in whole runs; the rules themselves are in tests/transforms/test_robust.py."""
+"""Robust methods and dishonest workers, in whole runs; the rules themselves are in transforms/test_robust_mean.py."""
 
 import jax
 import jax.numpy as jnp
