@@ -37,20 +37,9 @@ from nigt_jax.config._load import (
     read_settings,
     read_yaml,
 )
-from nigt_jax.config._methods import (
-    METHODS,
-    AdaptiveNigt,
-    FednpgAdmm,
-    FednpgExact,
-    FedpgBr,
-    Lapg,
-    MethodConfig,
-    RennalaNigt,
-    RingmasterAgnosticNigt,
-    RingmasterNigt,
-    RobustNigt,
-    family,
-)
+from nigt_jax.config._method_kinds import MethodConfig
+from nigt_jax.config._methods import METHODS, RennalaNigt, RingmasterAgnosticNigt, RingmasterNigt, family
+from nigt_jax.config._related_methods import AdaptiveNigt, FednpgAdmm, FednpgExact, FedpgBr, Lapg, RobustNigt
 from nigt_jax.config._runtimes import (
     RUNTIMES,
     LockstepRuntimeConfig,

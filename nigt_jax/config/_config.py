@@ -15,7 +15,8 @@ from nigt_jax.config._amounts import Amount, AmountText, amount_of
 from nigt_jax.config._environments import SUITES, BraxEnvironment, EnvironmentConfig, suite_of
 from nigt_jax.config._estimators import ESTIMATORS, EstimatorConfig, LeaveOneOut
 from nigt_jax.config._fields import COUNTABLE, LARGEST_BATCH, MOST_DEVICES, RULES, ModuleClass, Number, setting
-from nigt_jax.config._methods import METHODS, MethodConfig, RennalaNigt
+from nigt_jax.config._method_kinds import MethodConfig
+from nigt_jax.config._methods import METHODS, RennalaNigt
 from nigt_jax.config._runtimes import RUNTIMES, RuntimeConfig, SimulatedRuntimeConfig
 from nigt_jax.config._workers import WorkersConfig
 

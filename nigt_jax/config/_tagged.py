@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from nigt_jax.config._environments import BRAX, ENVIRONMENTS, FOR_TESTS, SUITES, EnvironmentConfig, suite_of
 from nigt_jax.config._estimators import ESTIMATORS, EstimatorConfig
-from nigt_jax.config._methods import METHODS, MethodConfig
+from nigt_jax.config._method_kinds import MethodConfig
+from nigt_jax.config._methods import METHODS
 from nigt_jax.config._runtimes import RUNTIMES, RuntimeConfig
 from nigt_jax.errors import UserError
 
