@@ -102,7 +102,7 @@ def along_consensus(hyperparameters: AdmmHyperparameters) -> optax.GradientTrans
 
     def update(descent: Any, state: Any, params: Any = None, **beside: Any) -> tuple[Any, Any]:
         del state, params
-        consensus, beside = jax.tree.map(jnp.negative, (descent, beside))  # the update is told what goes downhill
+        consensus = jax.tree.map(jnp.negative, descent)  # the update is told what goes downhill
         factor = hyperparameters.step.learning_rate
         if hyperparameters.kl_step:
             factor = multiple_of_length(factor, beside["curvature"])

@@ -77,7 +77,7 @@ def along_solution(hyperparameters: ExactHyperparameters) -> optax.GradientTrans
 
     def update(descent: Any, state: Any, params: Any = None, *, fisher: Array, **extra: Any) -> tuple[Any, Any]:
         del params, extra
-        gradient, fisher = jax.tree.map(jnp.negative, (descent, fisher))  # the update is told what goes downhill
+        gradient = jax.tree.map(jnp.negative, descent)  # the update is told what goes downhill
         flat, restore = ravel_pytree(gradient)
         damped = fisher + hyperparameters.damping * jnp.eye(flat.size)
         solution = jax.scipy.linalg.solve(damped, flat, assume_a="pos")

@@ -3,6 +3,8 @@
 import functools
 from typing import Any, cast
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from nigt_jax.clocks import ArrivalRule, Ringleader
@@ -56,7 +58,13 @@ def _plain(hyperparameters: StepHyperparameters) -> optax.GradientTransformation
 
 
 def _harpg(hyperparameters: StepHyperparameters) -> optax.GradientTransformationExtraArgs:
-    return n_harpg(lambda number: hyperparameters.learning_rate, OneMinus(hyperparameters.newest_weight))
+    own = n_harpg(lambda number: hyperparameters.learning_rate, OneMinus(hyperparameters.newest_weight))
+
+    def update(descent: Any, state: Any, params: Any = None, *, change: Any) -> tuple[Any, Any]:
+        """The change that workers estimate is one of the return, and that of the loss is the opposite."""
+        return own.update(descent, state, params, change=jax.tree.map(jnp.negative, change))
+
+    return optax.GradientTransformationExtraArgs(own.init, update)
 
 
 def _last_step(opt_state: optax.OptState) -> Any:

@@ -67,7 +67,7 @@ def tell(
       total: this shard's weighted sum of messages (ascent directions), a tree like the parameters.
       weight: the sum of the weights. Shards are devices, not workers: whose a message is shows in its weight alone.
       axis_name: the axis that the shards are on, or None.
-      **beside: other weighted sums that the method's update needs, each a tree of ascent directions, by name.
+      **beside: other weighted sums that the method's update needs, by name; it gets their means as they are.
 
     Returns:
       The server after, and the norm of the direction that it has absorbed.
@@ -75,7 +75,7 @@ def tell(
     chex.assert_trees_all_equal_shapes(total, state.sent)
     aggregate, update = rennala_mean(axis_name), method.update(hyperparameters)
     (mean, others), _ = aggregate.update((total, beside), aggregate.init(state.sent), count=weight)
-    descent, others = jax.tree.map(lambda g: -g, (mean, others))  # optax steps downhill on a loss, a policy climbs
+    descent = jax.tree.map(lambda g: -g, mean)  # optax steps downhill on a loss, a policy climbs
     moves, opt_state = update.update(descent, state.opt_state, state.sent, **others)
     after = ServerState(optax.apply_updates(state.sent, moves), opt_state)
     return after, tree_norm(method.direction(opt_state, mean))

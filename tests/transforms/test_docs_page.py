@@ -30,6 +30,7 @@ def page():
 
 def test_the_loops_learn(page):
     assert float(page["loss"](page["model"], 0.0)) < 0.01
+    assert float(page["loss"](page["aided_params"], 0.0)) < 0.01
     assert float(page["error"](page["variables"])) < 0.05 < float(page["first"])
     assert not jnp.allclose(page["model"], page["params"])
     line = nnx.as_pure(nnx.state(page["shipped"], nnx.Param))
