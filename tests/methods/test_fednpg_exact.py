@@ -48,7 +48,7 @@ def test_parameters_may_be_a_tree():
     method = METHODS["fednpg_exact"]
     update = method.update(method.hyperparameters(section()))
     tree = lambda x: {"b": jnp.asarray(x[1:], jnp.float32), "a": jnp.asarray(x[:1], jnp.float32)}
-    fisher = jnp.asarray(-FISHERS.mean(0), jnp.float32)
+    fisher = jnp.asarray(FISHERS.mean(0), jnp.float32)
     moves, _ = jax.jit(update.update)(tree(-GRADIENTS.mean(0)), update.init(None), fisher=fisher)
     np.testing.assert_allclose(np.concatenate([moves["a"], moves["b"]]), solved(0.3, False), rtol=1e-4)
 
