@@ -75,8 +75,8 @@ def deviations(samples, truth):
     ("environment", "estimator", "from_start"),
     [
         pytest.param(Quadratic(), policy_gradient, True, id="policy_gradient"),
-        pytest.param(Quadratic(), leave_one_out, False, id="leave_one_out"),
-        pytest.param(EndsWhenGood(), return_to_go_gradient, False, id="return_to_go-ends"),
+        pytest.param(Quadratic(), leave_one_out, False, id="leave_one_out", marks=pytest.mark.slow),
+        pytest.param(EndsWhenGood(), return_to_go_gradient, False, id="return_to_go-ends", marks=pytest.mark.slow),
     ],
 )
 def test_unbiased_for_the_difference_of_gradients(environment, estimator, from_start):
@@ -85,6 +85,7 @@ def test_unbiased_for_the_difference_of_gradients(environment, estimator, from_s
     assert deviations(samples, truth).max() < 4
 
 
+@pytest.mark.slow
 def test_at_the_end_of_the_step_alone_it_is_biased():
     samples = changes(Quadratic(), policy_gradient, hessian_vector_sum, drawn=False)
     truth = expected(Quadratic(), AFTER, True) - expected(Quadratic(), BEFORE, True)
