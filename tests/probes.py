@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from nigt_jax.config import BraxEnvironment
 from nigt_jax.environments import make_environment
@@ -176,6 +177,31 @@ def dense(batch: Trajectories) -> Dense:
     pick = lambda x: jnp.where(alive.reshape(*alive.shape, *[1] * (x.ndim - 2)), x[row, lane], 0)
     columns = (pick(x) for x in (batch.observation, batch.sample, batch.reward))
     return Dense(*columns, alive, batch.returns, batch.lengths, batch.outcomes.diverged)
+
+
+def expected_gradient(environment: Any, params: Any, horizon: int, discount: float, from_start: bool) -> np.ndarray:
+    """Of the linear policy, by name: each step's discounted return to go with respect to that step's own action.
+
+    Discounted from the start of the episode, or from the step.
+    """
+    inner = {k: np.float32(v) for k, v in params["params"].items()}
+
+    def to_go(own: Any, t: int) -> Any:
+        rewards = environment.rewards([own if k == t else inner for k in range(horizon)], horizon)
+        return sum(discount ** (h if from_start else h - t) * rewards[h] for h in range(t, horizon))
+
+    parts = [jax.grad(to_go)(inner, t) for t in range(horizon)]
+    return np.array([float(sum(p[name] for p in parts)) for name in "bcw"])
+
+
+def deviations(samples: np.ndarray, truth: np.ndarray, least: float = 20) -> np.ndarray:
+    """How many standard errors the mean of the samples is away from the truth, per parameter.
+
+    The truth has to be `least` of them away from nothing, or the samples could not tell it.
+    """
+    error = samples.std(0, ddof=1) / np.sqrt(len(samples))
+    assert np.abs(truth / error).max() > least, "too noisy to tell anything"
+    return np.abs(samples.mean(0) - truth) / error
 
 
 def play(

@@ -11,6 +11,7 @@ from nigt_jax.config._workers import WorkersConfig
 
 
 def named(name: str) -> Any:
+    """The field of a method's name, which tells its section from those of others."""
     return setting(name, "when gradients are absorbed, and the update")
 
 
@@ -47,6 +48,11 @@ class MethodConfig:
     def transport_weight(self) -> float:
         """Weight by which query points lie ahead of the iterate; 1 where they do not."""
         return 1.0
+
+    @property
+    def not_on_ray(self) -> str:
+        """Why workers that are processes cannot have it, in a clause on the method; empty where they can."""
+        return ""
 
     def how_to_weigh(self, weight: float) -> str:
         """What it takes for the newest gradient to weigh so little, in a few words."""
@@ -191,6 +197,7 @@ class ByWorker(InRounds):
 
 
 def extrapolates() -> Any:
+    """The field that says whether gradients are taken ahead."""
     return setting(True, "gradients are taken ahead of the iterate; false, an ablation: at the iterate", traced=True)
 
 

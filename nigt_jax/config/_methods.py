@@ -150,6 +150,10 @@ class RingleaderNigt(WithMomentum, ByArrival):
 
     name: Literal["ringleader_nigt"] = named("ringleader_nigt")
 
+    @property
+    def not_on_ray(self) -> str:
+        return "which collects gradients over several updates"
+
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
 class AsynchronousPg(ByArrival):

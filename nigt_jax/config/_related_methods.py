@@ -11,22 +11,31 @@ from nigt_jax.config._workers import WorkersConfig
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
-class RennalaNharpg(Averaged, InRounds):
+class _HessianAided(Averaged, InRounds):
+    """Momentum that is moved by how the gradient has changed."""
+
+    update: ClassVar[str] = "harpg"
+
+    @property
+    def not_on_ray(self) -> str:
+        return "whose gradients need a second point"
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class RennalaNharpg(_HessianAided):
     """Counts the first M gradients from whoever is fast, each of twice the episodes; Hessian-aided momentum."""
 
     clock: ClassVar[str] = "rennala"
-    update: ClassVar[str] = "harpg"
     not_simulated: ClassVar[str] = "its gradients take twice the time: see rennala_nigt with times doubled"
 
     name: Literal["rennala_nharpg"] = named("rennala_nharpg")
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
-class SynchronousNharpg(Averaged, InRounds):
+class SynchronousNharpg(_HessianAided):
     """Waits for M/n gradients of every worker, each of twice the episodes; Hessian-aided momentum."""
 
     clock: ClassVar[str] = "synchronous"
-    update: ClassVar[str] = "harpg"
     not_simulated: ClassVar[str] = "its gradients take twice the time: see synchronous_nigt with times doubled"
 
     name: Literal["synchronous_nharpg"] = named("synchronous_nharpg")
@@ -43,20 +52,24 @@ class AdaptiveNigt(WithMomentum, InRounds):
     )
 
     name: Literal["adaptive_nigt"] = named("adaptive_nigt")
-    smallest_batch: int = setting(2, "smallest M", "gradients", ge=2, le=LARGEST_BATCH, traced=True)
-    most_in_a_batch: int = setting(100, "largest M", "gradients", ge=2, le=LARGEST_BATCH, traced=True)
+    min_batch_size: int = setting(2, "smallest M", "gradients", ge=2, le=LARGEST_BATCH, traced=True)
+    max_batch_size: int = setting(100, "largest M", "gradients", ge=2, le=LARGEST_BATCH, traced=True)
     memory: Number = setting(20.0, "rounds that running means reach back", "rounds", ge=1, le=1e6, traced=True)
 
     @property
     def largest_batch(self) -> int:
-        return max(self.batch_size, self.gradients_in_first_update, self.most_in_a_batch)
+        return max(self.batch_size, self.gradients_in_first_update, self.max_batch_size)
+
+    @property
+    def not_on_ray(self) -> str:
+        return "whose M follows simulated times"
 
     def check(self, workers: WorkersConfig) -> None:
         del workers
-        if not self.smallest_batch <= self.batch_size <= self.most_in_a_batch:
+        if not self.min_batch_size <= self.batch_size <= self.max_batch_size:
             raise ValueError(
-                f"method.batch_size: got {self.batch_size}, allowed: method.smallest_batch to method.most_in_a_batch, "
-                f"{self.smallest_batch} to {self.most_in_a_batch}"
+                f"method.batch_size: got {self.batch_size}, allowed: method.min_batch_size to method.max_batch_size, "
+                f"{self.min_batch_size} to {self.max_batch_size}"
             )
 
 
@@ -89,6 +102,10 @@ class _Robust(WithMomentum, ByWorker):
     filter_radius: Number = setting(
         1.0, "distance that honest workers' means keep, for filtered_mean", gt=0, traced=True
     )
+
+    @property
+    def not_on_ray(self) -> str:
+        return "which hears every worker by itself"
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
@@ -170,6 +187,10 @@ class FednpgExact(_Natural):
     name: Literal["fednpg_exact"] = named("fednpg_exact")
     damping: Number = setting(0.01, "multiple of the identity that is added to H", gt=0, traced=True)
 
+    @property
+    def not_on_ray(self) -> str:
+        return "whose workers send matrices"
+
     def numbers_up(self, parameters: int, uploads: int) -> int:
         """A gradient and the half of a symmetric matrix each."""
         return uploads * (parameters + parameters * (parameters + 1) // 2)
@@ -197,6 +218,11 @@ class FednpgAdmm(_Natural):
         10, "conjugate-gradient iterations of a worker's system", "iterations", ge=1, le=10_000
     )
 
+    @property
+    def not_on_ray(self) -> str:
+        several = self.admm_steps > 1 or self.kl_step
+        return "with kl_step, or admm_steps above 1, which takes several exchanges a round" if several else ""
+
     def numbers_up(self, parameters: int, uploads: int) -> int:
         """A vector in every exchange and, where steps are scaled by KL, a curvature after the last one."""
         return parameters * uploads + (uploads // self.admm_steps if self.kl_step else 0)
@@ -222,14 +248,18 @@ class FedpgBr(ByWorker):
     tolerated: Number = setting(0.4, "share alpha of the workers that may be dishonest", ge=0, lt=0.5, traced=True)
     drift: Number | None = setting(
         None,
-        "the server's steps of a round end where the mean weight of its episodes is farther than this from 1; null for "
-        "never",
+        "the server's steps of a round end where the mean weight of its episodes is farther than this from 1, so that "
+        "how episodes went decides whether they count; null for never",
         gt=0,
         traced=True,
     )
     server_time: Number = setting(
         1.0, "simulated time of an episode of the server", "simulated time", ge=0, traced=True
     )
+
+    @property
+    def not_on_ray(self) -> str:
+        return "which hears every worker by itself, and has a server that plays"
 
     @property
     def server_episodes(self) -> int:

@@ -42,32 +42,23 @@ def hessian_vector_sum(
     chex.assert_shape(coefficients, (trajectories.horizon, trajectories.lengths.size))
     chex.assert_trees_all_equal_shapes(params, vectors)
     chex.assert_tree_shape_prefix((params, normalizer), (trajectories.groups,))
-    each = trajectories.lengths.size // trajectories.groups
 
-    def of_group(group: Array) -> Any:
-        return jax.tree.map(lambda x: x[group], (params, normalizer, vectors))
+    def along(group: Array, steps: Steps, p: Any) -> tuple[Array, Array]:
+        """The log-densities of some steps, and their derivatives along v."""
+        statistics, vector = jax.tree.map(lambda x: x[group], (normalizer, vectors))
+        log_density = lambda q: policy.log_density(q, statistics, steps.observation, steps.sample)
+        return jax.jvp(log_density, (p,), (vector,))
 
-    def add_scores(group: Array, total: Array, steps: Steps) -> Array:
-        own, statistics, vector = of_group(group)
-
-        def log_density(p: Any) -> Array:
-            return policy.log_density(p, statistics, steps.observation, steps.sample)
-
-        along = jax.jvp(log_density, (own,), (vector,))[1]
-        return total.at[steps.episode - group * each].add(jnp.where(steps.valid, along, 0))
-
-    scores = trajectories.fold(add_scores, jnp.zeros((trajectories.groups, each))).reshape(-1)
+    of_group = lambda group: jax.tree.map(lambda x: x[group], params)
+    scores = trajectories.totals(lambda group, steps: along(group, steps, of_group(group))[1])
 
     def add(group: Array, total: Any, steps: Steps) -> Any:
-        own, statistics, vector = of_group(group)
         factors = jnp.where(steps.valid, coefficients[steps.time, steps.episode], 0)
 
-        def gradient(p: Any, weights: Array) -> Any:
-            log_density = lambda q: policy.log_density(q, statistics, steps.observation, steps.sample)
-            return jax.grad(lambda q: jnp.sum(weights * log_density(q)))(p)
+        def surrogate(p: Any) -> Array:
+            density, change = along(group, steps, p)
+            return jnp.sum(factors * (scores[steps.episode] * density + change))
 
-        others = gradient(own, factors * scores[steps.episode])
-        change = jax.jvp(lambda p: gradient(p, factors), (own,), (vector,))[1]
-        return jax.tree.map(lambda *x: sum(x[1:], start=x[0]), total, others, change)
+        return jax.tree.map(jnp.add, total, jax.grad(surrogate)(of_group(group)))
 
     return trajectories.fold(add, jax.tree.map(jnp.zeros_like, params))

@@ -33,15 +33,10 @@ def importance_weights(
     """
     chex.assert_trees_all_equal_shapes(params, other)
     chex.assert_tree_shape_prefix((params, normalizer), (trajectories.groups,))
-    each = trajectories.lengths.size // trajectories.groups
 
-    def add(group: Array, total: Array, steps: Steps) -> Array:
+    def ratio(group: Array, steps: Steps) -> Array:
         here, there, statistics = jax.tree.map(lambda x: x[group], (params, other, normalizer))
+        log_density = lambda p: policy.log_density(p, statistics, steps.observation, steps.sample)
+        return log_density(there) - log_density(here)
 
-        def log_density(p: Any) -> Array:
-            return policy.log_density(p, statistics, steps.observation, steps.sample)
-
-        ratio = jnp.where(steps.valid, log_density(there) - log_density(here), 0)
-        return total.at[steps.episode - group * each].add(ratio)
-
-    return jnp.exp(trajectories.fold(add, jnp.zeros((trajectories.groups, each))).reshape(-1))
+    return jnp.exp(trajectories.totals(ratio))

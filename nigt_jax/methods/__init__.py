@@ -1,13 +1,13 @@
 """Methods: when gradients are absorbed, what workers send, and the update, behind one ask/tell interface."""
 
 from nigt_jax.methods._adaptive import (
-    Adapted,
     AdaptiveHyperparameters,
     Seen,
-    adapt,
+    after_round,
+    chosen_batch_size,
     halves_show,
     noise_scale,
-    nothing_adapted,
+    nothing_seen,
 )
 from nigt_jax.methods._method import (
     Arrivals,
@@ -28,7 +28,6 @@ from nigt_jax.methods._table import JustArrived, MeansOfWorkers
 
 __all__ = [
     "METHODS",
-    "Adapted",
     "AdaptiveHyperparameters",
     "Arrivals",
     "Contributions",
@@ -46,13 +45,14 @@ __all__ = [
     "ServerState",
     "StepHyperparameters",
     "WorkerSide",
-    "adapt",
+    "after_round",
     "ask",
+    "chosen_batch_size",
     "halves_show",
     "iterate",
     "method_of_many",
     "noise_scale",
-    "nothing_adapted",
+    "nothing_seen",
     "start",
     "step_hyperparameters",
     "tell",

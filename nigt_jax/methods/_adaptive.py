@@ -61,7 +61,7 @@ class AdaptiveHyperparameters:
 
 
 class Seen(NamedTuple):
-    """What a round shows; or its running mean over rounds.
+    """What a round shows; or running sums of that over rounds, of which only ratios matter.
 
     Attributes:
       noise: estimate of the variance of one gradient, summed over its coordinates.
@@ -70,7 +70,7 @@ class Seen(NamedTuple):
       exchanged: time of the exchange.
       counts: gradients of each worker that counted.
       broken: gradients of each worker that were begun and did not count.
-      rounds: 1; or how many the means are of.
+      rounds: 1; or how many the sums are of.
     """
 
     noise: Float[Array, ""]
@@ -82,22 +82,15 @@ class Seen(NamedTuple):
     rounds: Float[Array, ""]
 
 
-class Adapted(NamedTuple):
-    """What an adaptive method keeps.
-
-    Attributes:
-      batch_size: the next M; 0 before the first round, whose M the configuration says.
-      seen: running sums over rounds; only ratios matter.
-    """
-
-    batch_size: Int[Array, ""]
-    seen: Seen
-
-
-def nothing_adapted(workers: int) -> Adapted:
+def nothing_seen(workers: int) -> Seen:
     """Before the first round."""
     zero, each = jnp.zeros([]), jnp.zeros(workers)
-    return Adapted(jnp.zeros([], jnp.int32), Seen(zero, zero, zero, zero, each, each, zero))
+    return Seen(zero, zero, zero, zero, each, each, zero)
+
+
+def after_round(seen: Seen, own: AdaptiveHyperparameters, now: Seen) -> Seen:
+    """What was seen, with one more round."""
+    return jax.tree.map(lambda past, new: own.memory * past + new, seen, now)
 
 
 def halves_show(half: Any, mean: Any, gradients: Int[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
@@ -110,15 +103,13 @@ def halves_show(half: Any, mean: Any, gradients: Int[Array, ""]) -> tuple[Float[
     return noise, _square(mean) - noise / number
 
 
-def adapt(adapted: Adapted, own: AdaptiveHyperparameters, now: Seen) -> Adapted:
-    """The next M, from one more round."""
-    seen = jax.tree.map(lambda past, new: own.memory * past + new, adapted.seen, now)
+def chosen_batch_size(seen: Seen, own: AdaptiveHyperparameters) -> Int[Array, ""]:
+    """The next M; it means nothing before the first round."""
     times, sizes = candidates(seen, own.largest)
     left = own.step.newest_weight / (2 - own.step.newest_weight)  # by the momentum
     gain = 1 / (jnp.sqrt(1 + noise_scale(seen) * left / sizes) * times)
     best = jnp.argmax(jnp.where(sizes >= own.smallest.astype(jnp.float32), gain, 0))
-    chosen = jnp.round(sizes[best]).astype(jnp.int32)
-    return Adapted(jnp.clip(chosen, own.smallest, own.largest), seen)
+    return jnp.clip(jnp.round(sizes[best]).astype(jnp.int32), own.smallest, own.largest)
 
 
 def noise_scale(seen: Seen) -> Float[Array, "*runs"]:
@@ -147,7 +138,7 @@ def adaptive_hyperparameters(section: MethodConfig) -> AdaptiveHyperparameters:
     own = cast(AdaptiveNigt, section)
     return AdaptiveHyperparameters(
         step=step_hyperparameters(own),
-        smallest=jnp.asarray(own.smallest_batch, jnp.int32),
-        largest=jnp.asarray(own.most_in_a_batch, jnp.int32),
+        smallest=jnp.asarray(own.min_batch_size, jnp.int32),
+        largest=jnp.asarray(own.max_batch_size, jnp.int32),
         memory=jnp.asarray(1 - 1 / own.memory, jnp.float32),
     )

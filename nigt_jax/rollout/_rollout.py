@@ -107,16 +107,14 @@ class Trajectories:
 
     def earned(self) -> Float[Array, "time episodes"]:
         """Each episode's rewards as the environment gave them; zero after its end, and for a step that broke."""
-        time, outcomes = jnp.arange(self.horizon)[:, None], self.outcomes
-        row = jnp.minimum(outcomes.row[None, :] + time, self.reward.shape[0] - 1)
-        lane = jnp.broadcast_to(outcomes.lane[None, :], row.shape)
-        return jnp.where(self.alive(), self.reward[row, lane], 0)
+        row, lane = self._places()
+        last = self.reward.shape[0] - 1
+        return jnp.where(self.alive(), self.reward[jnp.minimum(row, last), lane], 0)
 
     def with_earned(self, rewards: Float[Array, "time episodes"]) -> "Trajectories":
         """The same with other rewards of the steps that there are."""
-        time, outcomes = jnp.arange(self.horizon)[:, None], self.outcomes
-        row = jnp.where(self.alive(), outcomes.row[None, :] + time, self.reward.shape[0])
-        lane = jnp.broadcast_to(outcomes.lane[None, :], row.shape)
+        row, lane = self._places()
+        row = jnp.where(self.alive(), row, self.reward.shape[0])
         return dataclasses.replace(self, reward=self.reward.at[row, lane].set(rewards, mode="drop"))
 
     def lowest(self) -> Float[Array, " groups"]:
@@ -150,6 +148,24 @@ class Trajectories:
             return jax.tree.map(lambda x, n: x.at[group].set(n), carry, new)
 
         return jax.lax.fori_loop(0, chunks[-1], chunk, carry)
+
+    def totals(self, function: Callable[[Int[Array, ""], Steps], Float[Array, " steps"]]) -> Float[Array, " episodes"]:
+        """The sum over each episode of a number of every step; 0 of an episode without any.
+
+        Args:
+          function: (group, steps of it) to their numbers.
+        """
+        each = self.lengths.size // self.groups
+
+        def add(group: Array, total: Array, steps: Steps) -> Array:
+            return total.at[steps.episode - group * each].add(jnp.where(steps.valid, function(group, steps), 0))
+
+        return self.fold(add, jnp.zeros((self.groups, each))).reshape(-1)
+
+    def _places(self) -> tuple[Int[Array, "time episodes"], Int[Array, "time episodes"]]:
+        """Row and lane of each episode's steps; what follows its last one is another's, or beyond the last row."""
+        row = self.outcomes.row[None, :] + jnp.arange(self.horizon)[:, None]
+        return row, jnp.broadcast_to(self.outcomes.lane[None, :], row.shape)
 
     def _steps(self, group: Int[Array, ""], ends: Int[Array, " each"], number: Int[Array, " steps"]) -> Steps:
         """A group's steps of these numbers, counted from its first episode's first one."""

@@ -99,9 +99,8 @@ def make_timeline(config: Config, *, parameters: int = 1, rounds: int = 3) -> Ti
     kind = next(kind for kind in kinds() if kind.name == config.method.clock)
     wanted = in_rounds(config).batch_size
     size = kind.batch_size(wanted, config.workers.count)
-    clock = make_clock(
-        config.workers, parameters, wanted, METHODS[config.method.name].plays
-    )  # as in `compare`: the same programs
+    plays = METHODS[config.method.name].plays
+    clock = make_clock(config.workers, parameters, wanted, plays)  # as in `compare`: the same programs
     shown = np.unique(np.linspace(0, clock.workers - 1, _MOST_SHOWN).round().astype(int))
     key = clock_key(config.seed)
     if kind.rounds is not None:

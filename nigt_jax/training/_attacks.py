@@ -43,20 +43,24 @@ def make_attacks(workers: WorkersConfig) -> Attacks | None:
     return Attacks(jnp.asarray(kind), jnp.asarray(scale))
 
 
-def falsified_rewards(attacks: Attacks, key: PRNGKeyArray, own: Trajectories) -> Trajectories:
+def falsified_rewards(
+    attacks: Attacks, key: PRNGKeyArray, own: Trajectories, number: Int[Array, " here"]
+) -> Trajectories:
     """The workers' episodes, with the rewards that dishonest ones pretend.
 
     Args:
-      attacks: of the workers whose episodes these are, a group each.
-      key: of the round.
-      own: the episodes.
+      attacks: of all workers.
+      key: of the round; the same on every device.
+      own: the episodes, a group for each worker here.
+      number: their numbers from 0.
     """
-    each = own.lengths.size // own.groups
-    earned, of_episodes = own.earned(), lambda x: jnp.repeat(x, each)[None, :]
-    scale = of_episodes(attacks.scale)
-    flipped = jnp.where(of_episodes(attacks.are("reward_flip")), -scale * earned, earned)
-    drawn = scale * jax.random.uniform(key, earned.shape, minval=-1.0)
-    return own.with_earned(jnp.where(of_episodes(attacks.are("random_reward")), drawn, flipped))
+    each, earned = own.lengths.size // own.groups, own.earned()
+    mine = jax.tree.map(lambda x: jnp.repeat(x[number], each)[None, :], attacks)
+    flipped = jnp.where(mine.are("reward_flip"), -mine.scale * earned, earned)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, number)
+    drawn = jax.vmap(lambda k: jax.random.uniform(k, (each, own.horizon), minval=-1.0))(keys)
+    drawn = mine.scale * drawn.reshape(-1, own.horizon).T
+    return own.with_earned(jnp.where(mine.are("random_reward"), drawn, flipped))
 
 
 def falsified_messages(

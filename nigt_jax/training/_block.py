@@ -11,7 +11,7 @@ from nigt_jax.clocks import Round, collect_round
 from nigt_jax.collectives import place_on
 from nigt_jax.environments import of_workers
 from nigt_jax.estimators import policy_gradient_sum
-from nigt_jax.methods import Rounds, ask
+from nigt_jax.methods import Rounds, ask, chosen_batch_size
 from nigt_jax.rollout import Tasks, Trajectories, rollout
 from nigt_jax.training._hyperparameters import Hyperparameters
 from nigt_jax.training._layout import LAYOUTS, Places
@@ -37,8 +37,8 @@ def next_round(
     """
 
     def of_one(own: Hyperparameters, state: TrainState, goes: Array) -> tuple[Round, Any]:
-        adapted = state.adapted.batch_size if parts.method.adapts else own.batch_size
-        batch_size = jnp.where(state.iteration == 0, own.initial_batch_size, adapted)
+        later = chosen_batch_size(state.seen, own.step) if parts.method.adapts else own.batch_size
+        batch_size = jnp.where(state.iteration == 0, own.initial_batch_size, later)
         rule = cast(Rounds, parts.method.schedule).at(own.schedule).rule(batch_size, own.clock.workers)
         counted, collected = collect_round(own.clock, rule, state.clock)
         counts, discarded = (jnp.where(goes, number, 0) for number in (counted.counts, counted.discarded))

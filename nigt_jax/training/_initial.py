@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, UInt
 
 from nigt_jax.clocks import clock_key
-from nigt_jax.methods import Arrivals, nothing_adapted, start
+from nigt_jax.methods import Arrivals, nothing_seen, start
 from nigt_jax.training._engines import engine_of
 from nigt_jax.training._hyperparameters import Hyperparameters
 from nigt_jax.training._parts import Parts
@@ -41,7 +41,7 @@ def _initial_state(parts: Parts, hyperparameters: Hyperparameters, seed: UInt[Ar
         lowest=jnp.zeros([]),
         sent=sent,
         workers=() if worker is None else to_all(worker.init(params, hyperparameters.step)),
-        adapted=nothing_adapted(clock.workers) if parts.method.adapts else (),
+        seen=nothing_seen(clock.workers) if parts.method.adapts else (),
         table=table,
         phase=phase,
         key=key,

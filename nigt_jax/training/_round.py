@@ -15,11 +15,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from nigt_jax.clocks import Round, exchange
-from nigt_jax.collectives import least_over
+from nigt_jax.collectives import least_over, sum_over
 from nigt_jax.methods import Rounds, noise_scale, tell
 from nigt_jax.policies import Normalizer, update_statistics
 from nigt_jax.rollout import observation_statistics
-from nigt_jax.training._adapt import adapt_to_round, clock_spent
 from nigt_jax.training._block import (
     next_round,
     number_of_blocks,
@@ -32,6 +31,7 @@ from nigt_jax.training._layout import can_be_numbered
 from nigt_jax.training._limits import Spent
 from nigt_jax.training._metrics import RoundMetrics, messages
 from nigt_jax.training._parts import Parts
+from nigt_jax.training._seen import seen_after
 from nigt_jax.training._state import TrainState
 from nigt_jax.training._steps import StepCount, add_steps, count_steps
 from nigt_jax.training._work import Work, no_sums, work_of_block
@@ -41,7 +41,8 @@ class _Sums(NamedTuple):
     """What a round adds up on this device, block of episodes by block; leaves have a leading axis of runs."""
 
     gradient: Any  # like the parameters
-    beside: dict[str, Any]  # what else is needed, likewise
+    half: Any  # of every other gradient, likewise; () where nobody asks
+    beside: dict[str, Any]  # what else the update needs, likewise
     weight: Float[Array, " runs"]
     env_steps: StepCount
     computed_steps: StepCount
@@ -71,16 +72,17 @@ def run_round(
     sums, normalizer, estimator = _collect(parts, state, hyperparameters, counted, counted.complete & fits)
     step = step_now(state, hyperparameters, spent)
 
+    axis, seen = parts.axis, state.seen
+    if parts.method.adapts:  # the choice of M needs the sums of all devices, too: they are added up once, for both
+        half, gradient, weight = sum_over(axis, (sums.half, sums.gradient, sums.weight))
+        seen = seen_after(parts, seen, hyperparameters, counted, uploads, half, gradient, weight)
+        sums, axis = sums._replace(gradient=gradient, weight=weight), None
+
     def absorb(server: Any, step: Any, sums: _Sums) -> tuple:
-        beside = {name: sums.beside[name] for name in sums.beside if name != "half"}
-        return tell(parts.method, server, step, sums.gradient, sums.weight, parts.axis, **beside)
+        return tell(parts.method, server, step, sums.gradient, sums.weight, axis, **sums.beside)
 
     server, gradient_norm = jax.vmap(absorb)(state.server, step, sums)
     gradients = counted.counts.sum(1, dtype=jnp.int32)
-    adapted = state.adapted
-    if parts.method.adapts:
-        halves = sums.beside["half"], sums.gradient, sums.weight
-        adapted = adapt_to_round(parts, adapted, step, counted, clock_spent(state.clock, clock), *halves)
     metrics = RoundMetrics(
         made=jnp.ones_like(counted.complete),
         gradients=gradients,
@@ -96,7 +98,7 @@ def run_round(
         diverged=sums.diverged,
         complete=counted.complete,
         too_large=~fits,
-        noise_scale=noise_scale(adapted.seen) if parts.method.adapts else (),
+        noise_scale=noise_scale(seen) if parts.method.adapts else (),
     )
     after = state._replace(
         iteration=state.iteration + 1,
@@ -104,7 +106,7 @@ def run_round(
         normalizer=normalizer,
         estimator=estimator,
         clock=clock,
-        adapted=adapted,
+        seen=seen,
         lowest=least_over(parts.axis, sums.lowest),
     )
     return after, metrics
@@ -154,6 +156,7 @@ def _sums_of(work: Work, weight: Float[Array, "runs each"]) -> _Sums:
     useful = of_runs(work.lengths)
     return _Sums(
         gradient=work.gradient,
+        half=work.half,
         beside=work.beside,
         weight=weight.sum(1),
         env_steps=count_steps(useful),

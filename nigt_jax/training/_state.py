@@ -21,7 +21,7 @@ class TrainState(NamedTuple):
       lowest: reward of a step in any counted episode so far that did not break the physics; 0 where none was below.
       sent: what each worker was sent last, a Sent; () of a method with rounds, where it is the query point for all.
       workers: what each worker keeps, leaves with an axis of workers; () of a method whose workers keep nothing.
-      adapted: what decides the next M, an Adapted; () of a method whose M is given.
+      seen: what rounds have shown, which decides the next M, a Seen; () of a method whose M is given.
       table: gradients that are collected for updates to come; () of a method that collects none.
       phase: what the rule of a method without rounds keeps of arrivals; () where that is nothing.
       key: root of all randomness of training; a round folds in its number, an episode its place in the round. Without
@@ -36,7 +36,7 @@ class TrainState(NamedTuple):
     lowest: Float[Array, ""]
     sent: Any
     workers: Any
-    adapted: Any
+    seen: Any
     table: Any
     phase: Any
     key: PRNGKeyArray

@@ -7,13 +7,14 @@ last two, and summed to how the gradient has changed from one to the other.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from nigt_jax.estimators import hessian_vector_sum, policy_gradient_sum
+from nigt_jax.methods import ask
 from nigt_jax.rollout import Tasks, Trajectories
 from nigt_jax.training._block import factors_of_block, play_block
 from nigt_jax.training._hyperparameters import Hyperparameters
@@ -31,13 +32,15 @@ class Work(NamedTuple):
     Attributes:
       batch: the episodes at the query point.
       gradient: weighted sum of their policy gradients, leaves [runs, ...].
-      beside: other weighted sums, by name, likewise: `change` of how it has changed, `half` of every other gradient.
+      half: that of every other gradient, likewise; () where nobody asks.
+      beside: other weighted sums that the update needs, by name, likewise.
       lengths: steps of every place's episodes, of all that were played for it; shape [places], run after run.
       diverged: how many of them broke the physics, likewise.
     """
 
     batch: Trajectories
     gradient: Any
+    half: Any
     beside: dict[str, Any]
     lengths: Int[Array, " places"]
     diverged: Int[Array, " places"]
@@ -61,75 +64,69 @@ def work_of_block(
       places: what they are for, leaves [runs, each].
       weight: of each of them.
     """
-    last_step, counted = parts.method.last_step, places.counted.reshape(-1)
-    played = play_block(parts, tasks if last_step is None else _twice(tasks, state, last_step))
-    here, *again = (part.only(counted) for part in _in_parts(played, parts.method.plays))
-
-    factors = factors_of_block(parts, state, hyperparameters, here, weight)
+    factors_of = functools.partial(factors_of_block, parts, state, hyperparameters, weight=weight)
+    counted, last_step = places.counted.reshape(-1), parts.method.last_step
+    if last_step is not None:
+        return _with_change(parts, state, factors_of, tasks, counted, last_step)
+    batch = play_block(parts, tasks).only(counted)
     summed = functools.partial(policy_gradient_sum, parts.policy, tasks.params, state.normalizer)
-    beside = {}
-    if parts.method.adapts:
-        even = (places.episode // parts.trajectories_per_gradient % 2 == 0).reshape(-1)
-        beside["half"] = summed(here.only(even), factors)
-        gradient = jax.tree.map(jnp.add, beside["half"], summed(here.only(~even), factors))
-    else:
-        gradient = summed(here, factors)
-    for batch in again:
-        step = _last_steps(state, cast(Callable, last_step))
-        factors = factors_of_block(parts, state, hyperparameters, batch, weight)
-        at = _between(tasks, state, step)
-        beside["change"] = hessian_vector_sum(parts.policy, at, state.normalizer, batch, factors, step)
-    of_all = [here, *again]
+    factors, diverged = factors_of(batch), batch.outcomes.diverged.astype(jnp.int32)
+    if not parts.method.adapts:
+        return Work(batch, summed(batch, factors), (), {}, batch.lengths, diverged)
+    even = (places.episode // parts.trajectories_per_gradient % 2 == 0).reshape(-1)
+    half, rest = summed(batch.only(even), factors), summed(batch.only(~even), factors)
+    return Work(batch, jax.tree.map(jnp.add, half, rest), half, {}, batch.lengths, diverged)
+
+
+def no_sums(parts: Parts, state: TrainState) -> tuple[Any, Any, dict[str, Any]]:
+    """Gradient, half and what is beside them, of no episodes."""
+    nothing = jax.tree.map(jnp.zeros_like, state.server.sent)
+    half = nothing if parts.method.adapts else ()
+    return nothing, half, {} if parts.method.last_step is None else {"change": nothing}
+
+
+def _with_change(
+    parts: Parts,
+    state: TrainState,
+    factors_of: Callable[[Trajectories], Array],
+    tasks: Tasks,
+    counted: Bool[Array, " places"],
+    last_step: Callable,
+) -> Work:
+    """The work of episodes that are played twice: at the query point, and at a point of the step that led to it."""
+    step, point = _between(state, last_step)
+    again = tasks._replace(keys=jax.vmap(jax.random.fold_in, (0, None))(tasks.keys, _AGAIN), params=point)
+    played = play_block(parts, jax.tree.map(lambda *x: jnp.concatenate(x), tasks, again))
+    here, there = (half.only(counted) for half in _halves(played))
+    change = hessian_vector_sum(parts.policy, point, state.normalizer, there, factors_of(there), step)
     return Work(
         batch=here,
-        gradient=gradient,
-        beside=beside,
-        lengths=sum((own.lengths for own in of_all[1:]), start=here.lengths),
-        diverged=sum((own.outcomes.diverged.astype(jnp.int32) for own in of_all), start=jnp.int32(0)),
+        gradient=policy_gradient_sum(parts.policy, tasks.params, state.normalizer, here, factors_of(here)),
+        half=(),
+        beside={"change": change},
+        lengths=here.lengths + there.lengths,
+        diverged=here.outcomes.diverged.astype(jnp.int32) + there.outcomes.diverged.astype(jnp.int32),
     )
 
 
-def no_sums(parts: Parts, state: TrainState) -> tuple[Any, dict[str, Any]]:
-    """The gradient, and what is beside it, of no episodes."""
-    nothing = jax.tree.map(jnp.zeros_like, state.server.sent)
-    names = ["half"] * parts.method.adapts + ["change"] * (parts.method.plays - 1)
-    return nothing, dict.fromkeys(names, nothing)
-
-
-def _last_steps(state: TrainState, last_step: Callable) -> Any:
-    """Every run's last step of the parameters, in their own precision."""
+def _between(state: TrainState, last_step: Callable) -> tuple[Any, Any]:
+    """Every run's last step, and a point of it, drawn evenly: one a round, for all of its episodes."""
     steps = jax.vmap(last_step)(state.server.opt_state)
-    return jax.tree.map(lambda u, like: u.astype(like.dtype), steps, state.server.sent)
-
-
-def _between(tasks: Tasks, state: TrainState, step: Any) -> Any:
-    """Points between the last two parameters of each run, drawn evenly: one a round, for all of its episodes."""
+    steps = jax.tree.map(lambda u, like: u.astype(like.dtype), steps, state.server.sent)
 
     def drawn(key: Any, iteration: Array) -> Array:
         return jax.random.uniform(jax.random.fold_in(jax.random.fold_in(key, iteration), jnp.uint32(_WHERE)))
 
     share = jax.vmap(drawn)(state.key, state.iteration)
-    return jax.tree.map(lambda x, u: x - share.reshape(-1, *[1] * (x.ndim - 1)) * u, tasks.params, step)
+    back = lambda x, u: x - share.reshape(-1, *[1] * (x.ndim - 1)) * u
+    return steps, jax.tree.map(back, jax.vmap(ask)(state.server).params, steps)
 
 
-def _twice(tasks: Tasks, state: TrainState, last_step: Callable) -> Tasks:
-    """The tasks, and as many again with keys of their own at points between: groups of their own."""
-    again = tasks._replace(
-        keys=jax.vmap(jax.random.fold_in, (0, None))(tasks.keys, _AGAIN),
-        params=_between(tasks, state, _last_steps(state, last_step)),
-    )
-    return jax.tree.map(lambda *x: jnp.concatenate(x), tasks, again)
+def _halves(played: Trajectories) -> tuple[Trajectories, Trajectories]:
+    """The first half of the groups, and the second; they share the record of the steps."""
 
+    def half(which: int) -> Trajectories:
+        own = jax.tree.map(lambda x: jnp.split(x, 2)[which], (played.outcomes, played.charge))
+        return dataclasses.replace(played, groups=played.groups // 2, outcomes=own[0], charge=own[1])
 
-def _in_parts(played: Trajectories, number: int) -> list[Trajectories]:
-    """Equal parts of the groups, one after the other; they share the record of the steps."""
-
-    def part(which: int) -> Trajectories:
-        def own(x: Array) -> Array:
-            size = x.shape[0] // number
-            return x[which * size : (which + 1) * size]
-
-        outcomes, charge = jax.tree.map(own, (played.outcomes, played.charge))
-        return dataclasses.replace(played, groups=played.groups // number, outcomes=outcomes, charge=charge)
-
-    return [part(which) for which in range(number)]
+    return half(0), half(1)

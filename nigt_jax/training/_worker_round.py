@@ -137,11 +137,11 @@ def _exchange(
     kept = jax.tree.map(lambda x: x[worker], state.workers)
     side = cast(WorkerSide, parts.method.worker)
     told, uploads = side.told(state.server), []
-    for exchange_number, contribute in enumerate(side.exchanges(hyperparameters.step)):
+    for number, contribute in enumerate(side.exchanges(hyperparameters.step), start=1):
         sent, kept = contribute(kept, work, told, hyperparameters.step)
         sends, message = sent.uploads & there, sent.message
         if (attacks := hyperparameters.attacks) is not None:
-            key = jax.random.fold_in(_key_of_attacks(state), exchange_number)
+            key = _key_of_attacks(state, number)
             message = falsified_messages(attacks, key, message, sends, worker, parts.axis)
         total = _sum_of(message, sends)
         told = jax.tree.map(lambda x: x / workers, sum_over(parts.axis, total))
@@ -169,9 +169,10 @@ def _combined(parts: Parts, hyperparameters: Hyperparameters, message: Any, grad
     return jax.tree.map(lambda x: x[0], everywhere)
 
 
-def _key_of_attacks(state: TrainState) -> PRNGKeyArray:
-    """Of this round; the same on every device."""
-    return jax.random.fold_in(jax.random.fold_in(state.key, state.iteration), jnp.uint32(_ATTACKS))
+def _key_of_attacks(state: TrainState, number: int) -> PRNGKeyArray:
+    """Of this round's rewards, 0, or of an exchange, from 1; the same on every device."""
+    of_round = jax.random.fold_in(jax.random.fold_in(state.key, state.iteration), jnp.uint32(_ATTACKS))
+    return jax.random.fold_in(of_round, number)
 
 
 def _work_units(
@@ -192,9 +193,7 @@ def _work_units(
     own = dataclasses.replace(batch, groups=here, outcomes=outcomes, charge=charge)
     if hyperparameters.attacks is not None:
         worker = workers_here(parts, hyperparameters.clock.workers)[0]
-        mine = jax.tree.map(lambda x: x[worker], hyperparameters.attacks)
-        me = place_on(parts.axis)[0]
-        own = falsified_rewards(mine, jax.random.fold_in(_key_of_attacks(state), 1000 + me), own)
+        own = falsified_rewards(hyperparameters.attacks, _key_of_attacks(state, 0), own, worker)
     params, normalizer, estimator = of_each((ask(state.server).params, state.normalizer, state.estimator))
     coefficients = parts.estimator.coefficients(estimator, own, normalizer, of_each(hyperparameters.estimator), None)
     return WorkUnits(parts.policy, params, normalizer, own, coefficients, episodes)

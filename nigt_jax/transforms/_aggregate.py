@@ -118,6 +118,12 @@ def malenia_mean(axis_name: AxisName) -> optax.GradientTransformationExtraArgs:
 def aggregation(
     axis_name: AxisName, combine: Callable[[optax.Updates, jax.Array], optax.Updates]
 ) -> optax.GradientTransformationExtraArgs:
+    """The transformation that combines by a function, and checks what it is given.
+
+    Args:
+      axis_name: as of :func:`rennala_mean`.
+      combine: (this shard's sum, its count in float32) to the result, which is the same on every shard.
+    """
     state_type = LocalMeanState if axis_name is None else ShardMeanState
 
     def init(params: optax.Params) -> LocalMeanState | ShardMeanState:

@@ -12,7 +12,7 @@ from virtual import make
 from nigt_jax.clocks import malenia_round, rennala_round, synchronous_round
 from nigt_jax.config import check_config
 from nigt_jax.errors import RunError, UserError
-from nigt_jax.methods import Progress, iterate
+from nigt_jax.methods import METHODS, Arrivals, JustArrived, Progress, iterate
 from nigt_jax.runtimes.cluster._by_arrival import ByArrival
 from nigt_jax.runtimes.cluster._rounds import InRounds
 from nigt_jax.runtimes.cluster._runtime import RayRuntime
@@ -217,13 +217,36 @@ def test_what_is_too_old_for_the_number_of_the_update_is_discarded():
     assert total > 3
 
 
-def test_what_collects_over_updates_is_for_a_simulated_clock():
+def on_ray(name, **others):
+    """The configuration of a method on Ray; `others` are settings of its section, and `workers`."""
+    workers = others.pop("workers", {})
     sections = {"environment": {"name": "probes:EndsWhenGood"}, "estimator": {"name": "return_to_go"}}
-    config = check_config(sections | {"method": {"name": "ringleader_nigt"}, "runtime": {"kind": "ray"}})
-    with pytest.raises(
-        UserError, match=r"^method.name: got ringleader_nigt, which collects .*; allowed with .*: methods that do not$"
-    ):
-        RayRuntime(config)
+    more = {"method": {"name": name, "batch_size": 10, **others}, "workers": workers, "runtime": {"kind": "ray"}}
+    return check_config(sections | more)
+
+
+ASKS_MORE = [(name, {}) for name in METHODS] + [
+    ("fednpg_admm", {"kl_step": True}),
+    ("fednpg_admm", {"admm_steps": 2}),
+]
+
+
+@pytest.mark.parametrize(("name", "more"), ASKS_MORE)
+def test_what_needs_more_than_a_message_a_round_is_for_a_simulated_clock(name, more):
+    config, method = on_ray(name, **more), METHODS[name]
+    step, side = method.hyperparameters(config.method), method.worker
+    collects = isinstance(method.schedule, Arrivals) and not isinstance(method.schedule.table, JustArrived)
+    talks = side is not None and (len(side.exchanges(step)) > 1 or side.beside(step) is not None)
+    asks_more = method.plays > 1 or method.adapts or method.combine is not None or collects or talks
+    assert bool(config.method.not_on_ray) == asks_more
+    if asks_more:
+        with pytest.raises(UserError, match=f"^method.name: got {name}, .*; allowed with runtime.kind ray: "):
+            RayRuntime(config)
+
+
+def test_dishonest_workers_are_for_a_simulated_clock():
+    with pytest.raises(UserError, match=r"^workers\.byzantine: simulated only, allowed with runtime\.kind ray: none$"):
+        RayRuntime(on_ray("lapg", workers={"byzantine": [{"workers": [1]}]}))
 
 
 def test_an_arrival_of_who_died_comes_again():

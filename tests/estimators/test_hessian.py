@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
-from probes import EndsWhenGood, Quadratic, alone, grouped, linear_policy, play
+from probes import EndsWhenGood, Quadratic, alone, deviations, expected_gradient, grouped, linear_policy, play
 
 from nigt_jax.estimators import (
     EstimatorHyperparameters,
@@ -25,18 +25,6 @@ STEP = {"params": {"b": jnp.float32(0.3), "c": jnp.float32(-0.25), "w": jnp.floa
 BEFORE = jax.tree.map(lambda x, u: x - u, AFTER, STEP)
 NORMALIZER = grouped(POLICY.init_normalizer())
 DISCOUNT = EstimatorHyperparameters(jnp.full(1, 0.8, jnp.float32))
-
-
-def expected(environment, params, from_start):
-    """The expectation of a policy gradient: of each step's return to go with respect to that step's own action."""
-    inner = {k: np.float32(v) for k, v in params["params"].items()}
-
-    def to_go(own, t):
-        rewards = environment.rewards([own if k == t else inner for k in range(HORIZON)], HORIZON)
-        return sum(0.8 ** (h if from_start else h - t) * rewards[h] for h in range(t, HORIZON))
-
-    parts = [jax.grad(to_go)(inner, t) for t in range(HORIZON)]
-    return np.array([float(sum(p[name] for p in parts)) for name in "bcw"])
 
 
 def only_the_scores_change(policy, params, normalizer, episodes, factors, step):
@@ -64,11 +52,10 @@ def changes(environment, estimator, product, drawn):
     return np.asarray(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(3), BATCHES)), np.float64)
 
 
-def deviations(samples, truth):
-    """How many standard errors the mean of the samples is away from the truth, per parameter."""
-    error = samples.std(0, ddof=1) / np.sqrt(len(samples))
-    assert np.abs(truth / error).max() > 10, "too noisy to tell anything"
-    return np.abs(samples.mean(0) - truth) / error
+def change_of_gradient(environment, from_start):
+    """How the expected gradient changes along the step."""
+    after, before = (expected_gradient(environment, p, HORIZON, 0.8, from_start) for p in (AFTER, BEFORE))
+    return after - before
 
 
 @pytest.mark.parametrize(
@@ -81,21 +68,21 @@ def deviations(samples, truth):
 )
 def test_unbiased_for_the_difference_of_gradients(environment, estimator, from_start):
     samples = changes(environment, estimator, hessian_vector_sum, drawn=True)
-    truth = expected(environment, AFTER, from_start) - expected(environment, BEFORE, from_start)
-    assert deviations(samples, truth).max() < 4
+    truth = change_of_gradient(environment, from_start)
+    assert deviations(samples, truth, least=10).max() < 4
 
 
 @pytest.mark.slow
 def test_at_the_end_of_the_step_alone_it_is_biased():
     samples = changes(Quadratic(), policy_gradient, hessian_vector_sum, drawn=False)
-    truth = expected(Quadratic(), AFTER, True) - expected(Quadratic(), BEFORE, True)
-    assert deviations(samples, truth).max() > 5
+    truth = change_of_gradient(Quadratic(), True)
+    assert deviations(samples, truth, least=10).max() > 5
 
 
 def test_without_the_term_of_the_episodes_it_is_biased():
     samples = changes(Quadratic(), policy_gradient, only_the_scores_change, drawn=True)
-    truth = expected(Quadratic(), AFTER, True) - expected(Quadratic(), BEFORE, True)
-    assert deviations(samples, truth).max() > 5
+    truth = change_of_gradient(Quadratic(), True)
+    assert deviations(samples, truth, least=10).max() > 5
 
 
 def test_is_the_sum_of_each_episodes_product():

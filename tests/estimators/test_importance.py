@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from probes import EndsWhenGood, Quadratic, alone, dense, grouped, linear_policy, play
+from probes import EndsWhenGood, Quadratic, alone, dense, deviations, expected_gradient, grouped, linear_policy, play
 
 from nigt_jax.estimators import (
     EstimatorHyperparameters,
@@ -24,18 +24,6 @@ NORMALIZER = grouped(POLICY.init_normalizer())
 DISCOUNT = EstimatorHyperparameters(jnp.full(1, 0.8, jnp.float32))
 
 
-def expected(environment, params):
-    """The expected gradient: of each step's discounted return to go with respect to that step's own action."""
-    inner = {k: np.float32(v) for k, v in params["params"].items()}
-
-    def to_go(own, t):
-        rewards = environment.rewards([own if k == t else inner for k in range(HORIZON)], HORIZON)
-        return sum(0.8 ** (h - t) * rewards[h] for h in range(t, HORIZON))
-
-    parts = [jax.grad(to_go)(inner, t) for t in range(HORIZON)]
-    return np.array([float(sum(p[name] for p in parts)) for name in "bcw"])
-
-
 def estimates(environment, estimator, weigh):
     """The gradient at the start, from small batches that were played elsewhere; [batch, parameter]."""
 
@@ -51,23 +39,16 @@ def estimates(environment, estimator, weigh):
     return np.asarray(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(3), BATCHES)), np.float64)
 
 
-def deviations(samples, truth):
-    """How many standard errors the mean of the samples is away from the truth, per parameter."""
-    error = samples.std(0, ddof=1) / np.sqrt(len(samples))
-    assert np.abs(truth / error).max() > 10, "too noisy to tell anything"
-    return np.abs(samples.mean(0) - truth) / error
-
-
 @pytest.mark.parametrize(
     ("environment", "estimator"),
     [(Quadratic(), leave_one_out), (EndsWhenGood(), return_to_go_gradient)],
     ids=["leave_one_out", "return_to_go-ends"],
 )
 def test_the_weighted_gradient_is_that_of_the_other_policy(environment, estimator):
-    truth = expected(environment, START)
-    assert deviations(estimates(environment, estimator, importance_weights), truth).max() < 4
+    truth = expected_gradient(environment, START, HORIZON, 0.8, from_start=False)
+    assert deviations(estimates(environment, estimator, importance_weights), truth, least=10).max() < 4
     unweighted = lambda policy, params, other, normalizer, episodes: jnp.ones(episodes.lengths.size)
-    assert deviations(estimates(environment, estimator, unweighted), truth).max() > 10
+    assert deviations(estimates(environment, estimator, unweighted), truth, least=10).max() > 10
 
 
 def test_a_weight_is_a_product_over_the_steps_of_an_episode():

@@ -4,7 +4,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from probes import Costly, EndsWhenGood, Quadratic, alone, grouped, linear_policy, play
+from probes import (
+    Costly,
+    EndsWhenGood,
+    Quadratic,
+    alone,
+    deviations,
+    expected_gradient,
+    grouped,
+    linear_policy,
+    play,
+)
 
 from nigt_jax.estimators import (
     GaeHyperparameters,
@@ -25,18 +35,6 @@ def settings(discount, gae_lambda=1.0):
     return GaeHyperparameters(*(jnp.asarray([x], jnp.float32) for x in (discount, gae_lambda, 1e-3)))
 
 
-def true_gradient(environment, discount, from_start):
-    """Gradient of the expectation: of each step's discounted return to go with respect to that step's own action."""
-    inner = {k: np.float32(v) for k, v in PARAMS["params"].items()}
-
-    def to_go(own, t):
-        rewards = environment.rewards([own if k == t else inner for k in range(HORIZON)], HORIZON)
-        return sum(discount ** (h if from_start else h - t) * rewards[h] for h in range(t, HORIZON))
-
-    parts = [jax.grad(to_go)(inner, t) for t in range(HORIZON)]
-    return np.array([float(sum(p[name] for p in parts)) for name in "bcw"])
-
-
 def estimates(environment, estimator, setting, seed=0):
     """Gradient estimates of many small batches, [batch, parameter]."""
     state = grouped(estimator.init(jax.random.key(7), 1))
@@ -50,13 +48,6 @@ def estimates(environment, estimator, setting, seed=0):
         return jnp.stack([total["params"][name] / EPISODES for name in "bcw"])
 
     return np.asarray(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(seed), BATCHES)), np.float64)
-
-
-def deviations(samples, truth):
-    """How many standard errors the mean of the samples is away from the truth, per parameter."""
-    error = samples.std(0, ddof=1) / np.sqrt(len(samples))
-    assert np.abs(truth / error).max() > 20, "too noisy to tell anything"
-    return np.abs(samples.mean(0) - truth) / error
 
 
 class WrongCritic:
@@ -109,7 +100,7 @@ class CountsAfterTheEnd:
 )
 def test_unbiased(environment, estimator, discount, from_start):
     samples = estimates(environment, estimator, settings(discount))
-    assert deviations(samples, true_gradient(environment, discount, from_start)).max() < 4
+    assert deviations(samples, expected_gradient(environment, PARAMS, HORIZON, discount, from_start)).max() < 4
 
 
 @pytest.mark.parametrize(
@@ -123,7 +114,10 @@ def test_unbiased(environment, estimator, discount, from_start):
 def test_broken_physics_is_charged_without_bias(estimator, setting, from_start):
     """As if every step that is missed had earned the charge, discounted as a reward of its own time."""
     samples = estimates(Costly(), estimator, setting)
-    assert deviations(samples, true_gradient(Costly(), float(setting.discount[0]), from_start)).max() < 4
+    assert (
+        deviations(samples, expected_gradient(Costly(), PARAMS, HORIZON, float(setting.discount[0]), from_start)).max()
+        < 4
+    )
 
 
 @pytest.mark.parametrize(
@@ -137,7 +131,7 @@ def test_broken_physics_is_charged_without_bias(estimator, setting, from_start):
 )
 def test_biased_ones_are_found_out(environment, estimator, setting, from_start):
     samples = estimates(environment, estimator, setting)
-    assert deviations(samples, true_gradient(environment, 0.8, from_start)).max() > 6
+    assert deviations(samples, expected_gradient(environment, PARAMS, HORIZON, 0.8, from_start)).max() > 6
 
 
 def test_leave_one_out_reduces_variance():

@@ -15,7 +15,7 @@ from nigt_jax.estimators import EstimatorHyperparameters, WorkUnits, return_to_g
 from nigt_jax.methods import METHODS, start, tell
 from nigt_jax.records import read_metrics
 from nigt_jax.runs import train
-from nigt_jax.runtimes import SimulatedRuntime, make_runtime
+from nigt_jax.runtimes import SimulatedRuntime
 
 PARAMETERS = 1 * 4 + 4 + 2 * (4 + 1)
 
@@ -164,11 +164,3 @@ def test_a_large_policy_is_refused():
     cfg = dataclasses.replace(config(), policy=dataclasses.replace(config().policy, hidden_sizes=(64, 64)))
     with pytest.raises(UserError, match=r"fednpg_exact for a policy of 4,418 parameters; allowed: 3,000 at most"):
         SimulatedRuntime(cfg, Quadratic())
-
-
-@pytest.mark.parametrize("name", ["fednpg_exact", "fednpg_admm"])
-def test_what_workers_of_a_cluster_cannot_send_is_refused(name):
-    cfg = config(name)
-    ray = check_config({"runtime": {"kind": "ray"}})
-    with pytest.raises(UserError, match=rf"method.name: got {name}, whose workers send more than a vector a round"):
-        make_runtime(dataclasses.replace(cfg, runtime=ray.runtime))

@@ -89,7 +89,7 @@ def test_opposite_rewards_are_an_opposite_gradient():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("attack", ["collusion", "noise"])
+@pytest.mark.parametrize("attack", ["collusion", "noise", "random_reward"])
 def test_devices_do_not_matter(attack):
     runs = [
         run("robust_nigt", devices, rule="geometric_median", byzantine=[{"workers": [1, 3], "attack": attack}])[0]
@@ -145,7 +145,8 @@ def test_rewards_of_the_dishonest():
     own = episodes.__class__(**{**vars(episodes), "groups": 3, "charge": jnp.zeros(3)})
     flips = Byzantine(workers=(2,), attack="reward_flip", scale=2.0), Byzantine(workers=(3,), attack="random_reward")
     attacks = make_attacks(WorkersConfig(count=3, byzantine=flips))
-    found = np.asarray(jax.jit(falsified_rewards)(attacks, jax.random.key(1), own).earned())
+    falsify = jax.jit(falsified_rewards)
+    found = np.asarray(falsify(attacks, jax.random.key(1), own, jnp.arange(3)).earned())
     honest, alive = np.asarray(own.earned()), np.asarray(own.alive())
     np.testing.assert_array_equal(found[:, :2], honest[:, :2])
     np.testing.assert_allclose(found[:, 2:4], -2 * honest[:, 2:4], rtol=1e-6)

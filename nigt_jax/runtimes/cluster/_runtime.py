@@ -14,7 +14,7 @@ from nigt_jax.clocks import SimulatedTime, to_float64
 from nigt_jax.config import Config
 from nigt_jax.environments import in_32_bits, make_environment, probe
 from nigt_jax.errors import UserError
-from nigt_jax.methods import Arrivals, JustArrived, Method, Progress, iterate
+from nigt_jax.methods import Progress, iterate
 from nigt_jax.policies import Start
 from nigt_jax.runtimes._devices import device_name
 from nigt_jax.runtimes._parts import make_parts
@@ -64,6 +64,7 @@ class RayRuntime:
     def __init__(self, config: Config, environment: Any = None, *, start: Start | None = None):
         if environment is not None:
             raise UserError("environment: got an object, allowed with runtime.kind ray: what environment.name can name")
+        _refuse_simulated(config)
         made = in_32_bits(make_environment(config.environment))
         self.devices = jax.local_devices()[:1]
         platform = self.devices[0].platform
@@ -76,7 +77,6 @@ class RayRuntime:
                 f"estimator.name: got {config.estimator.name}, which learns from all workers' episodes; allowed with "
                 "runtime.kind ray: policy_gradient, return_to_go, or leave_one_out"
             )
-        _refuse_method(config, self._parts.method, self._hyperparameters.step)
         training = dataclasses.replace(config.training, devices=1, lanes=1, block=self._parts.episodes)
         self.config = dataclasses.replace(config, training=training)
         self.crew: Crew | None = None
@@ -295,28 +295,12 @@ def _as_time(seconds: float) -> SimulatedTime:
     return SimulatedTime(jnp.asarray([high], jnp.float32), jnp.asarray([seconds - float(high)], jnp.float32))
 
 
-def _refuse_method(config: Config, method: Method, step: Any) -> None:
-    """Refuses what needs more of workers, or of the server, than a message in every round."""
-    name = config.method.name
-    if method.plays > 1:
+def _refuse_simulated(config: Config) -> None:
+    """Refuses what the simulated clock alone can have."""
+    method = config.method
+    if method.not_on_ray:
         raise UserError(
-            f"method.name: got {name}, whose gradients need a second point; allowed with runtime.kind ray: methods "
-            "whose gradients do not"
+            f"method.name: got {method.name}, {method.not_on_ray}; allowed with runtime.kind ray: methods that do not"
         )
-    if isinstance(method.schedule, Arrivals) and not isinstance(method.schedule.table, JustArrived):
-        raise UserError(
-            f"method.name: got {name}, which collects gradients over several updates; allowed with runtime.kind ray: "
-            "methods that do not"
-        )
-    if method.adapts:
-        raise UserError(f"method.name: got {name}, simulated only; allowed with runtime.kind ray: rennala_nigt")
-    if method.combine is not None or config.workers.byzantine:
-        what = "workers.byzantine" if config.workers.byzantine else f"method.name {name}"
-        raise UserError(f"{what}: simulated only; allowed with runtime.kind ray: methods that add messages up")
-    if method.worker is not None and (exchanges := len(method.worker.exchanges(step))) > 1:
-        raise UserError(f"method.admm_steps: got {exchanges}, allowed with runtime.kind ray: 1")
-    if method.worker is not None and method.worker.beside(step) is not None:
-        raise UserError(
-            f"method.name: got {name}, whose workers send more than a vector a round; allowed with runtime.kind ray: "
-            "fednpg_admm with method.kl_step false, or methods that need no Fisher matrix"
-        )
+    if config.workers.byzantine:
+        raise UserError("workers.byzantine: simulated only, allowed with runtime.kind ray: none")
