@@ -1,5 +1,6 @@
 """Environments that are almost right: one line names the field. Those that are right in another way are played."""
 
+import importlib
 from typing import Any, NamedTuple
 
 import flax.struct
@@ -7,8 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from brax import envs
-from brax.envs.wrappers.training import AutoResetWrapper, EpisodeWrapper, VmapWrapper
 from probes import Breaks, EndsWhenGood, Quadratic, linear_policy, play
 
 import nigt_jax
@@ -16,6 +15,10 @@ from nigt_jax.config import check_config
 from nigt_jax.environments import first_state, in_32_bits
 from nigt_jax.errors import UserError
 from nigt_jax.runtimes import SimulatedRuntime
+
+# After the package, which keeps to itself what Brax says when it is imported.
+envs = importlib.import_module("brax.envs")
+wrappers = importlib.import_module("brax.envs.wrappers.training")
 
 
 class State(NamedTuple):
@@ -208,15 +211,18 @@ REFUSED |= {
         r"environment: got Foreign, which has the interface of Gymnasium; wanted: that of Brax",
     ),
     "batch wrapper": (
-        VmapWrapper(Made()),
+        wrappers.VmapWrapper(Made()),
         "got one in Brax's VmapWrapper, which is a batch of environments; wanted: .*out",
     ),
-    "cut": (EpisodeWrapper(Made(), 9, 1), "got one in Brax's EpisodeWrapper, which .* environment.horizon cuts them"),
+    "cut": (
+        wrappers.EpisodeWrapper(Made(), 9, 1),
+        "got one in Brax's EpisodeWrapper, which .* environment.horizon cuts them",
+    ),
     "automatic": (
-        AutoResetWrapper(envs.base.Wrapper(Made())),
+        wrappers.AutoResetWrapper(envs.base.Wrapper(Made())),
         "environment: got one in Brax's AutoResetWrapper, which starts an episode again from a state that it keeps",
     ),
-    "inside": (envs.base.Wrapper(VmapWrapper(Made())), "environment: got one in Brax's VmapWrapper"),
+    "inside": (envs.base.Wrapper(wrappers.VmapWrapper(Made())), "environment: got one in Brax's VmapWrapper"),
 }
 
 
