@@ -68,7 +68,7 @@ class SystemConfig:
 
     @model_validator(mode="after")
     def _knows_such_workers(self) -> "SystemConfig":
-        unknown = {"byzantine": self.workers.byzantine}
+        unknown: dict[str, object] = {"byzantine": self.workers.byzantine}
         if not self.differ:
             unknown |= {"environments": self.workers.environments, "randomizer": self.workers.randomizer}
         for key, given in unknown.items():
