@@ -16,7 +16,8 @@ from nigt_jax.cli._report import add_report
 from nigt_jax.cli._simulate import add_simulate
 from nigt_jax.cli._streams import forgiving_streams, was_shown
 from nigt_jax.cli._sweep import add_sweep
-from nigt_jax.cli._train import add_train
+from nigt_jax.cli._train import add_train, kind_of
+from nigt_jax.config import Config
 from nigt_jax.errors import RunError, RunWarning, UserError, enough_memory
 
 
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _command(arguments: Sequence[str]) -> int:
     try:
-        parsed = _whole_parser().parse(arguments)
+        parsed = _whole_parser(kind_of(arguments)).parse(arguments)
     except SystemExit:  # argparse has shown help, or the version
         return 0 if was_shown() else 1
     with warnings.catch_warnings():
@@ -56,10 +57,14 @@ def _command(arguments: Sequence[str]) -> int:
         return parsed.run(parsed)
 
 
-def _whole_parser() -> Parser:
-    """The parser with all commands, in the order in which they are shown."""
+def _whole_parser(trains: Any = Config) -> Parser:
+    """The parser with all commands, in the order in which they are shown.
+
+    Args:
+      trains: the kind of configuration that `nigt train` is given, which decides its options.
+    """
     parser, commands = make_parser()
-    add_train(commands)
+    add_train(commands, trains)
     add_sweep(commands)
     add_report(commands)
     add_render(commands)

@@ -72,12 +72,12 @@ class _Lines:
         self._told: dict[int, str] = {}
 
     def update(self, progress: dict[str, Any]) -> None:
-        for number, worker in enumerate(progress["workers"], start=1):
+        for number, worker in enumerate(progress.get("workers", ()), start=1):
             if worker["news"] and worker["news"] != self._told.get(number):
                 self._told[number] = worker["news"]
                 self._console.print(f"worker {number} {worker['news']}")
         done = _fraction(progress, self._ends)
-        if "return_mean" not in progress and done < self._next and done < 1:
+        if _evaluation(progress) is None and done < self._next and done < 1:
             return
         self._next = done + 0.05
         text = "  ".join(f"{name} {value}" for name, value in _shown(progress, self._ends))
@@ -91,7 +91,7 @@ class _LiveDisplay:
     """A small table that stays in place, with a progress bar."""
 
     def __init__(self, console: Console, ends: Sequence[Amount]):
-        self._ends, self._last_return = ends, ""
+        self._ends, self._headline, self._last = ends, "return", ""
         self._live = Live(console=console, refresh_per_second=4)
         self._live.start()
 
@@ -99,13 +99,13 @@ class _LiveDisplay:
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
         table.add_column(style="dim")
         table.add_column()
-        for name, value in _shown(progress, self._ends):
-            if name == "return":
-                self._last_return = f"{value} (iteration {progress['iteration']})"
-            else:
-                table.add_row(name, value)
-        table.add_row("return", self._last_return)
-        for number, worker in enumerate(progress["workers"], start=1):
+        evaluation = _evaluation(progress)
+        if evaluation is not None:
+            self._headline, self._last = evaluation[0], f"{evaluation[1]} (iteration {progress['iteration']})"
+        for name, value in _shown(progress | {"headline": None}, self._ends):
+            table.add_row(name, value)
+        table.add_row(self._headline, self._last)
+        for number, worker in enumerate(progress.get("workers", ()), start=1):
             table.add_row(f"worker {number}", _of_worker(worker))
         table.add_row("", ProgressBar(total=1, completed=_fraction(progress, self._ends), width=40))
         self._live.update(table, refresh=True)
@@ -127,16 +127,25 @@ def _shown(progress: dict[str, Any], ends: Sequence[Amount]) -> list[tuple[str, 
     of = lambda unit, text: f"{text:>{len(totals[unit])}}/{totals[unit]}" if unit in totals else text
     rows = [("iteration", of("iterations", f"{progress['iteration']:,}"))]
     rows += [(_NAMES[unit], of(unit, f"{progress[unit]:,}")) for unit in ("gradients", "env_steps") if unit in totals]
-    rows += [
-        (progress["clock"], of("simulated_time", f"{progress['simulated_time']:,.1f}")),
-        ("useful steps/s", f"{progress['steps_per_second']:,.0f}" if progress["steps_per_second"] else "-"),
-        ("time left", duration(progress["seconds_left"])),
-    ]
-    if "return_mean" in progress:
-        rows.insert(len(rows) - 2, ("return", f"{progress['return_mean']:.1f} ± {progress['return_std']:.1f}"))
-    if progress["diverged_fraction"] > 0.01:
+    rows += [(progress["clock"], of("simulated_time", f"{progress['simulated_time']:,.1f}"))]
+    if (evaluation := _evaluation(progress)) is not None:
+        rows += [evaluation]
+    if "steps_per_second" in progress:
+        rows += [("useful steps/s", f"{progress['steps_per_second']:,.0f}" if progress["steps_per_second"] else "-")]
+    rows += [("time left", duration(progress["seconds_left"]))]
+    if progress.get("diverged_fraction", 0.0) > 0.01:
         rows.append(("broken physics", f"{progress['diverged_fraction']:.1%} of episodes"))
     return rows
+
+
+def _evaluation(progress: dict[str, Any]) -> tuple[str, str] | None:
+    """What is looked at first, where it has just been measured: its name, and its value in words."""
+    name = progress["headline"]
+    if name not in progress:
+        return None
+    if "return_std" in progress:
+        return "return", f"{progress['return_mean']:.1f} ± {progress['return_std']:.1f}"
+    return name.removesuffix("_mean"), f"{progress[name]:.6g}"
 
 
 def _of_worker(worker: dict[str, Any]) -> str:

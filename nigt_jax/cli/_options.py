@@ -5,20 +5,27 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from nigt_jax.config import SettingInfo, describe, nearest_key, sections, tags
+from nigt_jax.config import Config, SettingInfo, describe, nearest_key, sections, tags
 from nigt_jax.errors import UserError
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--section.key VALUE`` for every setting, which ``--help-settings`` explains, and ``--help`` does not."""
+def add_settings(parser: argparse.ArgumentParser, kind: Any = Config) -> None:
+    """Adds ``--section.key VALUE`` for every setting, which ``--help-settings`` explains, and ``--help`` does not.
+
+    Args:
+      parser: of a command.
+      kind: of configuration that the command takes; its default is that of training.
+    """
     group = parser.add_argument_group(
-        "settings", "--seed VALUE, and --section.key VALUE of the sections\n" + textwrap.fill(", ".join(sections()), 78)
+        "settings",
+        "--seed VALUE, and --section.key VALUE of the sections\n" + textwrap.fill(", ".join(sections(kind)), 78),
     )
     group.add_argument(
-        "--help-settings", action=_HelpSettings, metavar="SECTION", help="explain them, or one section's"
+        "--help-settings", action=_HelpSettings, const=kind, metavar="SECTION", help="explain them, or one section's"
     )
-    for setting in describe():
+    for setting in describe(kind):
         _add_setting(group, setting).help = argparse.SUPPRESS
+    parser.set_defaults(kind=kind)
 
 
 def show_settings(parser: argparse.ArgumentParser) -> None:
@@ -39,19 +46,19 @@ class _HelpSettings(argparse.Action):
         self, parser: argparse.ArgumentParser, namespace: Any, section: Any, option: str | None = None
     ) -> None:
         del namespace, option
-        print(_explained(section), end="")
+        print(_explained(None if section is self.const else section, self.const), end="")
         parser.exit()
 
 
-def _explained(section: str | None) -> str:
+def _explained(section: str | None, kind: Any) -> str:
     """The settings of a section, or all of them, as help."""
-    known = sections()
+    known = sections(kind)
     if section is not None and section not in known:
         near = nearest_key(section, known)
         hint = f" (did you mean {near}?)" if near else ""
         raise UserError(f"--help-settings: got {section!r}{hint}, allowed: {', '.join(known)}")
     shown = argparse.ArgumentParser(usage=argparse.SUPPRESS, add_help=False, allow_abbrev=False)
-    wanted = [setting for setting in describe() if section in (None, setting.section)]
+    wanted = [setting for setting in describe(kind) if section in (None, setting.section)]
     groups = {"": shown.add_argument_group("settings of the whole run")} if section is None else {}
     groups |= {name: shown.add_argument_group(name, about) for name, about in known.items() if section in (None, name)}
     for setting in wanted:
@@ -95,3 +102,15 @@ def given_settings(arguments: argparse.Namespace) -> dict[str, str]:
         for name, value in vars(arguments).items()
         if name.startswith("settings:") and value is not None
     }
+
+
+def refuse_with_resume(arguments: argparse.Namespace) -> None:
+    """Refuses what belongs to a new run.
+
+    Raises:
+      UserError: names the option.
+    """
+    others = {"--output": arguments.output, "--name": arguments.name, "--dry-run": arguments.dry_run}
+    given = [option for option, value in others.items() if value]
+    if given:
+        raise UserError(f"{given[0]}: not with --resume, which continues a run in its own folder")

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any, NoReturn
 
 import nigt_jax
-from nigt_jax.config import nearest_key
+from nigt_jax.config import Config, nearest_key
 from nigt_jax.errors import UserError
 
 _EPILOG = """\
@@ -39,7 +39,7 @@ class Parser(argparse.ArgumentParser):
         for argument in rest:
             name = argument.split("=")[0]
             if name.startswith("--"):
-                raise UserError(f"unknown option {name}; {_hint(name.removeprefix('--'), parsed.command)}")
+                raise UserError(f"unknown option {name}; {_hint(name.removeprefix('--'), parsed)}")
         if rest:
             self.error(f"got {rest[0]!r}, which no argument takes")
         return parsed
@@ -83,6 +83,6 @@ def _devices() -> str:
     return "none that JAX can use"
 
 
-def _hint(key: str, command: str) -> str:
-    near = nearest_key(key)
-    return f"did you mean --{near}?" if near else f"see nigt {command} --help"
+def _hint(key: str, parsed: argparse.Namespace) -> str:
+    near = nearest_key(key, kind=getattr(parsed, "kind", Config))
+    return f"did you mean --{near}?" if near else f"see nigt {parsed.command} --help"

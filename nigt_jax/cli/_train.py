@@ -1,18 +1,21 @@
 """``nigt train``."""
 
 import argparse
+import contextlib
 import dataclasses
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from nigt_jax.cli._display import duration, make_display
-from nigt_jax.cli._options import add_folder, add_settings, given_settings
+from nigt_jax.cli._options import add_folder, add_settings, given_settings, refuse_with_resume
+from nigt_jax.cli._related import train_system
 from nigt_jax.cli._streams import keep_descriptor_to_us, was_shown
-from nigt_jax.config import Config, LockstepRuntimeConfig, SimulatedRuntimeConfig, dump_config, load_config
+from nigt_jax.config import Config, LockstepRuntimeConfig, SimulatedRuntimeConfig, dump_config, load_config, system_of
 from nigt_jax.errors import UserError
 from nigt_jax.interrupts import interruptions
 from nigt_jax.records import RunFolder, check_output, check_sinks, create_run, open_run
@@ -33,8 +36,24 @@ goes on where that cannot be written. --dry-run and --help then exit with 1, unl
   nigt train configs/quick.yaml --policy.start runs/faster"""
 
 
-def add_train(commands: Any) -> None:
-    """Adds the command."""
+def kind_of(arguments: Sequence[str]) -> Any:
+    """The kind of configuration that `nigt train` is given: that of training, or of a related system.
+
+    What cannot be read is told by the command itself, which knows more of it.
+    """
+    if list(arguments[:1]) != ["train"]:
+        return Config
+    for argument in arguments[1:]:
+        path = Path(argument)
+        with contextlib.suppress(UserError, OSError, ValueError):
+            file = path / "config.yaml" if path.is_dir() else path
+            if not argument.startswith("-") and file.is_file():
+                return system_of(file) or Config
+    return Config
+
+
+def add_train(commands: Any, kind: Any) -> None:
+    """Adds the command, with the options of a kind of configuration."""
     parser = commands.add_parser(
         "train",
         help="train a policy, or go on with a run",
@@ -49,8 +68,8 @@ def add_train(commands: Any) -> None:
     add_folder(parser, "CONFIG's, with a number")
     parser.add_argument("--dry-run", action="store_true", help="check everything, print the configuration and exit")
     parser.add_argument("--resume", action="store_true", help="continue an interrupted run from its own folder")
-    add_settings(parser)
-    parser.set_defaults(run=_train)
+    add_settings(parser, kind)
+    parser.set_defaults(run=_train if kind is Config else train_system)
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -94,10 +113,7 @@ def _check_without_compiling(config: Config) -> None:
 
 
 def _resume(arguments: argparse.Namespace, overrides: dict[str, str]) -> int:
-    others = {"--output": arguments.output, "--name": arguments.name, "--dry-run": arguments.dry_run}
-    given = [option for option, value in others.items() if value]
-    if given:
-        raise UserError(f"{given[0]}: not with --resume, which continues a run in its own folder")
+    refuse_with_resume(arguments)
     folder, config = open_run(arguments.source, overrides)
     return 0 if _only_follows(config) else _run(config, folder, resume=True)
 

@@ -31,11 +31,14 @@ from nigt_jax.config._fields import COUNTABLE, LARGEST_BATCH, MOST_DEVICES
 from nigt_jax.config._load import (
     RUN_FILE,
     check_config,
+    check_system,
     dump_config,
     load_config,
+    load_system,
     nearest_key,
     read_settings,
     read_yaml,
+    system_of,
 )
 from nigt_jax.config._method_kinds import MethodConfig
 from nigt_jax.config._methods import METHODS, RennalaNigt, RingmasterAgnosticNigt, RingmasterNigt, family
@@ -62,6 +65,7 @@ from nigt_jax.config._workers import (
     SpeedChanges,
     WorkersConfig,
 )
+from nigt_jax.config.systems import SYSTEMS, SystemConfig
 
 __all__ = [
     "ATTACKS",
@@ -83,6 +87,7 @@ __all__ = [
     "RUN_FILE",
     "SHORTEST_TIME",
     "SUITES",
+    "SYSTEMS",
     "TAGGED",
     "TOPOLOGIES",
     "UNITS",
@@ -120,22 +125,26 @@ __all__ = [
     "SimulatedRuntimeConfig",
     "SpeedChange",
     "SpeedChanges",
+    "SystemConfig",
     "TrainingConfig",
     "WorkersConfig",
     "amount_of",
     "check_config",
+    "check_system",
     "converted",
     "describe",
     "dotted",
     "dump_config",
     "family",
     "load_config",
+    "load_system",
     "nearest_key",
     "read_settings",
     "read_trace",
     "read_yaml",
     "sections",
     "settings_from",
+    "system_of",
     "tags",
     "to_dict",
     "traced_settings",

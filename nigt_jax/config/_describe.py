@@ -37,17 +37,21 @@ class SettingInfo(NamedTuple):
 
 
 @cache
-def describe() -> tuple[SettingInfo, ...]:
-    """All settings, in the order of the configuration file; those of tagged sections once, with their owners."""
+def describe(kind: Any = Config) -> tuple[SettingInfo, ...]:
+    """All settings, in the order of the configuration file; those of tagged sections once, with their owners.
+
+    Args:
+      kind: of what: of training, or the configuration of a related system.
+    """
     found: list[SettingInfo] = []
-    for field in dataclasses.fields(Config):
-        default = getattr(Config(), field.name)
-        if field.name in TAGGED:
+    for field in dataclasses.fields(kind):
+        default = getattr(kind(), field.name)
+        if kind is Config and field.name in TAGGED:
             found.extend(_of_tagged(field.name, TAGGED[field.name]))
         elif dataclasses.is_dataclass(default):
             found.extend(_of_kind(field.name, default))
         else:
-            found.append(_info(field.name, "", _schema(Config)["properties"][field.name], default))
+            found.append(_info(field.name, "", _schema(kind)["properties"][field.name], default))
     return tuple(found)
 
 
@@ -62,19 +66,19 @@ def traced_settings(config: Config) -> tuple[str, ...]:
 
 
 @cache
-def sections() -> dict[str, str]:
-    """The sections and what each is about."""
-    return {
-        field.name: _about(field.name, getattr(Config(), field.name))
-        for field in dataclasses.fields(Config)
-        if dataclasses.is_dataclass(getattr(Config(), field.name))
-    }
+def sections(kind: Any = Config) -> dict[str, str]:
+    """The sections and what each is about; of training, or of a related system."""
+    about = lambda name, value: _about(name if kind is Config else "", value)
+    values = {field.name: getattr(kind(), field.name) for field in dataclasses.fields(kind)}
+    return {name: about(name, value) for name, value in values.items() if dataclasses.is_dataclass(value)}
 
 
 @cache
-def names() -> frozenset[str]:
-    """Every name of a field, at any depth."""
-    schemas = [_schema(Config)] + [_schema(kind) for tagged in TAGGED.values() for kind in tagged.kinds.values()]
+def names(kind: Any = Config) -> frozenset[str]:
+    """Every name of a field, at any depth; of training, or of a related system."""
+    schemas = [_schema(kind)]
+    if kind is Config:
+        schemas += [_schema(own) for tagged in TAGGED.values() for own in tagged.kinds.values()]
     parts = [part for schema in schemas for part in (schema, *schema.get("$defs", {}).values())]
     return frozenset(name for part in parts for name in part.get("properties", ()))
 

@@ -8,6 +8,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ from nigt_jax.config._describe import describe, names, sections
 from nigt_jax.config._tagged import TAGGED, default_of, with_names
 from nigt_jax.config._trace import read_trace
 from nigt_jax.config._worker_files import with_files, with_paths
+from nigt_jax.config.systems import SYSTEMS, SystemConfig
 from nigt_jax.errors import RunWarning, UserError
 
 RUN_FILE = "run.json"  # what makes a folder that of a run, beside config.yaml
 
-_ADAPTER = TypeAdapter(Config)
 _RECORDED = "a file of recorded times is workers.trace"
 _BELONGS = {  # where what people write for another kind of value has its place
     "workers.compute_time": "a list of times is workers.compute_time.values, one of gradients a time unit "
@@ -68,8 +69,7 @@ def load_config(
         return check_config({}, "configuration", overrides, check_files=check_files)
     path = Path(path)
     own, data = _read_with_base(path, ())
-    if own.keys() & {"grid", "scenarios", "variants"}:
-        raise UserError(f"{path}: is a sweep, allowed: a configuration; to run all of it: nigt sweep {path}")
+    _refuse_sweep(path, own)
     config = check_config(data, str(path), overrides, check_files=check_files)
     if not (path.parent / RUN_FILE).is_file():
         _warn_of_foreign(path, own, config)
@@ -82,6 +82,40 @@ def load_config(
             stacklevel=2,
         )
     return config
+
+
+def load_system(
+    path: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None, *, check_files: bool = True
+) -> SystemConfig:
+    """Reads the configuration of a related system, which names it by the key ``system``; see :func:`load_config`."""
+    own, data = _read_with_base(Path(path), ())
+    _refuse_sweep(Path(path), own)
+    return check_system(data, str(path), overrides, check_files=check_files)
+
+
+def system_of(path: str | os.PathLike[str]) -> type[SystemConfig] | None:
+    """The kind of configuration that a file is of, where that is one of a related system.
+
+    Raises:
+      UserError: the file cannot be read, or there is no such system.
+    """
+    return _system_in(read_settings(path), str(path))
+
+
+def _refuse_sweep(path: Path, own: Mapping[str, Any]) -> None:
+    if own.keys() & {"grid", "scenarios", "variants"}:
+        raise UserError(f"{path}: is a sweep, allowed: a configuration; to run all of it: nigt sweep {path}")
+
+
+def _system_in(data: Mapping[str, Any], source: str) -> type[SystemConfig] | None:
+    name = data.get("system")
+    if name is None:
+        return None
+    if name not in SYSTEMS:
+        near = nearest_key(str(name), SYSTEMS)
+        hint = f" (did you mean {near}?)" if near else ""
+        raise UserError(f"{source}: system: got {name!r}{hint}, allowed: {', '.join(SYSTEMS)}, or none")
+    return SYSTEMS[name]
 
 
 def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -111,21 +145,53 @@ def check_config(
     Raises:
       UserError: names the first key that is wrong, what was given and what is allowed.
     """
-    overrides = {} if overrides is None else overrides
-    given: set[str] = set()
-    changed = copy.deepcopy(dict(data))
-    _override(changed, overrides, given)
-    changed = with_files(with_paths(changed, Path()), given)
+    changed, given = _changed(data, overrides)
+    if (system := _system_in(changed, source)) is not None:
+        raise UserError(
+            f"{source}: is of the related system {changed['system']} ({system.__name__}), allowed here: a "
+            "configuration without the key system; nigt train runs it"
+        )
+    changed.pop("system", None)
     changed = _without_old_end(changed, given)
     try:
         changed, _ = with_names(changed, frozenset(given))
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
+    config: Config = _validated(Config, changed, source, check_files)
+    return config
+
+
+def check_system(
+    data: Mapping[str, Any],
+    source: str = "configuration",
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    check_files: bool = True,
+) -> SystemConfig:
+    """Checks plain mappings of a related system's configuration; see :func:`check_config`."""
+    changed, _ = _changed(data, overrides)
+    kind = _system_in(changed, source)
+    if kind is None:
+        raise UserError(f"{source}: has no key system, allowed: {', '.join(SYSTEMS)}")
+    # A section that is given in part keeps the rest of the system's own defaults, which are not those of its class.
+    config: SystemConfig = _validated(kind, _merged(to_dict(kind()), changed), source, check_files)
+    return config
+
+
+def _changed(data: Mapping[str, Any], overrides: Mapping[str, Any] | None) -> tuple[dict[str, Any], set[str]]:
+    """The settings with their overrides and with what files of workers say; and the dotted keys of these."""
+    given: set[str] = set()
+    changed = copy.deepcopy(dict(data))
+    _override(changed, {} if overrides is None else overrides, given)
+    return with_files(with_paths(changed, Path()), given), given
+
+
+def _validated(kind: Any, changed: Mapping[str, Any], source: str, check_files: bool) -> Any:
     try:
         # JSON mode, strict: the kinds of value that YAML has, and no silent conversion between them.
-        config = _ADAPTER.validate_json(json.dumps(changed, default=_plain), strict=True)
+        config = _adapter(kind).validate_json(json.dumps(changed, default=_plain), strict=True)
     except ValidationError as error:
-        raise UserError(f"{source}: {_first(error)}") from None
+        raise UserError(f"{source}: {_first(error, kind)}") from None
     except (TypeError, ValueError) as error:  # a mapping with keys that are no strings
         raise UserError(f"{source}: {error}") from None
     if check_files and config.workers.trace is not None:
@@ -133,19 +199,26 @@ def check_config(
     return config
 
 
-def dump_config(config: Config) -> str:
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def dump_config(config: Config | SystemConfig) -> str:
     """The complete configuration as YAML, which `load_config` reads back unchanged."""
     stream = io.StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # the dataclasses are in order of thought
-    yaml.dump(to_dict(config), stream)
+    plain = to_dict(config)
+    first = {key: plain[key] for key in ("system",) if key in plain}  # it says what all the rest is
+    yaml.dump(first | plain, stream)
     return stream.getvalue()
 
 
-def nearest_key(key: str, among: Iterable[str] | None = None) -> str | None:
-    """The setting that `key` was probably meant to be, if any."""
-    keys = [setting.key for setting in describe()] if among is None else list(among)
+def nearest_key(key: str, among: Iterable[str] | None = None, kind: Any = Config) -> str | None:
+    """The setting of a kind of configuration that `key` was probably meant to be, if any; or that of `among`."""
+    keys = [setting.key for setting in describe(kind)] if among is None else list(among)
     same_name = [k for k in keys if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]  # right name, wrong section
     near = difflib.get_close_matches(key, same_name or keys, n=1, cutoff=0.0 if same_name else 0.6)
     return next(iter(near), None)
@@ -274,13 +347,14 @@ def _plain(value: Any) -> Any:
     return str(value) if tolist is None else tolist()
 
 
-def _first(error: ValidationError) -> str:
+def _first(error: ValidationError, kind: Any) -> str:
     """One line for the first mistake; an unknown key comes first, as it is usually the cause of the rest."""
     mistakes = sorted(error.errors(), key=lambda e: e["type"] != "unexpected_keyword_argument")
     first = mistakes[0]
-    key = _key(first)
+    key = _key(first, kind)
     if first["type"] == "unexpected_keyword_argument":
-        near = nearest_key(key) if "." in key else nearest_key(key, sections()) or nearest_key(key)
+        near = None if "." in key else nearest_key(key, sections(kind))
+        near = near or nearest_key(key, kind=kind)
         return (
             f"unknown key {key}; {f'did you mean {near}?' if near else 'see nigt train --help-settings for the list'}"
         )
@@ -288,7 +362,7 @@ def _first(error: ValidationError) -> str:
         message = first["msg"].removeprefix("Value error, ")
         return f"{key}: {message}" if message.startswith("got ") else message  # the others name keys themselves
     # Every branch of a union complains: all of them together are what is allowed.
-    allowed = " or ".join(_allowed(m) for m in mistakes if _key(m) == key)
+    allowed = " or ".join(_allowed(m) for m in mistakes if _key(m, kind) == key)
     given = first["input"]
     options = re.findall("'([^']*)'", allowed)
     similar = difflib.get_close_matches(given, options, n=1) if isinstance(given, str) else []
@@ -299,11 +373,11 @@ def _first(error: ValidationError) -> str:
     return f"{key}: got {'a mapping' if isinstance(given, dict) else repr(given)}{hint}, allowed: {allowed}{belongs}"
 
 
-def _key(mistake: Any) -> str:
+def _key(mistake: Any, kind: Any) -> str:
     """The dotted key of a mistake; names of a union's branches, which pydantic adds, are no part of it."""
     kept, unknown = [], mistake["type"] == "unexpected_keyword_argument"
     for i, part in enumerate(mistake["loc"]):
-        if isinstance(part, int) or part in names() or (unknown and i == len(mistake["loc"]) - 1):
+        if isinstance(part, int) or part in names(kind) or (unknown and i == len(mistake["loc"]) - 1):
             kept.append(str(part))
     return ".".join(kept)
 

@@ -1,5 +1,5 @@
 from ._checkpoint import Checkpoints
-from ._folder import RunFolder, check_output, create_run, open_run, with_start, write_whole
+from ._folder import RunFolder, check_output, create_run, open_run, open_system_run, with_start, write_whole
 from ._metrics import MetricsLog, Record, last_record, read_metrics, write_metrics
 from ._provenance import (
     Change,
@@ -8,6 +8,7 @@ from ._provenance import (
     Resources,
     Shared,
     Trace,
+    Written,
     installed_versions,
     naming_the_writer,
     written_now,
@@ -27,6 +28,7 @@ __all__ = [
     "Sink",
     "Sinks",
     "Trace",
+    "Written",
     "check_output",
     "check_sinks",
     "create_run",
@@ -34,6 +36,7 @@ __all__ = [
     "last_record",
     "naming_the_writer",
     "open_run",
+    "open_system_run",
     "read_metrics",
     "with_start",
     "write_metrics",

@@ -8,11 +8,30 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from nigt_jax.config import RUN_FILE, Config, check_config, dump_config, load_config, to_dict
+from nigt_jax.config import (
+    RUN_FILE,
+    Config,
+    SystemConfig,
+    check_config,
+    check_system,
+    dump_config,
+    load_config,
+    load_system,
+    to_dict,
+)
 from nigt_jax.errors import UserError
-from nigt_jax.records._provenance import Provenance, Trace, dump_provenance, naming_the_writer, read_provenance
+from nigt_jax.records._provenance import (
+    Provenance,
+    Trace,
+    Written,
+    dump_provenance,
+    naming_the_writer,
+    read_provenance,
+)
+
+_Kind = TypeVar("_Kind", bound=Config | SystemConfig)
 
 
 class RunFolder:
@@ -84,30 +103,37 @@ class RunFolder:
 
     def provenance(self) -> Provenance | None:
         """What ``run.json`` says, None where there is none; see :func:`read_provenance`."""
-        return read_provenance(self.path / RUN_FILE)
+        return read_provenance(self.path / RUN_FILE, Provenance)
 
-    def write_provenance(self, provenance: Provenance) -> None:
+    def written(self) -> Written | None:
+        """What ``run.json`` says of every run, that of a related system too; None likewise."""
+        return read_provenance(self.path / RUN_FILE, Written)
+
+    def write_provenance(self, provenance: Written) -> None:
         """Writes ``run.json``, whole or not at all; OSError where it cannot."""
         write_whole(self.path / RUN_FILE, dump_provenance(provenance))
 
-    def write_config(self, config: Config) -> None:
+    def write_config(self, config: Config | SystemConfig) -> None:
         """Writes ``config.yaml``, whole or not at all; OSError where it cannot."""
         write_whole(self.config, dump_config(self.portable(config)))
 
-    def portable(self, config: Config) -> Config:
+    def portable(self, config: _Kind) -> _Kind:
         """The configuration as ``config.yaml`` has it: the run's own copies of files are relative to its folder."""
         own = lambda path: path is not None and Path(path).parent.resolve() == self.path.resolve()
         if own(trace := config.workers.trace):
             config = _with_trace(config, Path(str(trace)).name)
-        return with_start(config, Path(str(start)).name) if own(start := config.policy.start) else config
+        policy = getattr(config, "policy", None)  # a related system has none
+        if policy is not None and own(policy.start):
+            config = dataclasses.replace(config, policy=dataclasses.replace(policy, start=Path(policy.start).name))
+        return config
 
-    def refuse_strangers(self, config: Config) -> None:
+    def refuse_strangers(self, config: Config | SystemConfig) -> None:
         """UserError where ``config.yaml`` is there, and is not that of a run which has not begun yet.
 
         A run has ``run.json`` beside it; before that is written it is word for word what :func:`create_run` makes of
         `config`.
         """
-        if self.provenance() is None and self.config.exists():
+        if self.written() is None and self.config.exists():
             try:
                 ours = self.config.read_text(encoding="utf-8") == dump_config(self.portable(config))
             except (OSError, UnicodeDecodeError):
@@ -121,7 +147,7 @@ class RunFolder:
         )
 
     @contextlib.contextmanager
-    def keeping_trace(self, config: Config, before: Provenance | None) -> Iterator[tuple[Config, Trace | None]]:
+    def keeping_trace(self, config: _Kind, before: Written | None) -> Iterator[tuple[_Kind, Trace | None]]:
         """Copies the recorded times into the folder, if they are not there yet; not for good if an error follows.
 
         Args:
@@ -152,7 +178,7 @@ class RunFolder:
                         f"its copy of them, {own}, as that was written"
                     )
         elif given.resolve() != own.resolve():
-            if was_there and self.provenance() is None and _digest(own) != _digest(given):
+            if was_there and self.written() is None and _digest(own) != _digest(given):
                 raise self._stranger(own)
             _copy_whole(given, own)
         try:
@@ -231,7 +257,7 @@ def with_start(config: Config, start: str | None) -> Config:
     return dataclasses.replace(config, policy=dataclasses.replace(config.policy, start=start))
 
 
-def _with_trace(config: Config, trace: str) -> Config:
+def _with_trace(config: _Kind, trace: str) -> _Kind:
     return dataclasses.replace(config, workers=dataclasses.replace(config.workers, trace=trace))
 
 
@@ -257,7 +283,7 @@ def check_output(output: Path, name: str | None) -> None:
         raise UserError(f"--output: {output}: {error.strerror}") from None
 
 
-def create_run(output: Path, name: str | None, stem: str, config: Config) -> RunFolder:
+def create_run(output: Path, name: str | None, stem: str, config: Config | SystemConfig) -> RunFolder:
     """Makes the folder of a new run and writes its configuration.
 
     Args:
@@ -301,19 +327,35 @@ def open_run(
     Raises:
       UserError: it is no run, or of another format, or its configuration is not valid (any more).
     """
+    folder = _found(path)
+    with _by_its_writer(folder, folder.provenance()):
+        config = load_config(folder.config, check_files=check_files)
+    if overrides:  # of the run itself: to load_config they would make another one of its configuration
+        config = check_config(to_dict(config), str(folder.config), overrides, check_files=check_files)
+    return folder, config
+
+
+def open_system_run(path: Path, overrides: Mapping[str, Any] | None = None) -> tuple[RunFolder, SystemConfig]:
+    """The folder of an earlier run of a related system, and its configuration; see :func:`open_run`."""
+    folder = _found(path)
+    with _by_its_writer(folder, folder.written()):
+        config = load_system(folder.config)
+    return folder, check_system(to_dict(config), str(folder.config), overrides) if overrides else config
+
+
+def _found(path: Path) -> RunFolder:
+    """The folder of an earlier run."""
     folder = RunFolder(path)
     if not path.is_dir():
         raise UserError(f"{path}: no such run folder; --resume takes the folder of a run, such as runs/default-001")
     if not folder.config.is_file():
         raise UserError(f"{path}: is no run folder, it has no config.yaml")
-    before = folder.provenance()
-    # Without either nothing was computed, by whatever version.
-    written = naming_the_writer(before) if before is not None or folder.begun else contextlib.nullcontext()
-    with written:
-        config = load_config(folder.config, check_files=check_files)
-    if overrides:  # of the run itself: to load_config they would make another one of its configuration
-        config = check_config(to_dict(config), str(folder.config), overrides, check_files=check_files)
-    return folder, config
+    return folder
+
+
+def _by_its_writer(folder: RunFolder, before: Written | None) -> contextlib.AbstractContextManager[None]:
+    """The context in which what a folder holds is read; without either nothing was computed, by whatever version."""
+    return naming_the_writer(before) if before is not None or folder.begun else contextlib.nullcontext()
 
 
 def _taken(path: Path) -> UserError:

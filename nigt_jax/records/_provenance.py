@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -108,41 +108,54 @@ class Change:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Provenance:
-    """The content of ``run.json``.
+class Written:
+    """What ``run.json`` says of every run, that of a related system too.
 
     Attributes:
       format: format number of the run's folder.
       versions: versions of the packages that wrote it, in the order of iterations.
-      asked: resources as the user asked for them. config.yaml has what they were resolved to.
-      resolved: the numbers in config.yaml, as this package wrote them: others are the user's.
       platform: the devices' platform, as JAX names it.
-      environment: the environment that it was made in.
       trace: the copy of recorded times; None where there are none.
-      shared: where its state is, if it is with those of others.
-      changes: settings that decide its numbers and were changed on the way, in the order of iterations.
     """
 
     format: int = FORMAT
     versions: tuple[Versions, ...] = Field(min_length=1)
-    asked: Resources
-    resolved: Resources
     platform: str
-    environment: EnvironmentRecord
     trace: Trace | None
-    shared: Shared | None = None
-    changes: tuple[Change, ...] = ()
 
     def other_versions(self) -> str:
         """The packages whose versions are no longer what they were, in words; empty where there are none."""
         return _compared(self.versions[-1].packages)
 
 
-_ADAPTER = TypeAdapter(Provenance)
+@dataclass(frozen=True, kw_only=True)
+class Provenance(Written):
+    """The content of ``run.json`` of a training run.
+
+    Attributes:
+      asked: resources as the user asked for them. config.yaml has what they were resolved to.
+      resolved: the numbers in config.yaml, as this package wrote them: others are the user's.
+      environment: the environment that it was made in.
+      shared: where its state is, if it is with those of others.
+      changes: settings that decide its numbers and were changed on the way, in the order of iterations.
+    """
+
+    asked: Resources
+    resolved: Resources
+    environment: EnvironmentRecord
+    shared: Shared | None = None
+    changes: tuple[Change, ...] = ()
 
 
-def read_provenance(path: Path) -> Provenance | None:
+_Kind = TypeVar("_Kind", bound=Written)
+
+
+def read_provenance(path: Path, kind: type[_Kind]) -> _Kind | None:
     """Reads ``run.json``; None where there is none, as in runs of the first versions of this package.
+
+    Args:
+      path: the file.
+      kind: what to read of it.
 
     Raises:
       UserError: it is damaged, or of a format that this version does not know.
@@ -152,7 +165,7 @@ def read_provenance(path: Path) -> Provenance | None:
         data = json.loads(text)
         if data["format"] != FORMAT:
             raise UserError(f"{path}: got format {data['format']}, allowed: {FORMAT}; the run was {_writer(data)}")
-        return _ADAPTER.validate_json(text)
+        return TypeAdapter(kind).validate_json(text)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -161,12 +174,12 @@ def read_provenance(path: Path) -> Provenance | None:
         raise UserError(f"{path}: is damaged; it has to be as this package wrote it") from None
 
 
-def dump_provenance(provenance: Provenance) -> str:
+def dump_provenance(provenance: Written) -> str:
     """The content of ``run.json``."""
     return json.dumps(dataclasses.asdict(provenance), indent=1) + "\n"
 
 
-def written_now(before: Provenance | None, iteration: int) -> tuple[Versions, ...]:
+def written_now(before: Written | None, iteration: int) -> tuple[Versions, ...]:
     """The versions of a run that this process goes on with from `iteration` on."""
     earlier = () if before is None or iteration == 0 else before.versions
     now = Versions(from_iteration=iteration, packages=installed_versions())
@@ -183,7 +196,7 @@ def installed_versions() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def naming_the_writer(provenance: Provenance | None) -> Iterator[None]:
+def naming_the_writer(provenance: Written | None) -> Iterator[None]:
     """Has what cannot be read say by which versions it was written, where those are others than now."""
     try:
         yield

@@ -1,7 +1,7 @@
 """What a related system offers to the loop that runs it."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
@@ -30,6 +30,7 @@ class Counted(NamedTuple):
     time: SimulatedTime
 
 
+@runtime_checkable
 class System(Protocol):
     """A system that the loop runs: pure functions of a state, which is a tree of arrays that a checkpoint keeps.
 

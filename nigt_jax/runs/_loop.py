@@ -4,19 +4,16 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence, Set
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
-import numpy as np
 
 from nigt_jax.errors import RunError
 from nigt_jax.records import Checkpoints, Record
-from nigt_jax.runs._ledger import Entry, Ledger, Trouble
+from nigt_jax.runs._account import Account, Entry, Trouble
 from nigt_jax.runs._standing import REST, NextStop, Standing, fraction_done, is_done, lists_of, next_stop, passed
-from nigt_jax.runs._totals import Totals
 from nigt_jax.runs._writing import CannotWriteError, Writing
-from nigt_jax.runtimes import Runtime, Stop
-from nigt_jax.training import RoundMetrics
+from nigt_jax.runtimes import Stop
 
 
 class Told(NamedTuple):
@@ -54,6 +51,46 @@ class Reached(NamedTuple):
         return sum(standing.amounts.iterations for standing in self.standings)
 
 
+@runtime_checkable
+class Metrics(Protocol):
+    """What rounds report, leaves [rounds, runs]; of this, the loop looks only at two."""
+
+    @property
+    def made(self) -> Any:
+        """Whether a run had a round at all."""
+
+    @property
+    def env_steps(self) -> Any:
+        """Useful steps."""
+
+
+@runtime_checkable
+class Rounds(Protocol):
+    """What computes the rounds; a :class:`nigt_jax.runtimes.Runtime` does, and so may others."""
+
+    def compile(self) -> None:
+        """Does all that has to be done once before the first round."""
+
+    def run(self, state: Any, rounds: Sequence[int], stop: Stop) -> tuple[Any, Any]:
+        """The state after rounds of each run, and their metrics; see :class:`nigt_jax.runtimes.Runtime`."""
+
+    def evaluate(self, state: Any, asked: Sequence[bool]) -> list[dict[str, Any]]:
+        """The evaluation of each run that is asked for."""
+
+    def acquainted(self, state: Any) -> Any:
+        """The state before the first round, once an evaluation has shown what the worst is."""
+
+    def unplaced(self, state: Any) -> Any:
+        """The state as a checkpoint keeps it."""
+
+    def what_never_ends(self, state: Any, iteration: int, ended: int, run: int) -> str:
+        """One clause on a round that never ends."""
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters."""
+
+
 Notes = Callable[[Sequence[Standing]], dict[str, Any]]
 
 
@@ -83,9 +120,9 @@ class Loop:
 
     def __init__(
         self,
-        runtime: Runtime,
+        runtime: Rounds,
         checkpoints: Checkpoints,
-        ledgers: Sequence[Ledger],
+        ledgers: Sequence[Account],
         reached: Reached,
         notes: Notes,
         writing: Writing,
@@ -140,8 +177,7 @@ class Loop:
 
     def _begin(self) -> None:
         """The records of iteration 0: nothing counted yet, and the return of the untrained policy."""
-        untrained: Record = {"iteration": 0, **Totals().counters(), "simulated_time": 0.0, "wall_time": 0.0}
-        records, everyone = [untrained for _ in self._ledgers], [True] * len(self._ledgers)
+        records, everyone = [ledger.untrained() for ledger in self._ledgers], [True] * len(self._ledgers)
         evaluated, problems = self._evaluated(records, everyone, self.reached.state)
         if any(record.get("evaluation_diverged") for record in evaluated):
             self.reached = self.reached._replace(state=self._runtime.acquainted(self.reached.state))
@@ -183,15 +219,15 @@ class Loop:
         if self._checkpoint_is_due(before):
             self._save()
 
-    def _run(self, stops: list[NextStop]) -> tuple[Any, RoundMetrics, float]:
+    def _run(self, stops: list[NextStop]) -> tuple[Any, Metrics, float]:
         """The state and the metrics after the next rounds of each run, and the seconds they took."""
         on_devices = self.reached.state  # will be used up; should this fail, there is a copy on the host
         self.reached = self.reached._replace(state=jax.device_get(on_devices))
-        totals = [standing.totals for standing in self.reached.standings]
+        spent = [standing.amounts for standing in self.reached.standings]
         stop = Stop(
             **lists_of(stops),
-            spent_gradients=[own.gradients for own in totals],
-            spent_env_steps=[own.env_steps for own in totals],
+            spent_gradients=[own.gradients for own in spent],
+            spent_env_steps=[own.env_steps for own in spent],
         )
         started = time.perf_counter()
         state, metrics = self._runtime.run(on_devices, [stop.rounds for stop in stops], stop)
@@ -199,9 +235,11 @@ class Loop:
         self.training_seconds += seconds
         return state, metrics, seconds
 
-    def _entries(self, columns: list[RoundMetrics], seconds: float) -> tuple[list[Entry], dict[int, str]]:
+    def _entries(self, columns: list[Metrics], seconds: float) -> tuple[list[Entry], dict[int, str]]:
         """What the chunk adds to each run's account, with its share of the seconds; and the runs that it has broken."""
         steps = [int(column.env_steps.sum()) for column in columns]
+        if not any(steps):  # exact methods make none
+            steps = [len(column.made) for column in columns]
         entries, problems = [], {}
         for run, column in enumerate(columns):
             standing, share = self.reached.standings[run], steps[run] / (sum(steps) or 1)
@@ -244,10 +282,11 @@ class Loop:
         self.evaluation_seconds += time.perf_counter() - started
         records, problems = list(records), {}
         for run in _where(asked):
-            if np.isfinite(found[run]["return_mean"]):
+            problem = self._ledgers[run].problem(records[run]["iteration"], found[run])
+            if problem is None:
                 records[run] = self._ledgers[run].evaluated(records[run], found[run])
             else:
-                problems[run] = f"the return at iteration {records[run]['iteration']} is not finite"
+                problems[run] = problem
         return records, problems
 
     def _fail(self, problems: dict[int, str]) -> None:
@@ -302,7 +341,7 @@ class Loop:
         self._tell(Told(records, steps, seconds, now, left))
 
 
-def _rounds_of(metrics: RoundMetrics, run: int) -> RoundMetrics:
+def _rounds_of(metrics: Metrics, run: int) -> Metrics:
     """The rounds that a run has made."""
     made = int(metrics.made[:, run].sum())
     return jax.tree.map(lambda m: m[:made, run], metrics)

@@ -4,9 +4,8 @@ import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from nigt_jax.config import Amount, Config, amount_of
+from nigt_jax.config import Amount, Config, SystemConfig, amount_of
 from nigt_jax.records import Record
-from nigt_jax.runs._totals import Totals
 
 # Times are float32, so sums of them fall short by as much as rounding: a time that is missed by a millionth is reached.
 _EARLY = 1 - 2.0**-20
@@ -31,12 +30,12 @@ class Standing(NamedTuple):
 
     Attributes:
       amounts: what it has used.
-      totals: its counters.
+      totals: its counters, a dataclass.
       failed: why it cannot go on; None where it can.
     """
 
     amounts: Amounts
-    totals: Totals
+    totals: Any
     failed: str | None = None
 
 
@@ -52,12 +51,12 @@ class NextStop(NamedTuple):
 REST = NextStop(0, math.inf, math.inf, math.inf)
 
 
-def fraction_done(config: Config, now: Amounts) -> float:
+def fraction_done(config: Config | SystemConfig, now: Amounts) -> float:
     """The part of the run that is done, by the limit that is nearest; 1 where it is over."""
     return min(1.0, max(getattr(now, end.unit) / _size(end) for end in config.training.ends))
 
 
-def is_done(config: Config, now: Amounts) -> bool:
+def is_done(config: Config | SystemConfig, now: Amounts) -> bool:
     """Whether it has reached an end."""
     return any(getattr(now, end.unit) >= _size(end) for end in config.training.ends)
 
@@ -69,7 +68,7 @@ def passed(every: int | str, before: Amounts, after: Amounts) -> bool:
     return marks(after) > marks(before)
 
 
-def next_stop(config: Config, now: Amounts) -> NextStop:
+def next_stop(config: Config | SystemConfig, now: Amounts) -> NextStop:
     """Where rounds have to be looked at: at the end, at what is due, and where a chunk ends.
 
     Chunks end where they would have without an interruption, so that a resumed run is the same run.

@@ -87,9 +87,10 @@ def train(
       folder: the run's folder; made, with its config.yaml, where it is not there yet.
       resume: go on from the newest checkpoint, or from the start where there is none.
       progress: called after every chunk with a dict of ``iteration``, ``simulated_time``, ``clock`` (what that is to be
-        called), ``steps_per_second`` (useful ones, None before there are any), ``seconds_left`` (None likewise),
-        ``diverged_fraction`` (of the newest episodes, those that broke the physics), ``workers`` (of real ones what
-        :class:`nigt_jax.runtimes.WorkerNews` says, as dicts), and, where one was made, an evaluation.
+        called), ``headline`` (the key of what an evaluation finds), ``steps_per_second`` (useful ones, None before
+        there are any), ``seconds_left`` (None likewise), ``diverged_fraction`` (of the newest episodes, those that
+        broke the physics), ``workers`` (of real ones what :class:`nigt_jax.runtimes.WorkerNews` says, as dicts), and,
+        where one was made, an evaluation.
       policies: called after every evaluation with the policy that was evaluated, and the record of it: the place for
         measures of your own. A policy stays what it is while the run goes on.
       interrupted: looked at between chunks; by default an event that SIGINT, SIGTERM and SIGHUP set.
@@ -222,6 +223,7 @@ class _Run:
             "steps_per_second": told.steps / told.seconds if told.seconds else None,
             "seconds_left": told.seconds_left,
             "diverged_fraction": self._ledger.breakage.fraction,
+            "headline": "return_mean",
             "clock": "seconds" if self._runtime.config.runtime.real_time else "simulated time",
             "workers": [] if staff is None else [news._asdict() for news in staff.news()],
         }

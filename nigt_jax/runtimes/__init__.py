@@ -1,6 +1,6 @@
 """Runtimes: what computes the rounds of a run. One core runs on a simulated clock, in lockstep, or on a cluster."""
 
-from nigt_jax.runtimes._devices import claim_devices, cpu_cores, device_name, split_cpu
+from nigt_jax.runtimes._devices import claim_devices, cpu_cores, device_name, devices_of, split_cpu
 from nigt_jax.runtimes._make import join_job, make_runtime
 from nigt_jax.runtimes._parts import make_parts, make_policy, observation_size, resolved_block
 from nigt_jax.runtimes._runtime import Hardware, Runtime, Staff, Stop, WorkerNews, WorkTime
@@ -21,6 +21,7 @@ __all__ = [
     "claim_devices",
     "cpu_cores",
     "device_name",
+    "devices_of",
     "follow",
     "join_job",
     "make_parts",

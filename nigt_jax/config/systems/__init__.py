@@ -1,5 +1,20 @@
 """Configurations of the related systems: a top-level key ``system`` says which."""
 
 from nigt_jax.config.systems._base import SystemCheckpoint, SystemConfig, SystemEvaluation, SystemTraining, agents
+from nigt_jax.config.systems._fednpg import FednpgConfig
+from nigt_jax.config.systems._graph import GRAPHS, WEIGHTS, GraphConfig
 
-__all__ = ["SystemCheckpoint", "SystemConfig", "SystemEvaluation", "SystemTraining", "agents"]
+SYSTEMS: dict[str, type[SystemConfig]] = {"fednpg": FednpgConfig}
+
+__all__ = [
+    "GRAPHS",
+    "SYSTEMS",
+    "WEIGHTS",
+    "FednpgConfig",
+    "GraphConfig",
+    "SystemCheckpoint",
+    "SystemConfig",
+    "SystemEvaluation",
+    "SystemTraining",
+    "agents",
+]
