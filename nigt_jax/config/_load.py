@@ -111,7 +111,7 @@ def _system_in(data: Mapping[str, Any], source: str) -> type[SystemConfig] | Non
     name = data.get("system")
     if name is None:
         return None
-    if name not in SYSTEMS:
+    if str(name) not in SYSTEMS:
         near = nearest_key(str(name), SYSTEMS)
         hint = f" (did you mean {near}?)" if near else ""
         raise UserError(f"{source}: system: got {name!r}{hint}, allowed: {', '.join(SYSTEMS)}, or none")
@@ -210,9 +210,7 @@ def dump_config(config: Config | SystemConfig) -> str:
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # the dataclasses are in order of thought
-    plain = to_dict(config)
-    first = {key: plain[key] for key in ("system",) if key in plain}  # it says what all the rest is
-    yaml.dump(first | plain, stream)
+    yaml.dump(to_dict(config), stream)
     return stream.getvalue()
 
 

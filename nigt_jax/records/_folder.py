@@ -19,6 +19,7 @@ from nigt_jax.config import (
     dump_config,
     load_config,
     load_system,
+    system_of,
     to_dict,
 )
 from nigt_jax.errors import UserError
@@ -328,6 +329,8 @@ def open_run(
       UserError: it is no run, or of another format, or its configuration is not valid (any more).
     """
     folder = _found(path)
+    if (system := system_of(folder.config)) is not None:
+        raise UserError(f"{path}: is a run of the related system {system().system}, allowed here: one of training")
     with _by_its_writer(folder, folder.provenance()):
         config = load_config(folder.config, check_files=check_files)
     if overrides:  # of the run itself: to load_config they would make another one of its configuration

@@ -59,6 +59,7 @@ class SystemConfig:
     """
 
     differ: ClassVar[bool] = False
+    system: str = setting("", "which system it is of")
 
     seed: int = setting(0, "seed of the problem, of where it starts and of everything random", ge=0, le=2**32 - 1)
     workers: WorkersConfig = setting(lambda: agents(10), "")
