@@ -5,6 +5,7 @@ import io
 import os
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ def on_files(files: Files, config: Any) -> Files:
         "bench.md": (ROOT / "bench" / "README.md").read_text(encoding="utf-8").replace("](../docs/", "]("),
         "changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").replace("](docs/", "]("),
         "reference/settings.md": _settings(),
+        "reference/systems.md": _settings_of_systems(),
         "reference/command-line.md": _commands(),
         "assets/architecture.svg": architecture(ROOT),
     }
@@ -79,16 +81,39 @@ class _ToMathml(Preprocessor):
 
 
 def _settings() -> str:
-    from nigt_jax.config import describe
+    from nigt_jax.config import Config, describe
 
     lines = ["# Settings", "", "Every setting of a configuration. `nigt train --help-settings` prints the same."]
-    section = None
-    for setting in describe():
+    return "\n".join(lines + _explained(describe(Config), "##")) + "\n"
+
+
+def _settings_of_systems() -> str:
+    from nigt_jax.config import SYSTEMS, describe
+
+    shared = {"workers", "training", "evaluation", "checkpoint"}
+    lines = [
+        "# Settings of the related systems",
+        "",
+        "What each system has of its own, and `training`, `evaluation` and `checkpoint`, which all have. The section",
+        "`workers` is that of [training](settings.md). `nigt train CONFIG --help-settings` prints the same of one system.",
+    ]
+    every = [setting for setting in describe(SYSTEMS["fednpg"]) if setting.section in shared - {"workers"}]
+    lines += ["", "## All systems", *_explained(every, "###")]
+    for name, kind in SYSTEMS.items():
+        own = [setting for setting in describe(kind) if setting.section not in shared | {""}]
+        lines += ["", f"## {name}", *_explained(own, "###")]
+    return "\n".join(lines) + "\n"
+
+
+def _explained(settings: Iterable[Any], level: str) -> list[str]:
+    """A table for each section."""
+    section, lines = None, []
+    for setting in settings:
         if setting.section != section:
             section = setting.section
             lines += [
                 "",
-                f"## {section or 'at the top'}",
+                f"{level} {section or 'at the top'}",
                 "",
                 "| setting | meaning | default | allowed |",
                 "|---|---|---|---|",
@@ -97,7 +122,7 @@ def _settings() -> str:
         unit = f" In {setting.unit}." if setting.unit else ""
         cells = [f"`{setting.key}`", f"{setting.meaning}.{unit}{own}", f"`{setting.default}`", str(setting.allowed)]
         lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _cell(text: str) -> str:

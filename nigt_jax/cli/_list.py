@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from nigt_jax.cli._streams import was_shown
-from nigt_jax.config import ENVIRONMENTS, NOISES, TAGGED, TOPOLOGIES
+from nigt_jax.config import ENVIRONMENTS, NOISES, SYSTEMS, TAGGED, TOPOLOGIES
 
 _EPILOG = """\
   nigt list methods
@@ -20,7 +20,7 @@ def add_list(commands: Any) -> None:
     """Adds the command."""
     parser = commands.add_parser(
         "list",
-        help="methods, environments, estimators, clocks or transforms",
+        help="methods, environments, estimators, clocks, transforms or related systems",
         description="What there is to choose from, each with a line that says what it is.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -97,4 +97,7 @@ _KINDS: dict[str, Callable[[], list[dict[str, str]]]] = {
     "estimators": lambda: _tagged("estimator"),
     "clocks": _clocks,
     "transforms": _transforms,
+    "systems": lambda: [
+        {"name": name, "about": _first_line(kind), "setting": "system"} for name, kind in SYSTEMS.items()
+    ],
 }
