@@ -14,7 +14,7 @@ SWEEPS := $(notdir $(basename $(wildcard configs/paper/$(SIZE)/*.yaml)))
 FIRST  := reacher hopper walker2d halfcheetah humanoid reacher-100 two-worlds ten-worlds map
 ORDER  := $(filter $(SWEEPS),$(FIRST)) $(filter-out $(FIRST),$(SWEEPS))
 
-.PHONY: help train sweep paper report test docs dist lint format bench soak clean $(addprefix paper/,$(SWEEPS))
+.PHONY: help train sweep paper related report test docs dist lint format bench soak clean $(addprefix paper/,$(SWEEPS))
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -39,6 +39,11 @@ paper: $(READY)  ## the paper's experiments and their page (SIZE=quick or full);
 $(addprefix paper/,$(SWEEPS)): paper/%: $(READY)
 	if [ -d $(PAPER)/$* ]; then $(BIN)/nigt sweep $(PAPER)/$* --resume $(ARGS); \
 	else $(BIN)/nigt sweep configs/paper/$(SIZE)/$*.yaml --output $(PAPER) --name $* $(ARGS); fi
+
+related: $(READY)  ## tables and figures of the systems without a server, into runs/related
+	mkdir -p runs/related
+	set -e; for name in $(notdir $(basename $(wildcard bench/related/*.py))); do \
+	  echo "$$name"; $(BIN)/python bench/related/$$name.py --figure runs/related/$$name.png > runs/related/$$name.md; cat runs/related/$$name.md; done
 
 report: $(READY)  ## a page and figures of RUN, the folder of a run or a sweep, or several
 	$(BIN)/nigt report $(RUN) $(ARGS)

@@ -95,7 +95,7 @@ def _settings_of_systems() -> str:
         "# Settings of the related systems",
         "",
         "What each system has of its own, and `training`, `evaluation` and `checkpoint`, which all have. The section",
-        "`workers` is that of [training](settings.md). `nigt train CONFIG --help-settings` prints the same of one system.",
+        "`workers` is that of [training](settings.md). `nigt train CONFIG --help-settings` prints those of one system.",
     ]
     every = [setting for setting in describe(SYSTEMS["fednpg"]) if setting.section in shared - {"workers"}]
     lines += ["", "## All systems", *_explained(every, "###")]
