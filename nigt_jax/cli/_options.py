@@ -5,7 +5,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from nigt_jax.config import Config, SettingInfo, describe, nearest_key, sections, tags
+from nigt_jax.config import Config, SettingInfo, describe, nearest_key, sections
 from nigt_jax.errors import UserError
 
 
@@ -79,8 +79,8 @@ def _add_setting(group: Any, setting: SettingInfo) -> argparse.Action:
 
 def _whose(setting: SettingInfo) -> str:
     """The names of the section that have a setting, or those that do not where they are fewer."""
-    others = [name for name in tags(setting.section) if name not in setting.owners]
-    return ", ".join(setting.owners) if len(setting.owners) <= len(others) else f"all but {', '.join(others)}"
+    few = len(setting.owners) <= len(setting.others)
+    return ", ".join(setting.owners) if few else f"all but {', '.join(setting.others)}"
 
 
 def add_folder(parser: argparse.ArgumentParser, named_after: str) -> None:

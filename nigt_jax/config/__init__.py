@@ -50,7 +50,7 @@ from nigt_jax.config._runtimes import (
     RuntimeConfig,
     SimulatedRuntimeConfig,
 )
-from nigt_jax.config._tagged import TAGGED, converted, tags
+from nigt_jax.config._tagged import TAGGED, converted
 from nigt_jax.config._trace import LONGEST_TIME, SHORTEST_TIME, read_trace
 from nigt_jax.config._worker_files import FILES, settings_from
 from nigt_jax.config._workers import (
@@ -145,7 +145,6 @@ __all__ = [
     "sections",
     "settings_from",
     "system_of",
-    "tags",
     "to_dict",
     "traced_settings",
 ]

@@ -23,6 +23,7 @@ class SettingInfo(NamedTuple):
       default: as written in YAML.
       allowed: kind of value and its limits, ``number > 0``.
       owners: names of the section that have it, such as methods; empty where all have it.
+      others: names of the section that do not have it.
       traced: whether it is an argument of the compiled programs, so that runs that share one may differ in it.
     """
 
@@ -33,6 +34,7 @@ class SettingInfo(NamedTuple):
     default: str
     allowed: str
     owners: tuple[str, ...]
+    others: tuple[str, ...]
     traced: bool
 
 
@@ -44,10 +46,11 @@ def describe(kind: Any = Config) -> tuple[SettingInfo, ...]:
       kind: of what: of training, or the configuration of a related system.
     """
     found: list[SettingInfo] = []
+    tagged = TAGGED if kind is Config else kind.tagged
     for field in dataclasses.fields(kind):
         default = getattr(kind(), field.name)
-        if kind is Config and field.name in TAGGED:
-            found.extend(_of_tagged(field.name, TAGGED[field.name]))
+        if field.name in tagged:
+            found.extend(_of_tagged(field.name, tagged[field.name]))
         elif dataclasses.is_dataclass(default):
             found.extend(_of_kind(field.name, default))
         else:
@@ -104,7 +107,8 @@ def _of_tagged(section: str, tagged: Tagged) -> Iterator[SettingInfo]:
             setting = setting._replace(
                 allowed=" | ".join(tagged.first or tagged.names), default=json.dumps(tagged.default)
             )
-        yield setting._replace(owners=() if len(owners) == len(tagged.kinds) else owners)
+        others = tuple(tag for tag in tagged.kinds if tag not in owners)
+        yield setting._replace(owners=owners if others else (), others=others)
 
 
 def _of_kind(section: str, default: Any) -> tuple[SettingInfo, ...]:
@@ -132,6 +136,7 @@ def _info(key: str, section: str, schema: Mapping[str, Any], default: Any) -> Se
         default=json.dumps(default),
         allowed=_allowed(schema),
         owners=(),
+        others=(),
         traced=schema["traced"],
     )
 

@@ -169,12 +169,21 @@ def check_system(
     check_files: bool = True,
 ) -> SystemConfig:
     """Checks plain mappings of a related system's configuration; see :func:`check_config`."""
-    changed, _ = _changed(data, overrides)
+    changed, given = _changed(data, overrides)
     kind = _system_in(changed, source)
     if kind is None:
         raise UserError(f"{source}: has no key system, allowed: {', '.join(SYSTEMS)}")
+    try:
+        changed, _ = with_names(changed, frozenset(given), kind.tagged)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
     # A section that is given in part keeps the rest of the system's own defaults, which are not those of its class.
-    config: SystemConfig = _validated(kind, _merged(to_dict(kind()), changed), source, check_files)
+    defaults = to_dict(kind())
+    for key, tagged in kind.tagged.items():
+        section = changed[key] if isinstance(changed[key], dict) else {}
+        if section.get(tagged.by) != defaults[key][tagged.by]:
+            del defaults[key]
+    config: SystemConfig = _validated(kind, _merged(defaults, changed), source, check_files)
     return config
 
 

@@ -69,12 +69,15 @@ def converted(section: _Section, name: str) -> _Section:
     return kind(**(shared | {tagged.by: name}))
 
 
-def with_names(data: dict[str, Any], given: frozenset[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def with_names(
+    data: dict[str, Any], given: frozenset[str], sections: Mapping[str, Tagged] = TAGGED
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Names every tagged section, and takes away the settings that only others of its kind have.
 
     Args:
       data: nested mappings of the configuration.
       given: dotted keys that the user has given beside the file; those are not taken away.
+      sections: the tagged ones; by default those of training.
 
     Returns:
       The same with names and without foreign settings, and what was taken away, by dotted key.
@@ -84,7 +87,7 @@ def with_names(data: dict[str, Any], given: frozenset[str]) -> tuple[dict[str, A
     """
     named: dict[str, Any] = dict(data)
     foreign: dict[str, Any] = {}
-    for key, tagged in TAGGED.items():
+    for key, tagged in sections.items():
         section = data.get(key)
         section = {} if section is None else section
         if not isinstance(section, dict):
@@ -101,11 +104,6 @@ def with_names(data: dict[str, Any], given: frozenset[str]) -> tuple[dict[str, A
         foreign |= {f"{key}.{setting}": value for setting, value in others.items()}
         named[key] = {tagged.by: name} | {k: v for k, v in section.items() if k not in others}
     return named, foreign
-
-
-def tags(section: str) -> tuple[str, ...]:
-    """The kinds of a tagged section: names of methods, estimators or runtimes, suites of environments."""
-    return tuple(TAGGED[section].kinds)
 
 
 def default_of(key: str) -> Any:

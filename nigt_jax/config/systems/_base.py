@@ -1,5 +1,6 @@
 """What the configurations of all related systems share."""
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import model_validator
@@ -7,6 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from nigt_jax.config._amounts import Amount
 from nigt_jax.config._fields import RULES, setting
+from nigt_jax.config._tagged import Tagged
 from nigt_jax.config._workers import PowerLaw, WorkersConfig
 
 
@@ -56,9 +58,11 @@ class SystemConfig:
 
     Attributes:
       differ: whether workers may have environments that differ.
+      tagged: sections of which there are several kinds.
     """
 
     differ: ClassVar[bool] = False
+    tagged: ClassVar[Mapping[str, Tagged]] = {}
     system: str = setting("", "which system it is of")
 
     seed: int = setting(0, "seed of the problem, of where it starts and of everything random", ge=0, le=2**32 - 1)
