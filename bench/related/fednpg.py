@@ -15,7 +15,7 @@ from nigt_jax.related import train
 
 ITERATIONS = 40
 _RING = {"kind": "directed_ring", "weights": "even"}
-LINES = {
+LINES: dict[str, dict] = {
     "ring of 5": {"workers": {"count": 5}, "graph": _RING},
     "ring of 10": {"graph": _RING},
     "ring of 20": {"workers": {"count": 20}, "graph": _RING},
