@@ -7,8 +7,8 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from nigt_jax.config._fields import RULES, Number, setting
-from nigt_jax.config.systems._base import SystemConfig, SystemTraining, agents
 from nigt_jax.config._workers import WorkersConfig
+from nigt_jax.config.systems._base import SystemConfig, SystemTraining, agents
 
 GRAPHS = {
     "offsets": "node j sends to j + s, modulo their number, for every s of graph.offsets",
@@ -33,7 +33,10 @@ class MarkovRewardProcess:
         0.5, "of the Dirichlet distribution that draws a state's next one; small: few are likely", ge=0.01, le=1000
     )
     features: int = setting(
-        4, "features of a state, the first the same for all; tabular: as many as states, whatever this is", ge=1, le=1000
+        4,
+        "features of a state, the first the same for all; tabular: as many as states, whatever this is",
+        ge=1,
+        le=1000,
     )
     samples: int = setting(
         240, "transitions; tabular: as many as states, whatever this is", "transitions", ge=1, le=1_000_000

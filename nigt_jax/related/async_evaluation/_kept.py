@@ -33,8 +33,8 @@ def sends_to_keep(workers: WorkersConfig, clock: Clock, delays: Float[np.ndarray
     under_way = float(np.max(np.where(there > 0, there + spread * (8 * np.sqrt(there) + 16), 0.0)))
     if 16.0 * workers.count * (under_way + 2) * numbers > _MOST_BYTES:
         raise UserError(
-            f"workers.communication_time: a node sends about {under_way:,.0f} messages while one is under way, too many "
-            f"to keep for {workers.count} nodes and {numbers} numbers; allowed: {_MOST_BYTES / 2**30:.0f} GiB"
+            f"workers.communication_time: a node sends about {under_way:,.0f} messages while one is under way, too "
+            f"many to keep for {workers.count} nodes and {numbers} numbers; allowed: {_MOST_BYTES / 2**30:.0f} GiB"
         )
     return math.ceil(under_way) + 2
 

@@ -48,7 +48,11 @@ def begin_mail(start: Float[Array, " numbers"], nodes: int, kept: int) -> Mail:
 
 
 def send(
-    mail: Mail, node: Int[Array, ""], now: Float[Array, ""], point: Float[Array, " numbers"], y: Float[Array, " numbers"]
+    mail: Mail,
+    node: Int[Array, ""],
+    now: Float[Array, ""],
+    point: Float[Array, " numbers"],
+    y: Float[Array, " numbers"],
 ) -> Mail:
     """The mail after `node` has sent a point and a tracker; unchanged where there is no such node."""
     kept = mail.time.shape[1]

@@ -1,8 +1,8 @@
 r"""Policy evaluation from samples, as the saddle point of a quadratic: the problem, its answer, a sample's part.
 
 A sample p has features :math:`\phi_p` of a state, :math:`\phi'_p` of the next one, and a reward :math:`r_p`. With
-:math:`\psi_p = \phi_p - \gamma \phi'_p` and means over all samples :math:`A = E \phi \psi^T`, :math:`C = E \phi \phi^T`,
-:math:`b = E r \phi` the parameters minimise the projected Bellman error,
+:math:`\psi_p = \phi_p - \gamma \phi'_p`, and means over all samples :math:`A = E \phi \psi^T`,
+:math:`C = E \phi \phi^T`, :math:`b = E r \phi`, the parameters minimise the projected Bellman error,
 
 .. math::
     \min_\theta \tfrac12 \|A \theta - b\|^2_{C^{-1}} + \tfrac\rho2 \|\theta\|^2

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,11 +35,28 @@ class State(NamedTuple):
     nodes: Nodes
 
 
+class World(NamedTuple):
+    """What does not change in a run, in arrays, so that runs of the same shapes may share a program.
+
+    Attributes:
+      clock: of the nodes' wake-ups.
+      network: data, links, delays and step.
+    """
+
+    clock: Clock
+    network: Network
+
+
 class AsyncEvaluation:
     """Policy evaluation over a directed graph by nodes that never wait; see :class:`nigt_jax.related._system.System`.
 
     After Sha, Zhang, You, Zhang & Basar, `Fully Asynchronous Policy Evaluation in Distributed Reinforcement Learning
     over Networks <https://arxiv.org/abs/2003.00433>`_, 2022.
+
+    Attributes:
+      world: what does not change.
+      answer: the closed form [theta, w] of the problem, as a NumPy array.
+      kept_sends: messages that every node keeps.
 
     Args:
       config: its configuration.
@@ -65,36 +82,35 @@ class AsyncEvaluation:
         data = Data(
             samples, owner, first, counts, number(config.problem.regularization), number(config.method.dual_ratio)
         )
-        self.network = Network(data, wire(links), delays, number(config.step_size))
-        self.clock = clock
+        self.world = World(clock, Network(data, wire(links), delays, number(config.step_size)))
         self.kept_sends = config.method.kept_sends or sends_to_keep(config.workers, clock, delays, self.answer.size)
         self._local = GRADIENTS[config.method.gradient]
 
-    def begin(self, key: PRNGKeyArray, network: Network | None = None) -> State:
-        """All nodes at zero, at time 0; see :meth:`step` for `network`."""
-        start = jnp.zeros(self.answer.size, jnp.float64)
-        nodes = begin_nodes(self._on_device(network), self._local, start, self.kept_sends)
-        return State(begin_arrivals(self.clock, key), nodes)
+    def begin(self, key: PRNGKeyArray, world: World | None = None) -> State:
+        """All nodes at zero, at time 0; of `world`, see :meth:`step`."""
+        clock, network = _on_device(self.world if world is None else world)
+        nodes = begin_nodes(network, self._local, jnp.zeros(self.answer.size), self.kept_sends)
+        return State(begin_arrivals(clock, key), nodes)
 
-    def step(self, state: State, network: Network | None = None) -> tuple[State, Counted, Scalars]:
+    def step(self, state: State, world: World | None = None) -> tuple[State, Counted, Scalars]:
         """So many wake-ups of whichever nodes.
 
         Args:
           state: before.
-          network: another one of the same shapes in place of the system's own; traced, for many step sizes at once.
+          world: another one of the same shapes in place of the system's own.
 
         Returns:
           The state after, what was used, and how often a message was not kept any more. A run of nodes that will never
           wake up again stands still, at an infinite time.
         """
-        of_all = self._on_device(network)
+        clock, network = _on_device(self.world if world is None else world)
 
         def one(state: State, _: None) -> tuple[State, tuple[Array, Array]]:
-            node, there, arrivals = next_arrival(self.clock, state.arrivals)
-            woken = Woken(node, jnp.where(there, node, self.config.workers.count))
+            node, there, arrivals = next_arrival(clock, state.arrivals)
+            woken = Woken(node, jnp.where(there, node, clock.workers))
             now = arrivals.now.high.astype(jnp.float64) + arrivals.now.low.astype(jnp.float64)
-            nodes = wake(of_all, self._local, state.nodes, woken, now)
-            used = there.astype(jnp.int32), jnp.where(there, of_all.wiring.receivers[node], 0)
+            nodes = wake(network, self._local, state.nodes, woken, now)
+            used = there.astype(jnp.int32), jnp.where(there, network.wiring.receivers[node], 0)
             return State(arrivals, nodes), used
 
         after, (wake_ups, messages) = jax.lax.scan(one, state, length=self.config.wake_ups_of_an_iteration)
@@ -112,7 +128,7 @@ class AsyncEvaluation:
             "error": root_mean_square(away),
             "worst_error": jnp.max(away),
             "disagreement": root_mean_square(apart),
-            "mass_error": mass_error(self._on_device(None), nodes),
+            "mass_error": mass_error(_on_device(self.world.network), nodes),
         }
         return {key: jnp.where(nodes.lost > 0, jnp.nan, value) for key, value in results.items()}
 
@@ -129,9 +145,6 @@ class AsyncEvaluation:
             ("rate", fell),
             ("mass", f"trackers miss the sum of gradients by {last['mass_error']:.1e}"),
         ]
-
-    def _on_device(self, network: Network | None) -> Network:
-        return jax.tree.map(jnp.asarray, self.network if network is None else network)
 
 
 def make_links(section: DirectedGraph, nodes: int) -> graph.Links:
@@ -159,9 +172,12 @@ def _clock(config: AsyncEvaluationConfig, numbers: int) -> tuple[Clock, Float[np
     return dataclasses.replace(clock, exchange=jnp.zeros_like(clock.exchange)), np.asarray(clock.exchange, np.float64)
 
 
-def _counted(
-    after: State, wake_ups: Int[Array, " wakes"], messages: Int[Array, " wakes"], numbers: int
-) -> Counted:
+def _on_device(tree: Any) -> Any:
+    """What is NumPy's until it is traced, since its 64 bits are allowed only then."""
+    return jax.tree.map(jnp.asarray, tree)
+
+
+def _counted(after: State, wake_ups: Int[Array, " wakes"], messages: Int[Array, " wakes"], numbers: int) -> Counted:
     sent = jnp.sum(messages, dtype=jnp.int32)
     return Counted(
         gradients=jnp.sum(wake_ups, dtype=jnp.int32),
