@@ -5,6 +5,7 @@ what they mean.
 """
 
 import argparse
+import functools
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from nigt_jax.clocks import to_float64
+from nigt_jax.compilation import compile_options
 from nigt_jax.config.systems import AsyncEvaluationConfig
 from nigt_jax.related._lockstep import Lockstep
 from nigt_jax.related.async_evaluation import AsyncEvaluation
@@ -97,7 +99,7 @@ def courses(args: argparse.Namespace, workers: dict[str, Any], iterations: int) 
     config = TypeAdapter(AsyncEvaluationConfig).validate_python({"seed": args.seed, "workers": workers})
     system = AsyncEvaluation(config)
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=compile_options("cpu"))
     def run(world: Any) -> Any:
         def step(state: Any, _: None) -> Any:
             state, counted, _ = system.step(state, world)
@@ -116,7 +118,7 @@ def lockstep(args: argparse.Namespace, rounds: Course, slow: float) -> Course:
     config = TypeAdapter(AsyncEvaluationConfig).validate_python({"workers": workers(args, NODE_COUNT, slow)})
     clock = Lockstep(config.workers, 2 * config.problem.features)
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=compile_options("cpu"))
     def play(key: Any) -> Any:
         def round_(state: Any, _: None) -> Any:
             state = clock.step(state)

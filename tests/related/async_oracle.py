@@ -121,7 +121,7 @@ def play(queue, times, wake_ups, outages=()):
     Args:
       queue: nodes at time 0.
       times: how long each node takes from a wake-up to the next, in a row.
-      wake_ups: how many, of all nodes together.
+      wake_ups: how many at most, of all nodes together.
       outages: of each node, intervals.
     """
     outages = outages or [()] * len(times)
@@ -131,6 +131,8 @@ def play(queue, times, wake_ups, outages=()):
     woken = []
     for _ in range(wake_ups):
         now, i = heapq.heappop(events)
+        if now == np.inf:
+            break
         queue.wake(i, now)
         woken.append((i, now))
         heapq.heappush(events, (finish(now, next(following[i]), outages[i]), i))

@@ -11,14 +11,17 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from nigt_jax.clocks import to_float64
+from nigt_jax.compilation import compile_options
 from nigt_jax.config.systems import AsyncEvaluationConfig, MarkovRewardProcess
 from nigt_jax.errors import UserError
 from nigt_jax.related.async_evaluation import AsyncEvaluation, _mail
 from nigt_jax.related.async_evaluation._problem import closed_form, make_samples, split_evenly
 from nigt_jax.related.async_evaluation._system import fitted_rate
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 EVEN = {"worker_exponent": 0.0}
-# Five nodes whose data, speeds and delays differ, two of which are away for a while.
+# Five nodes whose data, speeds and delays differ, two of which are away for a while, and in the end all of them.
 RAGGED = {
     "seed": 3,
     "problem": {"samples": 23, "features": 2, "discount": 0.6},
@@ -29,16 +32,18 @@ RAGGED = {
         "count": 5,
         "compute_time": {"values": [1.0, 0.4, 5.0, 1.3, 0.9]},
         "communication_time": {"values": [0.0, 0.7, 2.3, 5.0, 9.0]},
-        "noise": {"family": "gamma", "shape": 2.0},
+        "noise": {"family": "exponential"},
         "speed": {
             "changes": [
                 {"workers": [2], "start": 3.0, "end": 9.5},
                 {"workers": [2, 4], "start": 20.0, "end": 31.0},
+                {"start": 70.0},
             ]
         },
     },
 }
-OUTAGES = [(), ((3.0, 9.5), (20.0, 31.0)), (), ((20.0, 31.0),), ()]
+END = ((70.0, np.inf),)
+OUTAGES = [END, ((3.0, 9.5), (20.0, 31.0), *END), END, ((20.0, 31.0), *END), END]
 
 
 def config(**sections):
@@ -62,8 +67,9 @@ def run(cfg, *lengths):
             state, counted, scalars = system.step(state)
             return state, (counted, scalars | system.evaluate(state))
 
-        play = jax.jit(lambda state, length: jax.lax.scan(step, state, length=length), static_argnums=1)
-        state, pieces = system.begin(jax.random.key(5)), []
+        whole = lambda state, length: jax.lax.scan(step, state, length=length)
+        play = jax.jit(whole, static_argnums=1, compiler_options=compile_options("cpu"))
+        state, pieces = jax.jit(system.begin)(jax.random.key(5)), []
         for length in lengths:
             state, piece = play(state, length)
             pieces.append(jax.device_get(piece))
@@ -100,22 +106,24 @@ def queue_of(system, **kind):
 def durations(system, count):
     """Times that the clock draws, of which its own tests say what they are."""
     number = np.broadcast_to(np.arange(count, dtype=np.int32), (system.config.workers.count, count))
-    return np.asarray(system.world.clock.work.amounts(jax.random.key(5), jnp.asarray(number)), np.float64)
+    return np.asarray(jax.jit(system.world.clock.work.amounts)(jax.random.key(5), number), np.float64)
 
 
 @functools.cache
 def ragged():
-    return run(config(**RAGGED), 30, 30)
+    return run(config(**RAGGED), 30, 30, 30)
 
 
 def test_every_node_is_where_an_event_queue_has_it():
     """Random speeds, delays from none to beyond several wake-ups, outages, data of 5, 5, 5, 4 and 4 samples."""
     ran = ragged()
     queue = queue_of(ran.system)
-    woken = oracle.play(queue, durations(ran.system, 400), 60 * 7, OUTAGES)
-    np.testing.assert_allclose(ran.time, [now for _, now in woken[6::7]], rtol=1e-9)
-    nodes = ran.state.nodes
+    woken = oracle.play(queue, durations(ran.system, 400), 600, OUTAGES)
+    assert 350 < len(woken) < 500
     assert len({i for i, _ in woken}) == 5
+    # What a draw rounds to may depend on how it is compiled.
+    np.testing.assert_allclose(ran.time[: len(woken) // 7], [now for _, now in woken[6::7]], rtol=1e-6)
+    nodes = ran.state.nodes
     for ours, theirs in ((nodes.x, queue.x), (nodes.ahead, queue.ahead), (nodes.share, queue.share)):
         np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-12)
     np.testing.assert_allclose(nodes.gradient, queue.gradient, rtol=1e-11, atol=1e-12)
@@ -123,7 +131,8 @@ def test_every_node_is_where_an_event_queue_has_it():
     heard_by = links_of(ran.system).sum(0)
     assert ran.counted.messages.sum() == sum(heard_by[i] for i, _ in woken)
     assert (ran.counted.numbers == 2 * 4 * ran.counted.messages).all()
-    assert (ran.counted.gradients == 7).all()
+    assert (ran.counted.gradients[: len(woken) // 7] == 7).all()
+    assert ran.counted.gradients.sum() == len(woken)
     assert not ran.counted.env_steps.any()
     away = np.sqrt(np.mean(((queue.x - oracle.saddle(problem_of(ran.system), 0.1)) ** 2).sum(1)))
     expected = away / np.linalg.norm(oracle.saddle(problem_of(ran.system), 0.1))
@@ -134,7 +143,7 @@ def test_an_event_queue_with_a_receiver_that_overwrites_is_elsewhere():
     """The comparison sees such a difference."""
     ran = ragged()
     queue = queue_of(ran.system, overwrites=True)
-    oracle.play(queue, durations(ran.system, 400), 60 * 7, OUTAGES)
+    oracle.play(queue, durations(ran.system, 400), 600, OUTAGES)
     assert np.abs(np.asarray(ran.state.nodes.x) - queue.x).max() > 1e-2
     assert queue.mass_error > 1e-2
 
@@ -143,8 +152,8 @@ def test_no_mass_is_lost():
     ran = ragged()
     assert ran.scalars["mass_error"].max() < 1e-12
     assert not ran.scalars["lost"].any()
-    queue = queue_of(ran.system)
     for count in (1, 100, 300):  # the oracle's own, with messages counted one by one
+        queue = queue_of(ran.system)
         oracle.play(queue, durations(ran.system, 400), count, OUTAGES)
         assert queue.mass_error < 1e-12
 
@@ -203,7 +212,7 @@ def test_the_error_falls_linearly_to_the_closed_form():
         "noise": {"family": "exponential"},
     }
     problem = {"samples": 16, "features": 2, "discount": 0.5}
-    ran = run(config(workers=workers, problem=problem, wake_ups=40, method={"step_size": 0.12}), 250)
+    ran = run(config(workers=workers, problem=problem, wake_ups=40, method={"step_size": 0.12}), 300)
     errors = ran.scalars["error"]
     assert errors[0] > 0.1
     assert errors[-1] < 1e-10
@@ -218,7 +227,7 @@ def test_the_error_falls_linearly_to_the_closed_form():
     assert slope < 0
     assert np.var(left) < 0.02 * np.var(np.log(errors[first:last]))
     assert ran.scalars["mass_error"].max() < 1e-12
-    records = [{"iteration": k + 1} | {name: value[k] for name, value in ran.scalars.items()} for k in range(250)]
+    records = [{"iteration": k + 1} | {name: value[k] for name, value in ran.scalars.items()} for k in range(300)]
     assert fitted_rate(records, 40) == pytest.approx(np.exp(slope / 40), rel=1e-4)
     said = dict(ran.system.results(records))
     assert said["error"].startswith(f"{errors[-1]:.3g} ")
@@ -261,12 +270,11 @@ def test_messages_that_were_not_kept_are_missed(kept, enough):
 
 
 def test_nodes_that_never_wake_up_again_stand_still():
-    workers = {"count": 3, "compute_time": EVEN, "speed": {"changes": [{"start": 2.5}]}}
-    ran = run(config(workers=workers, graph={"kind": "ring"}, problem={"samples": 12}), 4)
-    np.testing.assert_array_equal(ran.counted.gradients, [3, 3, 0, 0])
-    np.testing.assert_array_equal(ran.counted.messages, [6, 6, 0, 0])
-    assert ran.scalars["error"][1] == ran.scalars["error"][3] < ran.scalars["error"][0]
-    np.testing.assert_array_equal(ran.time, [1, 2, np.inf, np.inf])
+    ran = ragged()
+    assert np.isinf(ran.time[-5:]).all()
+    assert not ran.counted.gradients[-5:].any()
+    assert not ran.counted.messages[-5:].any()
+    assert len(set(ran.scalars["error"][-6:])) == 1
 
 
 def test_the_closed_form_is_that_of_the_parameters_alone():

@@ -40,11 +40,19 @@ class Letters(NamedTuple):
     there: Bool[Array, " senders"]
 
 
-def begin_mail(start: Float[Array, " numbers"], nodes: int, kept: int) -> Mail:
-    """Before anybody has sent anything."""
-    point = jnp.broadcast_to(start, (nodes, kept, start.size))
+def begin_mail(
+    start: Float[Array, " numbers"], point: Float[Array, "nodes numbers"], y: Float[Array, "nodes numbers"], kept: int
+) -> Mail:
+    """The mail when all nodes, which start at the same point, have sent their first message at time 0."""
+    nodes, numbers = point.shape
     always = jnp.full((nodes, kept), jnp.finfo(start.dtype).min)  # finite, to tell it from what is under way
-    return Mail(always, point, jnp.zeros_like(point), jnp.zeros(nodes, jnp.int32))
+    total = jnp.zeros((nodes, kept, numbers), start.dtype)
+    return Mail(
+        time=always.at[:, 0].set(0),
+        point=jnp.broadcast_to(start, total.shape).at[:, 0].set(point),
+        total=total.at[:, 0].set(accumulated(total[:, 0], y)),
+        sends=jnp.ones(nodes, jnp.int32),
+    )
 
 
 def send(
@@ -81,7 +89,7 @@ def last_totals(mail: Mail) -> Float[Array, "nodes numbers"]:
     return mail.total[jnp.arange(nodes), (mail.sends - 1) % kept]
 
 
-def accumulated(total: Float[Array, " numbers"], y: Float[Array, " numbers"]) -> Float[Array, " numbers"]:
+def accumulated(total: Float[Array, "*shape"], y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """What a message carries of the trackers."""
     return total + y
 

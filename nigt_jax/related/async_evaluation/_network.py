@@ -112,13 +112,9 @@ class Nodes(NamedTuple):
 
 def begin_nodes(network: Network, local: LocalGradient, start: Float[Array, " numbers"], kept_sends: int) -> Nodes:
     """All nodes at the same point at time 0, when each sends its first message."""
-    nodes = network.delays.shape[0]
     gradient = network.data.gradients(start)
     x = jnp.broadcast_to(start, gradient.shape)
-    mail = begin_mail(start, nodes, kept_sends)
     ahead = x - network.step_size * gradient
-    for node in range(nodes):
-        mail = send(mail, jnp.int32(node), jnp.zeros([]), ahead[node], gradient[node])
     return Nodes(
         x=x,
         ahead=ahead,
@@ -126,7 +122,7 @@ def begin_nodes(network: Network, local: LocalGradient, start: Float[Array, " nu
         gradient=gradient,
         kept=local.begin(network.data, start),
         used=jnp.zeros((*network.wiring.senders.shape, start.size)),
-        mail=mail,
+        mail=begin_mail(start, ahead, gradient, kept_sends),
         lost=jnp.zeros([], jnp.int32),
     )
 
