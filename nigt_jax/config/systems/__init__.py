@@ -1,5 +1,11 @@
 """Configurations of the related systems: a top-level key ``system`` says which."""
 
+from nigt_jax.config.systems._async_evaluation import (
+    AsyncEvaluationConfig,
+    DirectedGraph,
+    MarkovRewardProcess,
+    PushPull,
+)
 from nigt_jax.config.systems._base import SystemCheckpoint, SystemConfig, SystemEvaluation, SystemTraining, agents
 from nigt_jax.config.systems._fednpg import FednpgConfig
 from nigt_jax.config.systems._graph import GRAPHS, WEIGHTS, GraphConfig
@@ -12,6 +18,11 @@ __all__ = [
     "WEIGHTS",
     "FednpgConfig",
     "GraphConfig",
+__all__ = [
+    "AsyncEvaluationConfig",
+    "DirectedGraph",
+    "MarkovRewardProcess",
+    "PushPull",
     "SystemCheckpoint",
     "SystemConfig",
     "SystemEvaluation",
