@@ -73,21 +73,23 @@ def baselines(game: Game) -> tuple[Float[Array, ""], Float[Array, " agents"]]:
     return 0.5 * jnp.sum(jnp.square(mean) + variance), jnp.sum(added * (others + game.weights), axis=1)
 
 
+def draw(game: Game, key: PRNGKeyArray) -> Int[Array, " agents"]:
+    """What every agent chooses, independently."""
+    keys = jax.random.split(key, len(game.logits))
+    choose = lambda key, probability: jax.random.choice(key, game.target.size, p=probability)
+    return jax.vmap(choose)(keys, jax.nn.softmax(game.logits)).astype(jnp.int32)
+
+
 def gradients(
-    game: Game, actions: Int[Array, " agents"]
-) -> tuple[Float[Array, "agents servers"], Float[Array, "agents servers"]]:
-    """Both estimates of the gradient of the expected cost, for each agent's logits, from joint actions."""
-    score = jax.nn.one_hot(actions, game.target.size) - jax.nn.softmax(game.logits)
+    game: Game, actions: Int[Array, " agents"], agent: int
+) -> tuple[Float[Array, " servers"], Float[Array, " servers"]]:
+    """Both estimates of the gradient of the expected cost for an agent's logits, from joint actions: shared, guided."""
+    score = jax.nn.one_hot(actions[agent], game.target.size) - jax.nn.softmax(game.logits[agent])
     (cost, guidance), (mean_cost, mean_guidance) = signals(game, actions), baselines(game)
-    return (cost - mean_cost) * score, (guidance - mean_guidance)[:, None] * score
+    return (cost - mean_cost) * score, (guidance[agent] - mean_guidance[agent]) * score
 
 
 def measure(game: Game, key: PRNGKeyArray, samples: int) -> Variances:
     """The first agent's variances, from so many independent joint actions."""
-
-    def one(key: PRNGKeyArray) -> tuple[Array, Array]:
-        shared, guidance = gradients(game, jax.random.categorical(key, game.logits).astype(jnp.int32))
-        return shared[0], guidance[0]
-
-    drawn = jax.vmap(one)(jax.random.split(key, samples))
+    drawn = jax.vmap(lambda key: gradients(game, draw(game, key), 0))(jax.random.split(key, samples))
     return Variances(*(jnp.sum(jnp.var(x, axis=0, ddof=1)) for x in drawn))

@@ -1,0 +1,284 @@
+"""An update against NumPy in float64, where guidance makes no difference, where it alone decides, and whole runs."""
+
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from nigt_jax.config.systems import CloudConfig, DgpgConfig, DgpgEvaluation, DgpgMethod, DgpgTraining, agents
+from nigt_jax.related.dgpg import Dgpg
+from nigt_jax.related.dgpg.cloud import Cloud
+from nigt_jax.related.dgpg.ppo import advantages, begin_statistics, standardised, with_returns
+from nigt_jax.related.dgpg.update import Update
+
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
+AGENTS, STEPS, EPISODES = 3, 5, 2
+
+
+def config(algorithm="dgpg", iterations=6, **method):
+    small = {"episodes": EPISODES, "epochs": 2, "minibatches": 2, "hidden_sizes": (4,)}
+    return DgpgConfig(
+        workers=agents(AGENTS),
+        environment=CloudConfig(steps=STEPS),
+        method=DgpgMethod(algorithm=algorithm, **small | method),
+        training=DgpgTraining(iterations=iterations),
+        evaluation=DgpgEvaluation(episodes=4),
+    )
+
+
+def updated(algorithm, **method):
+    """An update, a learner that has learnt a little, and what it played."""
+    section = config(algorithm, **{"epochs": 1, "minibatches": 1} | method)
+    update = Update(section.method, Cloud(section.environment, AGENTS))
+    learner = update.begin(jax.random.key(0))
+    learner = learner._replace(
+        actor=jax.tree.map(lambda x: x + 0.3 * jax.random.normal(jax.random.key(x.size), x.shape), learner.actor),
+        critic=jax.tree.map(lambda x: x + 0.3 * jax.random.normal(jax.random.key(x.size), x.shape), learner.critic),
+        statistics=with_returns(begin_statistics(), jnp.asarray([-3.0, -5.0, -9.0])),
+    )
+    batch = jax.jit(update.collect)(learner.actor, jax.random.key(1))
+    noise = 0.4 * jax.random.normal(jax.random.key(2), batch.before.shape)  # so that some ratios are clipped
+    return section.method, update, learner, batch._replace(before=batch.before + noise)
+
+
+def network(leaves, inputs):
+    """Of one hidden layer, from arrays in the order of their names: biases before kernels, Dense_0 before logits."""
+    bias, kernel, last_bias, last_kernel = leaves
+    return (np.tanh(inputs @ kernel + bias) @ last_kernel + last_bias)[..., 0]
+
+
+def slopes(loss, leaves):
+    """The gradient by central differences."""
+    found = []
+    for k, leaf in enumerate(leaves):
+        gradient = np.zeros_like(leaf)
+        for index in np.ndindex(leaf.shape):
+            both = []
+            for step in (1e-5, -1e-5):
+                moved = [x.copy() for x in leaves]
+                moved[k][index] += step
+                both.append(loss(moved))
+            gradient[index] = (both[0] - both[1]) / 2e-5
+        found.append(gradient)
+    return found
+
+
+def gae_in_loops(reward, value, discount, decay):
+    wanted = np.zeros_like(value)
+    for t in range(len(reward)):
+        for later in range(t, len(reward)):
+            following = value[later + 1] if later + 1 < len(reward) else 0.0
+            wanted[t] += (discount * decay) ** (later - t) * (reward[later] + discount * following - value[later])
+    return wanted
+
+
+def update_in_numpy(method, learner, batch, weight):
+    """Gradients of both networks for one minibatch of everything, and the statistics after."""
+    b = jax.tree.map(lambda x: np.asarray(x, np.float64), batch)
+    weight_sum, mean, square = (float(x) for x in learner.statistics)
+    centre = mean / weight_sum
+    unit = np.sqrt(square / weight_sum - centre**2)
+    actor, critic = ([np.asarray(x, np.float64) for x in jax.tree.leaves(p)] for p in (learner.actor, learner.critic))
+    value = centre + unit * network(critic, b.summary)
+    gained = np.zeros_like(value)
+    for v in range(value.shape[2]):
+        gained[..., v] = gae_in_loops(b.reward, value[..., v], method.discount, method.gae_lambda)
+    target = gained + value
+    after = [
+        0.9 * old + 0.1 * new for old, new in zip((weight_sum, mean, square), (1, target.mean(), (target**2).mean()))
+    ]
+    target = (target - after[1] / after[0]) / np.sqrt(after[2] / after[0] - (after[1] / after[0]) ** 2)
+    acts = b.acts == 1
+
+    def standard(x):
+        chosen = np.broadcast_to(x, acts.shape)[acts]
+        return (chosen - chosen.mean()) / chosen.std()
+
+    advantage = standard(gained)
+    if method.algorithm == "dgpg":
+        advantage = (1 - weight) * advantage - weight * standard(b.guidance)
+
+    def actor_loss(leaves):
+        logits = network(leaves, b.seen)[acts]
+        probability = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        taken = probability[np.arange(len(logits)), b.action[acts].astype(int)]
+        ratio = taken / np.exp(b.before[acts])
+        gain = np.minimum(ratio * advantage, np.clip(ratio, 1 - method.clip, 1 + method.clip) * advantage)
+        return -gain.mean() + method.entropy_weight * (probability * np.log(probability)).sum(1).mean()
+
+    critic_loss = lambda leaves: 0.5 * np.mean((network(leaves, b.summary) - target) ** 2)
+    return slopes(actor_loss, actor), slopes(critic_loss, critic), after
+
+
+def clipped(gradient, most):
+    norm = np.sqrt(sum((g**2).sum() for g in gradient))
+    return [g * min(1, most / norm) for g in gradient]
+
+
+@pytest.mark.parametrize(("algorithm", "most"), [("dgpg", 100.0), ("dgpg", 0.05), ("mappo", 100.0), ("ippo", 100.0)])
+def test_an_update_of_one_minibatch_is_that_of_numpy(algorithm, most):
+    """The moments that Adam keeps are the gradients; its first step from fresh moments follows from them."""
+    method, update, learner, batch = updated(algorithm, max_gradient_norm=most, entropy_weight=0.03)
+    assert 0 < np.asarray(batch.acts).sum() < batch.acts.size
+    after, quality = jax.jit(update)(learner, batch, jnp.asarray(0.6, jnp.float32), jax.random.key(3))
+    actor, critic, statistics = update_in_numpy(method, learner, batch, 0.6)
+    assert 0 < float(quality.clipped) < 1
+    np.testing.assert_allclose(after.statistics, statistics, rtol=1e-5)
+    for before, now, adam, gradient, rate in (
+        (learner.actor, after.actor, after.actor_adam, actor, method.actor_learning_rate),
+        (learner.critic, after.critic, after.critic_adam, critic, method.critic_learning_rate),
+    ):
+        gradient = clipped(gradient, most)
+        largest = max(np.abs(g).max() for g in gradient)
+        (moments,) = (part for part in jax.tree.leaves(adam, is_leaf=lambda x: hasattr(x, "mu")) if hasattr(part, "mu"))
+        for old, new, moment, g in zip(*map(jax.tree.leaves, (before, now, moments.mu)), gradient, strict=True):
+            np.testing.assert_allclose(moment / 0.1, g, rtol=2e-3, atol=1e-4 * largest)
+            clear = np.abs(g) > 1e-2 * largest
+            np.testing.assert_allclose((new - old)[clear], (-rate * np.sign(g))[clear], rtol=2e-3)
+
+
+def test_advantages_are_those_of_plain_loops():
+    rng = np.random.default_rng(0)
+    reward, value = rng.normal(size=(2, 7, 3, 2))
+    found = jax.jit(lambda r, v: advantages(r, v, 0.9, 0.8))(*(jnp.asarray(x, jnp.float32) for x in (reward, value)))
+    np.testing.assert_allclose(found, gae_in_loops(reward, value, 0.9, 0.8), atol=1e-5)
+
+
+def test_only_those_who_act_are_standardised():
+    x, acts = jnp.asarray([1.0, 5.0, 100.0, 3.0]), jnp.asarray([True, True, False, True])
+    np.testing.assert_allclose(jax.jit(standardised)(x, acts), [-np.sqrt(1.5), np.sqrt(1.5), 0, 0], atol=1e-6)
+    assert not np.asarray(standardised(jnp.zeros(4), acts)).any()
+    assert not np.asarray(standardised(x, jnp.zeros(4, bool))).any()
+
+
+def test_statistics_of_returns_forget_and_begin_without_bias():
+    statistics = begin_statistics()
+    assert (float(statistics.centre()), float(statistics.unit())) == (0, 1)
+    statistics = with_returns(statistics, jnp.asarray([2.0, 4.0]))
+    assert float(statistics.centre()) == pytest.approx(3, rel=1e-5)
+    assert float(statistics.unit()) == pytest.approx(1, rel=1e-4)
+    statistics = with_returns(statistics, jnp.asarray([10.0, 10.0]))
+    assert float(statistics.centre()) == pytest.approx((0.9 * 3 + 10) / 1.9, rel=1e-5)
+
+
+def after_updates(system, updates=3):
+    def one(state, _):
+        following, *recorded = system.step(state)
+        return following, recorded
+
+    return jax.jit(lambda state: jax.lax.scan(one, state, None, updates))(system.begin(jax.random.key(5)))
+
+
+def test_without_weight_it_is_mappo_to_the_bit():
+    """And with some it is not; nor is MAPPO IPPO."""
+    systems = {
+        "unguided": Dgpg(config(guidance_start=0.0, guidance_end=0.0)),
+        "guided": Dgpg(config(guidance_start=0.5)),
+        "mappo": Dgpg(config("mappo")),
+        "ippo": Dgpg(config("ippo")),
+    }
+    ends = {name: jax.device_get(after_updates(system)[0].learner) for name, system in systems.items()}
+    chex.assert_trees_all_equal(ends["unguided"], ends["mappo"])
+    for other in ("guided", "ippo"):
+        kernels = [np.concatenate([x.ravel() for x in jax.tree.leaves(ends[name].actor)]) for name in (other, "mappo")]
+        assert np.abs(kernels[0] - kernels[1]).max() > 1e-4, other
+
+
+@pytest.mark.parametrize("influence", [0.0, 1.0])
+def test_with_guidance_alone_nobody_moves_where_nothing_has_an_influence(influence):
+    _, update, learner, batch = updated("dgpg", entropy_weight=0.0)
+    batch = batch._replace(guidance=influence * batch.guidance)
+    after, _ = jax.jit(update)(learner, batch, jnp.ones([]), jax.random.key(3))
+    moved = [
+        any((np.asarray(a) != np.asarray(b)).any() for a, b in zip(*map(jax.tree.leaves, pair), strict=True))
+        for pair in ((learner.actor, after.actor), (learner.critic, after.critic))
+    ]
+    assert moved == [influence > 0, True]
+
+
+def test_guidance_makes_crowded_servers_less_probable():
+    """One step of guidance alone, against the sign: what has a high g becomes less probable."""
+    _, update, learner, batch = updated("dgpg", entropy_weight=0.0, actor_learning_rate=1e-3)
+    batch = batch._replace(before=jax.jit(update.collect)(learner.actor, jax.random.key(1)).before)
+    after, _ = jax.jit(update)(learner, batch, jnp.ones([]), jax.random.key(3))
+
+    def log_probability(actor):
+        logits = network([np.asarray(x, np.float64) for x in jax.tree.leaves(actor)], np.asarray(batch.seen))
+        chosen = np.take_along_axis(logits, np.asarray(batch.action)[..., None], -1)[..., 0]
+        return chosen - np.log(np.exp(logits).sum(-1))
+
+    rose = (log_probability(after.actor) - log_probability(learner.actor))[np.asarray(batch.acts)]
+    guidance = np.asarray(batch.guidance)[np.asarray(batch.acts)]
+    assert np.mean(rose * (guidance - guidance.mean())) < 0
+
+
+def test_a_run_counts_what_it_uses_and_ends_with_its_results():
+    """The weight goes down over the run; evaluations are the same every time; rivals and variances are computed."""
+    system = Dgpg(config(iterations=3, guidance_start=0.8, guidance_end=0.2))
+    state, (counted, scalars) = after_updates(system)
+    np.testing.assert_allclose(scalars["guidance_weight"], [0.8, 0.5, 0.2], rtol=1e-6)
+    parameters = (8 + 1) * 4 + 4 + 1
+    for name, wanted in (
+        ("gradients", 1),
+        ("env_steps", STEPS * EPISODES),
+        ("messages", AGENTS),
+        ("numbers", AGENTS * parameters),
+    ):
+        np.testing.assert_array_equal(getattr(counted, name), [wanted] * 3)
+    np.testing.assert_allclose(counted.time.high, [1, 2, 3])
+    evaluate = jax.jit(system.evaluate)
+    first, last = evaluate(system.begin(jax.random.key(5))), evaluate(state)
+    chex.assert_trees_all_equal(last, evaluate(state))
+    assert first["greedy_return"] == last["greedy_return"] > last["random_return"]
+    assert first["return_mean"] != last["return_mean"]
+    records = [{name: float(x) for name, x in of.items()} for of in (first, last)]
+    lines = dict(system.results(records))
+    assert f"{records[1]['return_mean']:.4g}" in lines["return"]
+    assert f"{records[1]['greedy_return']:.4g}" in lines["rivals"]
+    shared, guidance = (float(lines["variance"].split(f"{name} ")[-1].split(",")[0]) for name in ("cost", "guidance"))
+    assert (shared, guidance) == pytest.approx((8 / 18, 8 / 27), rel=0.1)
+
+
+def test_a_run_goes_on_as_if_nothing_had_happened():
+    system = Dgpg(config())
+    whole, _ = after_updates(system, 4)
+    step = jax.jit(lambda state: system.step(state)[0])
+    parts = system.begin(jax.random.key(5))
+    for _ in range(4):
+        parts = step(jax.tree.map(jnp.asarray, parts))
+    chex.assert_trees_all_close(whole.learner, parts.learner, rtol=1e-4, atol=1e-5)
+    assert int(parts.iteration) == 4
+
+
+@pytest.mark.slow  # seconds of training
+def test_it_learns():
+    own = dataclasses.replace(config(), method=DgpgMethod(), environment=CloudConfig(), workers=agents(AGENTS))
+    system = Dgpg(dataclasses.replace(own, training=DgpgTraining(iterations=15)))
+    state, _ = after_updates(system, 15)
+    before, now = (float(jax.jit(system.evaluate)(s)["return_mean"]) for s in (system.begin(jax.random.key(5)), state))
+    assert now > 0.3 * before
+
+
+@pytest.mark.parametrize(
+    ("section", "given", "message"),
+    [
+        ("environment", CloudConfig(arrival_swing=0.4), "environment.arrival_swing: got 0.4 around 0.7, .* 0.3"),
+        ("workers", agents(1), "workers.count: got 1, allowed: 2 to 2000"),
+        ("workers", agents(2001), "workers.count: got 2001, allowed: 2 to 2000"),
+        ("method", DgpgMethod(minibatches=3), "method.minibatches: got 3, allowed: .* 320 steps"),
+        ("method", DgpgMethod(episodes=100_000, minibatches=1), "method.episodes: got 100000 .* up to 1000000"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(section, given, message):
+    if message.startswith("method.episodes"):
+        DgpgConfig(method=given)
+        with pytest.raises(ValidationError, match=r"method.episodes: got 100000 of 40 steps for 200 agents"):
+            DgpgConfig(method=given, workers=agents(200))
+        return
+    with pytest.raises(ValidationError, match=message):
+        DgpgConfig(**{section: given})
