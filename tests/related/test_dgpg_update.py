@@ -89,9 +89,8 @@ def update_in_numpy(method, learner, batch, weight):
     for v in range(value.shape[2]):
         gained[..., v] = gae_in_loops(b.reward, value[..., v], method.discount, method.gae_lambda)
     target = gained + value
-    after = [
-        0.9 * old + 0.1 * new for old, new in zip((weight_sum, mean, square), (1, target.mean(), (target**2).mean()))
-    ]
+    seen = [1, target.mean(), (target**2).mean()]
+    after = [0.9 * old + 0.1 * new for old, new in zip((weight_sum, mean, square), seen, strict=True)]
     target = (target - after[1] / after[0]) / np.sqrt(after[2] / after[0] - (after[1] / after[0]) ** 2)
     acts = b.acts == 1
 
