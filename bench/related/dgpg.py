@@ -1,7 +1,7 @@
 """Descent-guided policy gradient: the variance of both estimators, and returns beside MAPPO, IPPO, greedy and random.
 
-`python bench/related/dgpg.py` prints two Markdown tables; docs/related/dgpg.md has those of one machine. The seeds of an
-algorithm learn in one program. All play the same tasks in evaluations.
+`python bench/related/dgpg.py` prints two Markdown tables; docs/related/dgpg.md has those of one machine. The seeds of
+an algorithm learn in one program. All play the same tasks in evaluations.
 """
 
 import argparse
@@ -38,9 +38,10 @@ def main() -> None:
 
 def variances(games: list[int], samples: int) -> None:
     """Total variance of one agent's gradient, measured and in closed form."""
+    measured = jax.jit(measure, static_argnums=2)
     print("| agents | shared cost | (N-1)^3 / 2N^2 | guidance | ((N-1)/N)^3 |\n|---|---|---|---|---|")
     for n in games:
-        shared, guidance = jax.jit(lambda key, n=n: measure(unit_game(n), key, samples))(jax.random.key(n))
+        shared, guidance = measured(unit_game(n), jax.random.key(n), samples)
         exact = (n - 1) ** 3 / (2 * n**2), ((n - 1) / n) ** 3
         print(f"| {n} | {float(shared):.3g} | {exact[0]:.3g} | {float(guidance):.3g} | {exact[1]:.3g} |")
     print()

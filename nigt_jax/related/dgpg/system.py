@@ -100,7 +100,7 @@ class Dgpg:
     def results(self, records: Sequence[Record]) -> list[tuple[str, str]]:
         """The last return beside the first and the rivals', and both estimators' variance for so many agents."""
         first, last, count = records[0], records[-1], self.cloud.agents
-        variances = jax.jit(lambda key: measure(unit_game(count), key, _SAMPLES))(self._key(_VARIANCES))
+        variances = jax.jit(measure, static_argnums=2)(unit_game(count), self._key(_VARIANCES), _SAMPLES)
         shared, guidance = map(float, variances)
         name = self.config.method.algorithm
         return [
