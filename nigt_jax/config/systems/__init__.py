@@ -23,6 +23,14 @@ __all__ = [
     "DirectedGraph",
     "MarkovRewardProcess",
     "PushPull",
+from nigt_jax.config.systems._dgpg import CloudConfig, DgpgConfig, DgpgEvaluation, DgpgMethod, DgpgTraining
+
+__all__ = [
+    "CloudConfig",
+    "DgpgConfig",
+    "DgpgEvaluation",
+    "DgpgMethod",
+    "DgpgTraining",
     "SystemCheckpoint",
     "SystemConfig",
     "SystemEvaluation",
