@@ -334,7 +334,9 @@ def test_the_claims_hold(seed):
     def reached(system):
         state, evaluate = system.begin(jax.random.key(seed)), jax.jit(system.evaluate)
         length = system.config.training.iterations
-        state = jax.jit(lambda s: jax.lax.scan(lambda s, _: (system.step(s)[0], None), s, None, length=length)[0])(state)
+        state = jax.jit(lambda s: jax.lax.scan(lambda s, _: (system.step(s)[0], None), s, None, length=length)[0])(
+            state
+        )
         return {key: float(value) for key, value in evaluate(state).items()}
 
     access = {c: RecMarlAccess(ACCESS(seed=seed, method=AccessMethod(critics=c))) for c in ("neighbours", "own")}

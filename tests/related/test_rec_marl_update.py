@@ -91,7 +91,9 @@ class Problem:
 
 def entries_of(model, states, actions):
     tables = make_tables(model)
-    return jax.vmap(lambda s, a: entry(tables, model, s, a))(jnp.asarray(states, jnp.int32), jnp.asarray(actions, jnp.int32))
+    return jax.vmap(lambda s, a: entry(tables, model, s, a))(
+        jnp.asarray(states, jnp.int32), jnp.asarray(actions, jnp.int32)
+    )
 
 
 def fixed_point(problem):
@@ -155,7 +157,7 @@ def every_episode(problem, horizon):
 @pytest.mark.parametrize("critics", ["neighbours", "all", "own"])
 def test_the_mean_of_all_that_can_happen_is_the_gradient_of_the_joint_problem(critics):
     """With the neighbours' critics exactly, as with all agents'; with an agent's own one it is another direction."""
-    horizon, problem = 2, Problem(seed=1)
+    horizon, problem = 2, Problem(seed=0)
     problem.moves[..., 1] = problem.moves[..., 0]
     problem.kernel = np.stack([(problem.moves == s).mean(-1) for s in range(STATES)], axis=-1)
     problem.first = np.array([[1.0, 0.0]] * AGENTS)
@@ -172,7 +174,7 @@ def test_the_mean_of_all_that_can_happen_is_the_gradient_of_the_joint_problem(cr
     found = jax.jit(lambda p: policy_gradient(p, played, jnp.asarray(heard_values), heard, DISCOUNT))(problem.policies)
     wanted = problem.slopes(horizon)
     wrong = np.abs(found - wanted).max() / np.abs(wanted).max()
-    assert wrong > 0.3 if critics == "own" else wrong < 1e-12
+    assert wrong > 0.3 if critics == "own" else wrong < 1e-12, wrong
 
 
 def test_the_exact_return_and_its_slope_are_those_of_the_joint_problem():
@@ -197,19 +199,23 @@ def sampled(problem, episodes=400, horizon=4):
     return model, jax.jit(lambda key: play(model, key, jnp.asarray(problem.policies), episodes, horizon))(key)
 
 
-def learnt(model, played, critics, sweeps=3):
-    """Critics after a few steps on the same episodes, and the gradient along them."""
-    entries = jax.vmap(lambda s, a: entries_of(model, s, a))(played.states, played.actions)
-    values = jnp.zeros(make_tables(model).entries)
-    for _ in range(sweeps):
-        values, _ = learn_values(values, entries, played.rewards, DISCOUNT, jnp.float64(0.6))
-    return values, values[entries[:, :-1]]
+def learnt(model, played, sweeps=3):
+    """What critics say of every step after a few steps on these same episodes."""
+
+    def learning(played):
+        entries = jax.vmap(lambda s, a: entries_of(model, s, a))(played.states, played.actions)
+        values = jnp.zeros(make_tables(model).entries)
+        for _ in range(sweeps):
+            values, _ = learn_values(values, entries, played.rewards, DISCOUNT, jnp.float64(0.6))
+        return values[entries[:, :-1]]
+
+    return jax.jit(learning)(played)
 
 
-def gradient(problem_policies, model, played, critics):
-    heard = heard_critics(critics, model.neighbours)
-    _, at = learnt(model, played, critics)
-    return policy_gradient(jnp.asarray(problem_policies), played, at, heard, DISCOUNT)
+def gradient(policies, model, played, critics):
+    """Along these critics."""
+    heard, values = heard_critics(critics, model.neighbours), learnt(model, played)
+    return jax.jit(lambda *known: policy_gradient(*known, heard, DISCOUNT))(jnp.asarray(policies), played, values)
 
 
 def test_agents_without_neighbours_learn_each_for_itself():
@@ -228,7 +234,7 @@ def test_agents_without_neighbours_learn_each_for_itself():
 def test_where_all_are_neighbours_their_critics_are_one_central_critic():
     problem = Problem("complete")
     model, played = sampled(problem)
-    _, at = learnt(model, played, "neighbours")
+    at = learnt(model, played)
     states, actions, rewards = map(np.asarray, played)
     central = dict.fromkeys(map(tuple, JOINT), 0.0)
     for _ in range(3):

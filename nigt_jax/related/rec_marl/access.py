@@ -40,8 +40,8 @@ def access_model(network: AccessNetwork, points: Points) -> Model:
     """Users' packets, of which bit d of a state says whether there is one with d + 1 steps left.
 
     A user sends the packet that expires first. It then leaves, delivered or not, so that states move by themselves.
-    A user without a packet is silent, whatever it does. A point delivers, with its reliability, where it is addressed by
-    one user; reward is 1 for a packet delivered. Users are neighbours where they share a point.
+    A user without a packet is silent, whatever it does. A point delivers, with its reliability, what comes from
+    one user alone; reward is 1 for a packet delivered. Users are neighbours where they share a point.
     """
     users, actions = points.target.shape
     states = 2**network.deadline
