@@ -71,7 +71,7 @@ def show(title: str, found: dict[str, list[float]], reference: str) -> None:
 def main() -> None:
     """Runs all and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3, help="problems that are drawn and learnt (default: 3)")
+    parser.add_argument("--seeds", type=int, default=2, help="problems that are drawn and learnt (default: 2)")
     arguments = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
     start = time.perf_counter()

@@ -52,7 +52,7 @@ class Problem:
             return rewards[:, jnp.sum(digits * 2 ** np.arange(2 * AGENTS - 1, -1, -1, dtype=np.int32))]
 
         neighbours = np.array([[k in near for k in WHO] for near in self.near])
-        return Model(neighbours, np.full(AGENTS, ACTIONS), self.first, self.kernel, reward, lambda key, mean: mean)
+        return Model(neighbours, np.full(AGENTS, ACTIONS), self.first, self.kernel, reward, lambda chances, mean: mean)
 
     def joint_policy(self, policies):
         """Probability of z's actions in its states."""
@@ -267,12 +267,14 @@ def test_episodes_are_as_likely_as_the_joint_problem_says():
 
 
 def test_what_has_no_probability_is_never_chosen():
-    """Where rounding leaves the sum below 1, too."""
-    third = 1 / 3
-    rows = jnp.asarray([[0.0, third, third, third - 1e-3, 0.0], [0.0, 0.0, 1e-300, 0.0, 0.0]])
-    chosen = jax.jit(jax.vmap(lambda key: choose(key, rows)))(jax.random.split(jax.random.key(0), 5000))
-    assert set(np.asarray(chosen[:, 0])) == {1, 2, 3}
-    assert set(np.asarray(chosen[:, 1])) == {2}
+    """At the ends of [0, 1), and where rounding leaves the sum below 1, too."""
+    rows = np.array([[0.0, 0.25, 0.25, 0.5, 0.0], [0.0, 0.0, 1e-300, 0.0, 0.0]])
+    ends = np.array([0.0, 0.25, 0.5, np.nextafter(1, 0)])[:, None]
+    chosen = jax.jit(jax.vmap(lambda chances: choose(chances, rows)))(np.broadcast_to(ends, (4, 2)))
+    assert chosen.tolist() == [[1, 2], [2, 2], [3, 2], [3, 2]]
+    tenths = jnp.asarray([0.1] * 10 + [0.0])
+    assert jnp.cumsum(tenths)[-1] < 1
+    assert choose(jnp.asarray(ends[-1, 0]), tenths) == 9
 
 
 def test_neighbourhoods_have_both_directions():

@@ -23,7 +23,7 @@ class RecMarlMethod:
     )
     episodes: int = setting(128, "episodes of an iteration", "episodes", ge=2, le=LARGEST_BATCH)
     actor_decay: Number = setting(200.0, "iterations t0 in a step of a / sqrt(1 + t / t0)", "iterations", gt=0)
-    critic_step: Number = setting(0.7, "step of the critics in the first iteration", gt=0, le=1)
+    critic_step: Number = setting(0.2, "step of the critics in the first iteration", gt=0, le=1)
     critic_decay: Number = setting(50.0, "iterations t0 in a step of b / sqrt(1 + t / t0)", "iterations", gt=0)
 
 
@@ -160,7 +160,14 @@ def _check_batch(method: RecMarlMethod, horizon: int, count: int) -> None:
 class AccessTraining(SystemTraining):
     """How long, and on what."""
 
-    iterations: int = _iterations(1200)
+    iterations: int = _iterations(600)
+
+
+@dataclass(frozen=True, kw_only=True, config=RULES)
+class PowerTraining(SystemTraining):
+    """How long, and on what."""
+
+    iterations: int = _iterations(500)
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
@@ -195,6 +202,7 @@ class RecMarlPowerConfig(SystemConfig):
     power: PowerLinks = setting(PowerLinks, "")
     method: PowerMethod = setting(PowerMethod, "")
     workers: WorkersConfig = setting(lambda: agents(8), "")
+    training: PowerTraining = setting(PowerTraining, "")
 
     @model_validator(mode="after")
     def _has_room(self) -> "RecMarlPowerConfig":

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
@@ -59,7 +58,7 @@ def access_model(network: AccessNetwork, points: Points) -> Model:
         first=np.broadcast_to(first, (users, states)),
         kernel=np.broadcast_to(kernel, (users, *kernel.shape)),
         reward=lambda states, actions: deliveries(points, states, actions),
-        draw=lambda key, expected: jax.random.bernoulli(key, expected).astype(expected.dtype),
+        draw=lambda chances, expected: (chances < expected).astype(expected.dtype),
     )
 
 

@@ -18,7 +18,7 @@ class Model(NamedTuple):
       first: probabilities of every agent's first state.
       kernel: [i, s, a, s']: probability that agent i goes on to state s'.
       reward: every agent's expected reward in joint states and actions, of which the one of agent i depends on N(i).
-      draw: rewards of these expectations.
+      draw: rewards of these expectations, by chances from [0, 1).
     """
 
     neighbours: Bool[np.ndarray, "agents agents"]
@@ -26,7 +26,7 @@ class Model(NamedTuple):
     first: Float[np.ndarray, "agents states"]
     kernel: Float[np.ndarray, "agents states actions states"]
     reward: Callable[[Int[Array, " agents"], Int[Array, " agents"]], Float[Array, " agents"]]
-    draw: Callable[[PRNGKeyArray, Float[Array, " agents"]], Float[Array, " agents"]]
+    draw: Callable[[Float[Array, " agents"], Float[Array, " agents"]], Float[Array, " agents"]]
 
     @property
     def agents(self) -> int:
@@ -60,11 +60,15 @@ def softmax_policies(
     return jax.nn.softmax(jnp.where(allowed[:, None, :], logits, -jnp.inf), axis=-1)
 
 
-def choose(key: PRNGKeyArray, probabilities: Float[Array, "*rows kinds"]) -> Int[Array, "*rows"]:
-    """One of the kinds for every row, at random; never one of probability 0."""
+def choose(chances: Float[Array, "*rows"], probabilities: Float[Array, "*rows kinds"]) -> Int[Array, "*rows"]:
+    """One of the kinds for every row; never one of probability 0.
+
+    Args:
+      chances: from [0, 1), at random.
+      probabilities: of the kinds.
+    """
     up_to = jnp.cumsum(probabilities, axis=-1)
-    aim = jax.random.uniform(key, up_to.shape[:-1], up_to.dtype)[..., None] * up_to[..., -1:]
-    return jnp.argmax(up_to > aim, axis=-1).astype(jnp.int32)
+    return jnp.argmax(up_to > chances[..., None] * up_to[..., -1:], axis=-1).astype(jnp.int32)
 
 
 def play(
@@ -79,17 +83,15 @@ def play(
       episodes: how many.
       horizon: their number of steps T.
     """
-    who, first, kernel = np.arange(model.agents), jnp.asarray(model.first), jnp.asarray(model.kernel)
+    who, kernel = np.arange(model.agents), jnp.asarray(model.kernel)
 
-    def step(states: Array, key: PRNGKeyArray) -> tuple[Array, tuple[Array, Array, Array]]:
-        acting, paying, moving = jax.random.split(key, 3)
-        actions = choose(acting, policies[who, states])
-        rewards = model.draw(paying, model.reward(states, actions))
-        return choose(moving, kernel[who, states, actions]), (states, actions, rewards)
+    def step(likely: Array, chances: Array) -> tuple[Array, tuple[Array, Array, Array]]:
+        states = choose(chances[0], likely)
+        actions = choose(chances[1], policies[who, states])
+        rewards = model.draw(chances[2], model.reward(states, actions))
+        return kernel[who, states, actions], (states, actions, rewards)
 
-    def episode(key: PRNGKeyArray) -> tuple[Array, Array, Array]:
-        beginning, going_on = jax.random.split(key)
-        return jax.lax.scan(step, choose(beginning, first), jax.random.split(going_on, horizon + 1))[1]
-
-    states, actions, rewards = jax.vmap(episode)(jax.random.split(key, episodes))
+    chances = jax.random.uniform(key, (episodes, horizon + 1, 3, model.agents))
+    first = jnp.asarray(model.first)
+    states, actions, rewards = jax.vmap(lambda own: jax.lax.scan(step, first, own)[1])(chances)
     return Episodes(states, actions, rewards[:, :-1])

@@ -51,7 +51,7 @@ def power_model(radio: Radio) -> Model:
         first=np.full((links, levels), 1 / levels),
         kernel=np.broadcast_to(kernel, (links, *kernel.shape)),
         reward=lambda states, actions: utilities(radio, states),
-        draw=lambda key, expected: expected,
+        draw=lambda chances, expected: expected,
     )
 
 
