@@ -31,6 +31,22 @@ __all__ = [
     "DgpgEvaluation",
     "DgpgMethod",
     "DgpgTraining",
+from nigt_jax.config.systems._rec_marl import (
+    AccessMethod,
+    AccessNetwork,
+    PowerLinks,
+    PowerMethod,
+    RecMarlAccessConfig,
+    RecMarlPowerConfig,
+)
+
+__all__ = [
+    "AccessMethod",
+    "AccessNetwork",
+    "PowerLinks",
+    "PowerMethod",
+    "RecMarlAccessConfig",
+    "RecMarlPowerConfig",
     "SystemCheckpoint",
     "SystemConfig",
     "SystemEvaluation",

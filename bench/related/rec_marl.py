@@ -1,0 +1,84 @@
+"""What REC-MARL's critics are good for: returns by whose critics policies climb, beside the best of simpler rules.
+
+`python bench/related/rec_marl.py` prints two Markdown tables, with the mean over seeds and the least and the largest.
+"""
+
+import argparse
+import dataclasses
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from nigt_jax.config.systems import RecMarlAccessConfig, RecMarlPowerConfig
+from nigt_jax.related.rec_marl import RecMarlAccess, RecMarlPower
+
+CRITICS = ("neighbours", "own", "all")
+
+
+def learn(system: RecMarlAccess | RecMarlPower) -> dict[str, float]:
+    """What an evaluation measures after all iterations."""
+
+    def run(state: Any) -> Any:
+        one = lambda state, _: (system.step(state)[0], None)
+        return system.evaluate(jax.lax.scan(one, state, None, length=system.config.training.iterations)[0])
+
+    measured = jax.jit(run)(system.begin(jax.random.key(system.config.seed)))
+    return {name: float(value) for name, value in measured.items()}
+
+
+def with_critics(config: Any, critics: str, seed: int) -> Any:
+    """The same configuration of another seed, whose policies climb these critics."""
+    return dataclasses.replace(config, seed=seed, method=dataclasses.replace(config.method, critics=critics))
+
+
+def access(seeds: int) -> dict[str, list[float]]:
+    """Returns of users, by rule, of every seed."""
+    found: dict[str, list[float]] = {name: [] for name in (*CRITICS, "best ALOHA")}
+    for seed in range(seeds):
+        for critics in CRITICS:
+            system = RecMarlAccess(with_critics(RecMarlAccessConfig(), critics, seed))
+            found[critics].append(learn(system)["return_mean"])
+        found["best ALOHA"].append(system.aloha.value)
+    return found
+
+
+def power(seeds: int) -> dict[str, list[float]]:
+    """Returns of links, by rule, of every seed."""
+    found: dict[str, list[float]] = {name: [] for name in (*CRITICS, "best levels", "equilibrium")}
+    for seed in range(seeds):
+        for critics in CRITICS:
+            system = RecMarlPower(with_critics(RecMarlPowerConfig(), critics, seed))
+            found[critics].append(learn(system)["return_mean"])
+        found["best levels"].append(system.best)
+        found["equilibrium"].append(np.nan if system.selfish is None else system.selfish)
+    return found
+
+
+def show(title: str, found: dict[str, list[float]], reference: str) -> None:
+    """A table, with every return beside that of a reference of the same seed."""
+    print(f"\n{title}\n\n| rule | return | least | largest | of {reference}: mean | least | largest |\n|{'---|' * 7}")
+    for name, values in found.items():
+        ratios = np.array(values) / np.array(found[reference])
+        returns = " | ".join(f"{x:.3f}" for x in (np.mean(values), min(values), max(values)))
+        print(
+            f"| {name} | {returns} | " + " | ".join(f"{x:.1%}" for x in (ratios.mean(), ratios.min(), ratios.max())),
+            "|",
+        )
+
+
+def main() -> None:
+    """Runs all and prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=2, help="problems that are drawn and learnt (default: 2)")
+    arguments = parser.parse_args()
+    jax.config.update("jax_enable_x64", True)
+    start = time.perf_counter()
+    show("Access control: discounted return of a user", access(arguments.seeds), "best ALOHA")
+    show("Power control: discounted return of a link", power(arguments.seeds), "best levels")
+    print(f"\n{arguments.seeds} seeds, {time.perf_counter() - start:.0f} s on {jax.devices()[0].device_kind}")
+
+
+if __name__ == "__main__":
+    main()
