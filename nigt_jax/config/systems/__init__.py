@@ -47,9 +47,23 @@ __all__ = [
     "PowerMethod",
     "RecMarlAccessConfig",
     "RecMarlPowerConfig",
+from nigt_jax.config.systems._svrpg_tracking import (
+    BraxTask,
+    NetworkConfig,
+    ReductionConfig,
+    SvrpgTrackingConfig,
+    TabularTask,
+)
+
+__all__ = [
+    "BraxTask",
+    "NetworkConfig",
+    "ReductionConfig",
+    "SvrpgTrackingConfig",
     "SystemCheckpoint",
     "SystemConfig",
     "SystemEvaluation",
     "SystemTraining",
+    "TabularTask",
     "agents",
 ]
