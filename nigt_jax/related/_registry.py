@@ -1,14 +1,19 @@
 """Which system a configuration is of."""
 
-from collections.abc import Callable
-from typing import Any
+import importlib
 
 from nigt_jax.config import SystemConfig
-from nigt_jax.config.systems import FednpgConfig
 from nigt_jax.related._system import System
-from nigt_jax.related.fednpg import Fednpg
 
-_MAKE: dict[type[SystemConfig], Callable[[Any], Any]] = {FednpgConfig: Fednpg}
+# Imported when it is asked for: one needs a simulator of physics, another one networks, and most need neither.
+_CLASSES = {
+    "async_evaluation": "async_evaluation:AsyncEvaluation",
+    "fednpg": "fednpg:Fednpg",
+    "svrpg_tracking": "svrpg_tracking:SvrpgTracking",
+    "rec_marl_access": "rec_marl:RecMarlAccess",
+    "rec_marl_power": "rec_marl:RecMarlPower",
+    "dgpg": "dgpg:Dgpg",
+}
 
 
 def make_system(config: SystemConfig) -> System:
@@ -17,5 +22,6 @@ def make_system(config: SystemConfig) -> System:
     Raises:
       UserError: what it asks for cannot be made.
     """
-    system: System = _MAKE[type(config)](config)
+    module, name = _CLASSES[config.system].split(":")
+    system: System = getattr(importlib.import_module(f"nigt_jax.related.{module}"), name)(config)
     return system

@@ -23,7 +23,6 @@ from nigt_jax.related.svrpg_tracking import (
     weights_of,
 )
 
-
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
 

@@ -7,30 +7,9 @@ from nigt_jax.config.systems._async_evaluation import (
     PushPull,
 )
 from nigt_jax.config.systems._base import SystemCheckpoint, SystemConfig, SystemEvaluation, SystemTraining, agents
-from nigt_jax.config.systems._fednpg import FednpgConfig
-from nigt_jax.config.systems._graph import GRAPHS, WEIGHTS, GraphConfig
-
-SYSTEMS: dict[str, type[SystemConfig]] = {"fednpg": FednpgConfig}
-
-__all__ = [
-    "GRAPHS",
-    "SYSTEMS",
-    "WEIGHTS",
-    "FednpgConfig",
-    "GraphConfig",
-__all__ = [
-    "AsyncEvaluationConfig",
-    "DirectedGraph",
-    "MarkovRewardProcess",
-    "PushPull",
 from nigt_jax.config.systems._dgpg import CloudConfig, DgpgConfig, DgpgEvaluation, DgpgMethod, DgpgTraining
-
-__all__ = [
-    "CloudConfig",
-    "DgpgConfig",
-    "DgpgEvaluation",
-    "DgpgMethod",
-    "DgpgTraining",
+from nigt_jax.config.systems._fednpg import FednpgConfig, FednpgMethod, GridWorldConfig
+from nigt_jax.config.systems._graph import GRAPHS, WEIGHTS, GraphConfig
 from nigt_jax.config.systems._rec_marl import (
     AccessMethod,
     AccessNetwork,
@@ -39,14 +18,6 @@ from nigt_jax.config.systems._rec_marl import (
     RecMarlAccessConfig,
     RecMarlPowerConfig,
 )
-
-__all__ = [
-    "AccessMethod",
-    "AccessNetwork",
-    "PowerLinks",
-    "PowerMethod",
-    "RecMarlAccessConfig",
-    "RecMarlPowerConfig",
 from nigt_jax.config.systems._svrpg_tracking import (
     BraxTask,
     NetworkConfig,
@@ -55,9 +26,40 @@ from nigt_jax.config.systems._svrpg_tracking import (
     TabularTask,
 )
 
+SYSTEMS: dict[str, type[SystemConfig]] = {
+    "async_evaluation": AsyncEvaluationConfig,
+    "fednpg": FednpgConfig,
+    "svrpg_tracking": SvrpgTrackingConfig,
+    "rec_marl_access": RecMarlAccessConfig,
+    "rec_marl_power": RecMarlPowerConfig,
+    "dgpg": DgpgConfig,
+}
+
 __all__ = [
+    "GRAPHS",
+    "SYSTEMS",
+    "WEIGHTS",
+    "AccessMethod",
+    "AccessNetwork",
+    "AsyncEvaluationConfig",
     "BraxTask",
+    "CloudConfig",
+    "DgpgConfig",
+    "DgpgEvaluation",
+    "DgpgMethod",
+    "DgpgTraining",
+    "DirectedGraph",
+    "FednpgConfig",
+    "FednpgMethod",
+    "GraphConfig",
+    "GridWorldConfig",
+    "MarkovRewardProcess",
     "NetworkConfig",
+    "PowerLinks",
+    "PowerMethod",
+    "PushPull",
+    "RecMarlAccessConfig",
+    "RecMarlPowerConfig",
     "ReductionConfig",
     "SvrpgTrackingConfig",
     "SystemCheckpoint",

@@ -1,5 +1,6 @@
 """Settings of policy gradient over a network, with gradient tracking and variance reduction."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, model_validator
@@ -7,6 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from nigt_jax.config._environments import BACKENDS, BRAX, FOR_TESTS
 from nigt_jax.config._fields import COUNTABLE, LARGEST_BATCH, RULES, Number, setting
+from nigt_jax.config._tagged import Tagged
 from nigt_jax.config._workers import WorkersConfig
 from nigt_jax.config.systems._base import SystemConfig, SystemTraining, agents
 
@@ -109,6 +111,8 @@ class NetworkConfig:
     learning_rate: Number = setting(0.05, "length of a step", "distance in parameter space", gt=0)
 
 
+TASKS: dict[str, type[TabularTask] | type[BraxTask]] = {"tabular": TabularTask, "brax": BraxTask}
+
 if TYPE_CHECKING:
     _Task: TypeAlias = TabularTask | BraxTask
 else:
@@ -120,6 +124,7 @@ class SvrpgTrackingConfig(SystemConfig):
     """Agents on a network ascend the mean of their own returns: variance reduction and gradient tracking."""
 
     differ: ClassVar[bool] = True
+    tagged: ClassVar[Mapping[str, Tagged]] = {"task": Tagged(TASKS, "tabular", str, tuple(TASKS), by="kind")}
 
     system: Literal["svrpg_tracking"] = setting(
         "svrpg_tracking", "distributed policy gradient with variance reduction and gradient tracking"
