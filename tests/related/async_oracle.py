@@ -62,6 +62,7 @@ class Queue:
         self.known = {(i, j): np.zeros(d) for i, j in zip(*np.nonzero(links), strict=True)}
         self.unread = {link: np.zeros(d) for link in self.known}
         self.in_flight, self.serial = [], 0
+        self.sent = dict.fromkeys(self.known, 0.0)
         self.ahead, self.share = self.x.copy(), np.zeros((n, d))
         for i in range(n):
             self._send(i, 0.0, self.gradient[i])
@@ -74,12 +75,13 @@ class Queue:
         self.share[i] = self.c[i, i] * y
         for j in np.flatnonzero(self.links[:, i]):
             self.serial += 1
-            event = (now + self.delays[i], self.serial, (j, i), self.ahead[i].copy(), self.c[j, i] * y)
+            event = (now + self.delays[i], self.serial, (j, i), self.ahead[i].copy(), self.c[j, i] * y, now)
             heapq.heappush(self.in_flight, event)
 
     def wake(self, i, now):
+        """Returns the age of the oldest message that is used, from the start on."""
         while self.in_flight and self.in_flight[0][0] <= now:
-            _, _, link, point, mass = heapq.heappop(self.in_flight)
+            _, _, link, point, mass, self.sent[link] = heapq.heappop(self.in_flight)
             self.known[link] = point
             self.unread[link] = mass if self.overwrites else self.unread[link] + mass
         heard = [(i, j) for j in np.flatnonzero(self.links[i])]
@@ -98,6 +100,7 @@ class Queue:
             y = y + self.unread[link]
             self.unread[link] = np.zeros_like(y)
         self._send(i, now, y)
+        return max((now - self.sent[link] for link in heard), default=0.0)
 
     @property
     def mass_error(self):
@@ -116,7 +119,7 @@ def finish(now, work, outages):
 
 
 def play(queue, times, wake_ups, outages=()):
-    """Wakes nodes by their own event queue; returns who woke up when.
+    """Wakes nodes by their own event queue; returns who woke up when, and the age of the oldest message used.
 
     Args:
       queue: nodes at time 0.
@@ -133,7 +136,6 @@ def play(queue, times, wake_ups, outages=()):
         now, i = heapq.heappop(events)
         if now == np.inf:
             break
-        queue.wake(i, now)
-        woken.append((i, now))
+        woken.append((i, now, queue.wake(i, now)))
         heapq.heappush(events, (finish(now, next(following[i]), outages[i]), i))
     return woken

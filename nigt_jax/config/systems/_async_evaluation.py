@@ -81,7 +81,7 @@ class PushPull:
     kept_sends: int | None = setting(
         None,
         "how many of its last messages a node keeps, since the newest that has arrived is read; null for what delays "
-        "and times need. Where they are too few the results are not a number",
+        "and times need. Where they are too few a run ends, since the staleness of what was read is not finite",
         "messages",
         ge=2,
         le=10_000_000,

@@ -7,36 +7,43 @@ from jaxtyping import Float
 
 from nigt_jax.clocks import Clock
 from nigt_jax.config import WorkersConfig
+from nigt_jax.config.systems import AsyncEvaluationConfig
 from nigt_jax.errors import UserError
 
 _MOST_BYTES = 2**31
 
 
-def sends_to_keep(workers: WorkersConfig, clock: Clock, delays: Float[np.ndarray, " nodes"], numbers: int) -> int:
-    """How many messages a node has to keep so that the newest that has arrived is among them.
+def sends_to_keep(
+    config: AsyncEvaluationConfig, clock: Clock, delays: Float[np.ndarray, " nodes"], numbers: int
+) -> int:
+    """How many messages a node keeps: as set, or so many that the newest that has arrived is among them.
 
     That is exact where times are fixed, recorded or Pareto. Else it is the mean and eight standard deviations of how
     many a node sends while one is under way, and a few more: independent times that a run would hardly exceed.
 
     Args:
-      workers: their section of the configuration.
-      clock: made of it.
+      config: the configuration.
+      clock: of its wake-ups.
       delays: how long messages of each node are under way.
       numbers: in a point.
 
     Raises:
       UserError: that is more than memory holds.
     """
+    kept = config.method.kept_sends or math.ceil(_under_way(config.workers, clock, delays)) + 2
+    if 16.0 * config.workers.count * kept * numbers > _MOST_BYTES:
+        raise UserError(
+            f"method.kept_sends: {kept:,} messages that each of {config.workers.count} nodes keeps, of {2 * numbers} "
+            f"numbers, take more than {_MOST_BYTES / 2**30:.0f} GiB; a shorter workers.communication_time needs fewer"
+        )
+    return kept
+
+
+def _under_way(workers: WorkersConfig, clock: Clock, delays: Float[np.ndarray, " nodes"]) -> float:
+    """How many messages of a node are under way at once, at most."""
     fastest = math.prod(max(1.0, change.factor) for change in workers.speed.changes)
     there = np.where(delays > 0, delays * fastest / _shortest_times(workers, clock), 0.0)
-    spread = _spread(workers)
-    under_way = float(np.max(np.where(there > 0, there + spread * (8 * np.sqrt(there) + 16), 0.0)))
-    if 16.0 * workers.count * (under_way + 2) * numbers > _MOST_BYTES:
-        raise UserError(
-            f"workers.communication_time: a node sends about {under_way:,.0f} messages while one is under way, too "
-            f"many to keep for {workers.count} nodes and {numbers} numbers; allowed: {_MOST_BYTES / 2**30:.0f} GiB"
-        )
-    return math.ceil(under_way) + 2
+    return float(np.max(np.where(there > 0, there + _spread(workers) * (8 * np.sqrt(there) + 16), 0.0)))
 
 
 def _shortest_times(workers: WorkersConfig, clock: Clock) -> Float[np.ndarray, " nodes"]:

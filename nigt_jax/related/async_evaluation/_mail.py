@@ -7,7 +7,7 @@ yet is the difference to the sum that it used last, so messages may be skipped, 
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 
 class Mail(NamedTuple):
@@ -32,12 +32,12 @@ class Letters(NamedTuple):
     Attributes:
       point: the sender's point.
       total: sum of its trackers.
-      there: whether it is kept; where it is not, the sender has kept too few.
+      age: time since it was sent, or since the start; infinite where it is not kept any more.
     """
 
     point: Float[Array, "senders numbers"]
     total: Float[Array, "senders numbers"]
-    there: Bool[Array, " senders"]
+    age: Float[Array, " senders"]
 
 
 def begin_mail(
@@ -45,7 +45,8 @@ def begin_mail(
 ) -> Mail:
     """The mail when all nodes, which start at the same point, have sent their first message at time 0."""
     nodes, numbers = point.shape
-    always = jnp.full((nodes, kept), jnp.finfo(start.dtype).min)  # finite, to tell it from what is under way
+    # Finite, to tell it from what is under way.
+    always = jnp.full((nodes, kept), jnp.finfo(start.dtype).min, start.dtype)
     total = jnp.zeros((nodes, kept, numbers), start.dtype)
     return Mail(
         time=always.at[:, 0].set(0),
@@ -80,7 +81,9 @@ def newest_of(
     time = mail.time[senders]
     arrived = time + delays[:, None] <= now
     newest = jnp.argmax(jnp.where(arrived, time, -jnp.inf), axis=1)
-    return Letters(mail.point[senders, newest], mail.total[senders, newest], arrived.any(1))
+    sent = jnp.maximum(jnp.take_along_axis(time, newest[:, None], 1)[:, 0], 0.0)
+    age = jnp.where(arrived.any(1), now - sent, jnp.inf)
+    return Letters(mail.point[senders, newest], mail.total[senders, newest], age)
 
 
 def last_totals(mail: Mail) -> Float[Array, "nodes numbers"]:
@@ -94,6 +97,6 @@ def accumulated(total: Float[Array, "*shape"], y: Float[Array, "*shape"]) -> Flo
     return total + y
 
 
-def unread(total: Float[Array, "senders numbers"], used: Float[Array, "senders numbers"]) -> Array:
+def unread(total: Float[Array, "*shape"], used: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """What a receiver has to add, of what messages carry and what it used last."""
     return total - used

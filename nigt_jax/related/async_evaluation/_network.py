@@ -97,7 +97,7 @@ class Nodes(NamedTuple):
       kept: what it keeps to compute that.
       used: of every sender, the sum of trackers that the node has read.
       mail: messages.
-      lost: how often a node has looked for a message that was not kept.
+      lost: whether a node has ever looked for a message that was not kept any more.
     """
 
     x: Float[Array, "nodes numbers"]
@@ -107,7 +107,7 @@ class Nodes(NamedTuple):
     kept: Any
     used: Float[Array, "nodes senders numbers"]
     mail: Mail
-    lost: Int[Array, ""]
+    lost: Bool[Array, ""]
 
 
 def begin_nodes(network: Network, local: LocalGradient, start: Float[Array, " numbers"], kept_sends: int) -> Nodes:
@@ -123,12 +123,14 @@ def begin_nodes(network: Network, local: LocalGradient, start: Float[Array, " nu
         kept=local.begin(network.data, start),
         used=jnp.zeros((*network.wiring.senders.shape, start.size)),
         mail=begin_mail(start, ahead, gradient, kept_sends),
-        lost=jnp.zeros([], jnp.int32),
+        lost=jnp.zeros([], bool),
     )
 
 
-def wake(network: Network, local: LocalGradient, nodes: Nodes, woken: Woken, now: Float[Array, ""]) -> Nodes:
-    """What nodes have after one has woken up.
+def wake(
+    network: Network, local: LocalGradient, nodes: Nodes, woken: Woken, now: Float[Array, ""]
+) -> tuple[Nodes, Float[Array, ""]]:
+    """One node wakes up.
 
     Args:
       network: what does not change.
@@ -136,6 +138,9 @@ def wake(network: Network, local: LocalGradient, nodes: Nodes, woken: Woken, now
       nodes: what they have.
       woken: which node wakes up.
       now: when, in time units.
+
+    Returns:
+      What nodes have then, and the age of the oldest message that was used, infinite where it was not kept any more.
     """
     wiring, node = network.wiring, woken.node
     senders, linked = wiring.senders[node], wiring.linked[node]
@@ -146,8 +151,8 @@ def wake(network: Network, local: LocalGradient, nodes: Nodes, woken: Woken, now
     y = nodes.share[node] + arrived + change
     ahead = x - network.step_size * y
     put = lambda of_all, new: of_all.at[woken.kept_as].set(new, mode="drop")
-    missing = (woken.kept_as == node) & jnp.any(linked & ~letters.there)
-    return Nodes(
+    oldest = jnp.max(jnp.where(linked & (woken.kept_as == node), letters.age, 0.0))
+    after = Nodes(
         x=put(nodes.x, x),
         ahead=put(nodes.ahead, ahead),
         share=put(nodes.share, wiring.push_own[node] * y),
@@ -155,8 +160,9 @@ def wake(network: Network, local: LocalGradient, nodes: Nodes, woken: Woken, now
         kept=kept,
         used=put(nodes.used, letters.total),
         mail=send(nodes.mail, woken.kept_as, now, ahead, y),
-        lost=nodes.lost + missing.astype(jnp.int32),
+        lost=nodes.lost | jnp.isinf(oldest),
     )
+    return after, oldest
 
 
 def mass_error(network: Network, nodes: Nodes) -> Float[Array, ""]:

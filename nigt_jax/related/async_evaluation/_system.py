@@ -1,7 +1,6 @@
 """Nodes on a clock: wake-ups one after the other, many in an iteration."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -83,7 +82,7 @@ class AsyncEvaluation:
             samples, owner, first, counts, number(config.problem.regularization), number(config.method.dual_ratio)
         )
         self.world = World(clock, Network(data, wire(links), delays, number(config.step_size)))
-        self.kept_sends = config.method.kept_sends or sends_to_keep(config.workers, clock, delays, self.answer.size)
+        self.kept_sends = sends_to_keep(config, clock, delays, self.answer.size)
         self._local = GRADIENTS[config.method.gradient]
 
     def begin(self, key: PRNGKeyArray, world: World | None = None) -> State:
@@ -100,22 +99,22 @@ class AsyncEvaluation:
           world: another one of the same shapes in place of the system's own.
 
         Returns:
-          The state after, what was used, and how often a message was not kept any more. A run of nodes that will never
-          wake up again stands still, at an infinite time.
+          The state after, what was used, and the age of the oldest message that a node went by, infinite where that was
+          not kept any more. A run of nodes that will never wake up again stands still, at an infinite time.
         """
         clock, network = _on_device(self.world if world is None else world)
 
-        def one(state: State, _: None) -> tuple[State, tuple[Array, Array]]:
+        def one(state: State, _: None) -> tuple[State, tuple[Array, Array, Array]]:
             node, there, arrivals = next_arrival(clock, state.arrivals)
             woken = Woken(node, jnp.where(there, node, clock.workers))
             now = arrivals.now.high.astype(jnp.float64) + arrivals.now.low.astype(jnp.float64)
-            nodes = wake(network, self._local, state.nodes, woken, now)
-            used = there.astype(jnp.int32), jnp.where(there, network.wiring.receivers[node], 0)
-            return State(arrivals, nodes), used
+            nodes, age = wake(network, self._local, state.nodes, woken, now)
+            messages = jnp.where(there, network.wiring.receivers[node], 0)
+            return State(arrivals, nodes), (there.astype(jnp.int32), messages, age)
 
-        after, (wake_ups, messages) = jax.lax.scan(one, state, length=self.config.wake_ups_of_an_iteration)
+        after, (wake_ups, messages, ages) = jax.lax.scan(one, state, length=self.config.wake_ups_of_an_iteration)
         counted = _counted(after, wake_ups, messages, 2 * self.answer.size)
-        return after, counted, {"lost": after.nodes.lost.astype(jnp.float64)}
+        return after, counted, {"staleness": jnp.max(ages)}
 
     def evaluate(self, state: State) -> Scalars:
         """How far nodes are from the closed form; not a number where a message that was looked for was not kept."""
@@ -130,14 +129,11 @@ class AsyncEvaluation:
             "disagreement": root_mean_square(apart),
             "mass_error": mass_error(_on_device(self.world.network), nodes),
         }
-        return {key: jnp.where(nodes.lost > 0, jnp.nan, value) for key, value in results.items()}
+        return {key: jnp.where(nodes.lost, jnp.nan, value) for key, value in results.items()}
 
     def results(self, records: Sequence[Record]) -> list[tuple[str, str]]:
-        """The error, the rate at which it fell, and whether anything was lost."""
+        """The error, the rate at which it fell, and how well the mass law holds."""
         last = records[-1]
-        if last["lost"] > 0:
-            needed = f"{last['lost']:.0f} messages were not kept until they arrived: more than {self.kept_sends} of"
-            return [("void", f"{needed} method.kept_sends are needed")]
         rate = fitted_rate(records, self.config.wake_ups_of_an_iteration)
         fell = "too few evaluations to tell" if rate is None else f"times {rate:.8f} with every wake-up"
         return [
@@ -159,7 +155,7 @@ def make_links(section: DirectedGraph, nodes: int) -> graph.Links:
 def fitted_rate(records: Sequence[Record], wake_ups: int) -> float | None:
     """By which factor the error falls with a wake-up: a line through the logarithms; None for fewer than 3 of them."""
     low, high = _FIT
-    points = [(r["iteration"], r["error"]) for r in records if "error" in r and low < (r["error"] or math.nan) < high]
+    points = [(r["iteration"], r["error"]) for r in records if low < r.get("error", 0.0) < high]
     if len(points) < 3:
         return None
     iterations, errors = np.asarray(points, np.float64).T
