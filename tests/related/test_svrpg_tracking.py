@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,9 +20,16 @@ from nigt_jax.related.svrpg_tracking import (
     begin_agents,
     coefficients,
     density_weights,
+    estimate,
     exchange,
+    random_mdp,
     weights_of,
 )
+from nigt_jax.related.svrpg_tracking._estimate import begin_reference
+from nigt_jax.related.svrpg_tracking._network import tracker_error
+from nigt_jax.related.svrpg_tracking._tabular import Episodes
+
+KEY = jax.random.key(5)
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
@@ -42,17 +50,37 @@ def configured(count=4, tracking=True, links="ring", penalty=0.1, learning_rate=
     )
 
 
+class Played(NamedTuple):
+    """Rounds of a run; leaves have a leading axis of them."""
+
+    task: Any
+    before: Any
+    after: Any
+    found: Any
+    trackers: Any
+
+
+def run(config, task, params, rounds):
+    """Estimates and exchanges, all rounds in one scan, without clock and counters: those are long to compile."""
+    links = np.roll(np.eye(task.agents, dtype=bool), 1, 0)
+    weights = weights_of((links | links.T) & ~np.eye(task.agents, dtype=bool))
+
+    def one(carry, iteration):
+        agents, reference = carry
+        key = jax.random.fold_in(KEY, iteration)
+        found = estimate(task, config.estimator, agents.params, reference, iteration, key)
+        after = exchange(weights, config.network, agents, found.value)
+        return (after, found.reference), (agents, after, found, tracker_error(after))
+
+    begun = begin_agents(params), begin_reference(config.estimator, params)
+    return Played(task, *jax.jit(lambda begun: jax.lax.scan(one, begun, jnp.arange(rounds))[1])(begun))
+
+
 @functools.cache
-def played(config, rounds=8):
-    """The states before and after each round, and what each reported: compiled, all rounds in one scan."""
-    system = SvrpgTracking(config)
-
-    def one(state, _):
-        after, counted, scalars = system.step(state)
-        return after, (state, after, counted, scalars)
-
-    run = jax.jit(lambda state: jax.lax.scan(one, state, length=rounds)[1])
-    return system, *run(system.begin(jax.random.key(5)))
+def played(config):
+    """Eight rounds on the process of the configuration."""
+    task = Tabular(config.task, random_mdp(config.task, config.workers.count, config.seed))
+    return run(config, task, task.begin(KEY), 8)
 
 
 def softmax(theta):
@@ -127,9 +155,7 @@ def in_numpy(config, episodes_of_round, theta, rounds):
 CASES = {
     "svrpg": {},
     "svrpg alone": {"count": 1},
-    "two agents": {"count": 2},
-    "no tracking": {"tracking": False},
-    "whole episodes": {"weights": "per_episode"},
+    "two agents, whole episodes, no tracking": {"count": 2, "weights": "per_episode", "tracking": False},
     "no reduction": {"reduction": "none"},
     "mdpgt": {"reduction": "mdpgt", "newest_weight": 0.3},
 }
@@ -139,21 +165,20 @@ CASES = {
 def test_equals_the_algorithm_in_numpy(case):
     """Parameters, trackers, estimates and the largest weight of every round."""
     config = configured(**case)
-    system, before, after, _, scalars = played(config)
-    episodes, play = [], jax.jit(system.task.play)
+    task, before, after, found, _ = played(config)
+    episodes, play = [], jax.jit(task.play)
     for k in range(8):
-        key = jax.random.fold_in(before.key[k], k)
         places = jnp.ones(config.estimator.most_episodes, bool)
-        of = play(before.agents.params[k], key, places)
+        of = play(before.params[k], jax.random.fold_in(KEY, k), places)
         episodes.append([np.asarray(x) for x in (of.state, of.action, of.reward)])
     start = np.zeros((config.workers.count, 3, 2))
     for k, (theta, y, v, most) in enumerate(in_numpy(config, episodes, start, 8)):
-        np.testing.assert_allclose(after.agents.value[k], v, atol=1e-12)
-        np.testing.assert_allclose(after.agents.tracker[k], y, atol=1e-12)
-        np.testing.assert_allclose(after.agents.params[k], theta, atol=1e-12)
-        assert scalars["largest_weight"][k] == pytest.approx(most, rel=1e-12)
+        np.testing.assert_allclose(after.value[k], v, atol=1e-12)
+        np.testing.assert_allclose(after.tracker[k], y, atol=1e-12)
+        np.testing.assert_allclose(after.params[k], theta, atol=1e-12)
+        assert found.largest_weight[k] == pytest.approx(most, rel=1e-12)
     if config.estimator.reduction != "none":
-        assert scalars["largest_weight"].max() > 1.2  # or nothing was weighted
+        assert found.largest_weight.max() > 1.2  # or nothing was weighted
 
 
 def doubly_stochastic(count, seed):
@@ -183,27 +208,29 @@ def test_means_move_as_if_there_were_no_network(row_only):
     assert wrong > 0.1 if row_only else wrong < 1e-14
 
 
-@pytest.mark.parametrize("estimator", [{}, {"reduction": "mdpgt"}, {"reduction": "none"}])
-def test_trackers_keep_the_mean_of_estimates(estimator):
+@pytest.mark.parametrize("case", ["svrpg", "no reduction", "mdpgt"])
+def test_trackers_keep_the_mean_of_estimates(case):
     """In every round of a run; where the first trackers are not the first estimates they never do."""
-    config = configured(**estimator)
-    _, _, after, _, scalars = played(config)
+    config = configured(**CASES[case])
+    _, _, after, _, apart = played(config)
     mean = lambda x: np.asarray(x).mean(1)
-    np.testing.assert_allclose(mean(after.agents.tracker), mean(after.agents.value), atol=1e-14)
-    assert scalars["tracker_error"].max() < 1e-14
+    np.testing.assert_allclose(mean(after.tracker), mean(after.value), atol=1e-14)
+    assert apart.max() < 1e-14
     ring = weights_of(np.roll(np.eye(4, dtype=bool), 1, 0) | np.roll(np.eye(4, dtype=bool), -1, 0))
-    wrong = Agents(*jax.tree.map(lambda x: x[3], (after.agents.params, 0 * after.agents.tracker, after.agents.value)))
-    wrong = exchange(ring, config.network, wrong, after.agents.value[4])
-    assert np.abs(np.asarray(wrong.tracker - wrong.value).mean(0)).max() > 1e-3
+    late = Agents(after.params[3], 0 * after.tracker[3], after.value[3])
+    late = exchange(ring, config.network, late, after.value[4])
+    wrong = np.abs(np.asarray(late.tracker - late.value).mean(0)).max()
+    assert wrong > 1e-3
+    assert tracker_error(late) == pytest.approx(wrong)
 
 
 def test_a_snapshot_in_every_round_is_no_reduction():
     """With m = 1 all is the plain method with the large batch, to the bit."""
-    _, _, always, _, scalars = played(configured(period=1, snapshot_batch=6))
+    _, _, always, found, _ = played(configured(period=1, snapshot_batch=6))
     _, _, plain, _, _ = played(configured(reduction="none", batch=6))
-    for a, b in zip(always.agents, plain.agents, strict=True):
+    for a, b in zip(always, plain, strict=True):
         np.testing.assert_array_equal(a, b)
-    assert (scalars["largest_weight"] == 1).all()
+    assert (found.largest_weight == 1).all()
 
 
 class Quadratics:
@@ -216,10 +243,6 @@ class Quadratics:
         turned = [np.linalg.qr(rng.normal(size=(3, 3)))[0] for _ in range(6)]
         self.curvature = np.stack([q @ np.diag(rng.uniform(0.5, 1.5, 3)) @ q.T for q in turned])
         self.optima = rng.normal(size=(6, 3))
-
-    def begin(self, key):
-        del key
-        return jnp.zeros((6, 3))
 
     def play(self, params, key, there):
         del params, key
@@ -243,20 +266,11 @@ class Quadratics:
     def deterministic(self, params):
         return jnp.einsum("nij,nj->ni", self.curvature, self.optima - params)
 
-    def measures(self, mean):
-        del mean
-        return {}
-
 
 def quadratic_iterates(tracking, rounds):
-    task, config = Quadratics(), configured(count=6, tracking=tracking, learning_rate=0.1)
-    system = SvrpgTracking(config, task)
-
-    def one(state, _):
-        after = system.step(state)[0]
-        return after, after.agents.params
-
-    return task, np.asarray(jax.jit(lambda s: jax.lax.scan(one, s, length=rounds)[1])(system.begin(jax.random.key(0))))
+    task = Quadratics()
+    config = configured(count=6, tracking=tracking, learning_rate=0.1)
+    return task, np.asarray(run(config, task, jnp.zeros((6, 3)), rounds).after.params)
 
 
 def test_tracking_finds_the_common_optimum_at_the_rate_of_its_matrix():
@@ -390,10 +404,7 @@ def test_the_library_scores_and_weighs_as_the_tables_say():
     """Its own sums of scores and ratios, on all episodes, are those of NumPy."""
     states, actions, rewards, _ = every_episode(HERE)
     task = Tabular(TabularTask(states=STATES, actions=ACTIONS, horizon=HORIZON, discount=GAMMA, penalty=0.2), MDP)
-    whole = jax.jit(task.play)(jnp.asarray(HERE)[None], jax.random.key(0), jnp.ones(64, bool))
-    episodes = whole._replace(
-        state=jnp.asarray(states)[:, None], action=jnp.asarray(actions)[:, None], reward=jnp.asarray(rewards)[:, None]
-    )
+    episodes = Episodes(*(jnp.asarray(x)[:, None] for x in (states, actions, rewards)), jnp.ones(64, bool))
     factors = RNG.normal(size=(HORIZON, 1, 64))
     found = task.score_sum(jnp.asarray(THERE)[None], episodes, jnp.asarray(factors))
     wanted = np.einsum("te,tesa->sa", factors[:, 0], scores(THERE, states, actions))
@@ -402,8 +413,9 @@ def test_the_library_scores_and_weighs_as_the_tables_say():
     wanted = np.log(softmax(THERE))[states, actions] - np.log(softmax(HERE))[states, actions]
     np.testing.assert_allclose(ratio[:, 0], wanted, atol=1e-12)
     gradient = slope(lambda x: expected_return(x) - 0.1 * np.sum(x**2), THERE)
-    assert task.evaluate(jnp.asarray(THERE))["return_mean"] == pytest.approx(expected_return(THERE), rel=1e-12)
-    assert task.measures(jnp.asarray(THERE))["gradient_norm"] == pytest.approx(np.linalg.norm(gradient), rel=1e-7)
+    exactly = jax.jit(lambda own: task.evaluate(own) | task.measures(own))(jnp.asarray(THERE))
+    assert exactly["return_mean"] == pytest.approx(expected_return(THERE), rel=1e-12)
+    assert exactly["gradient_norm"] == pytest.approx(np.linalg.norm(gradient), rel=1e-7)
 
 
 def test_episodes_are_drawn_as_the_process_says():
@@ -423,17 +435,10 @@ def test_a_penalty_is_not_weighted():
     """Where nothing is earned, parameters shrink as if there were no episodes, whatever their weights are."""
     config = configured(count=1)
     mdp = Mdp(np.full(3, 1 / 3), RNG.dirichlet(np.ones(3), (3, 2)), np.zeros((1, 3, 2)))
-    system = SvrpgTracking(config, Tabular(config.task, mdp))
-    state = system.begin(jax.random.key(0))
     start = RNG.normal(size=(1, 3, 2))
-    params = jnp.asarray(start)
-    state = state._replace(agents=begin_agents(params), reference=state.reference._replace(params=params))
-    step, largest = jax.jit(system.step), 0.0
-    for _ in range(6):
-        state, _, scalars = step(state)
-        largest = max(largest, float(scalars["largest_weight"]))
-    assert largest > 1.05
-    np.testing.assert_allclose(state.agents.params, start * (1 - 0.3 * 0.1) ** 6, rtol=1e-12)
+    _, _, after, found, _ = run(config, Tabular(config.task, mdp), jnp.asarray(start), 6)
+    assert found.largest_weight.max() > 1.05
+    np.testing.assert_allclose(after.params[-1], start * (1 - 0.3 * 0.1) ** 6, rtol=1e-12)
 
 
 def test_weights_that_are_too_large_are_counted():
@@ -448,8 +453,42 @@ def test_weights_that_are_too_large_are_counted():
     assert capped == 0
 
 
+@functools.cache
+def stepped(config):
+    """The whole system: states before and after, what was counted, and the records' numbers, of eight rounds."""
+    system = SvrpgTracking(config)
+
+    def one(state, _):
+        after, counted, scalars = system.step(state)
+        return after, (state, after, counted, scalars)
+
+    rounds = jax.jit(lambda state: jax.lax.scan(one, state, length=8)[1])
+    return system, *rounds(system.begin(jax.random.key(5)))
+
+
+def test_the_system_is_these_rounds():
+    """From its state alone, at any time: estimate, then exchange."""
+    config = configured()
+    system, before, after, _, scalars = stepped(config)
+    played_again = estimate_and_exchange(config, system, jax.tree.map(lambda x: x[5], before))
+    for a, b in zip(jax.tree.leaves(played_again[0]), jax.tree.leaves(after.agents), strict=True):
+        np.testing.assert_allclose(a, b[5], atol=1e-14)
+    assert scalars["largest_weight"][5] == played_again[1].largest_weight
+    mean = np.asarray(after.agents.params[5])
+    apart = np.square(mean - mean.mean(0)).sum((1, 2)).mean()
+    assert scalars["disagreement"][5] == pytest.approx(apart, rel=1e-12)
+
+
+def estimate_and_exchange(config, system, state):
+    key = jax.random.fold_in(state.key, state.iteration)
+    find = jax.jit(lambda *of: estimate(system.task, config.estimator, *of))
+    found = find(state.agents.params, state.reference, state.iteration, key)
+    ring = np.roll(np.eye(4, dtype=bool), 1, 0)
+    return exchange(weights_of(ring | ring.T), config.network, state.agents, found.value), found
+
+
 def test_rounds_take_as_long_as_their_episodes_and_are_counted():
-    _, _, after, counted, scalars = played(configured())
+    _, _, after, counted, scalars = stepped(configured())
     each = np.array([8, 3, 3, 3, 8, 3, 3, 3])
     np.testing.assert_array_equal(scalars["trajectories"], each)
     np.testing.assert_array_equal(counted.gradients, 4 * each)
@@ -458,17 +497,6 @@ def test_rounds_take_as_long_as_their_episodes_and_are_counted():
     np.testing.assert_array_equal(counted.numbers, 8 * 2 * 6)
     np.testing.assert_allclose(counted.time.high, np.cumsum(each))
     assert after.iteration[-1] == 8
-    assert (played(configured(tracking=False))[3].numbers == 8 * 6).all()
-
-
-def test_a_run_goes_on_from_its_state_alone():
-    system, before, after, _, _ = played(configured())
-    half = jax.tree.map(lambda x: x[4], before)
-    step = jax.jit(system.step)
-    for _ in range(4):
-        half = step(half)[0]
-    for a, b in zip(jax.tree.leaves(half.agents), jax.tree.leaves(after.agents), strict=True):
-        np.testing.assert_allclose(a, b[-1], atol=1e-14)
 
 
 @pytest.mark.parametrize(
@@ -493,7 +521,7 @@ def test_a_graph_in_two_parts_is_refused():
 
 
 def test_a_person_is_told_what_came_of_it():
-    system, _, after, _, scalars = played(configured())
+    system, _, after, _, scalars = stepped(configured())
     record = {name: float(value[-1]) for name, value in scalars.items()}
     record |= {name: float(value) for name, value in system.evaluate(jax.tree.map(lambda x: x[-1], after)).items()}
     lines = dict(system.results([{"iteration": 0, "return_mean": 1.0}, record]))

@@ -80,18 +80,19 @@ class Tabular:
         self, params: Float[Array, "agents states actions"], key: PRNGKeyArray, there: Bool[Array, " places"]
     ) -> Episodes:
         """All places at once, whether they are there or not: steps cost less here than to leave some out."""
-        policy, next_state = jax.nn.log_softmax(params), jnp.log(self._mdp.transition)
-        agent = jnp.broadcast_to(jnp.arange(self.agents)[:, None], (self.agents, there.size))
-        first, rest = jax.random.split(key)
-        begun = jax.random.categorical(first, jnp.log(self._mdp.start), shape=agent.shape)
+        # All random numbers of a round in one call: programs with several take long to compile.
+        draws = jax.random.uniform(key, (self._horizon, 2, self.agents, there.size), params.dtype)
+        agent = jnp.arange(self.agents)[:, None]
+        policy, paid = jnp.cumsum(jax.nn.softmax(params), 2), jnp.asarray(self._mdp.rewards)
+        following, start = jnp.cumsum(self._mdp.transition, 2), jnp.cumsum(self._mdp.start)
 
-        def step(state: Array, key: PRNGKeyArray) -> tuple[Array, tuple[Array, Array, Array]]:
-            acts, moves = jax.random.split(key)
-            action = jax.random.categorical(acts, policy[agent, state])
-            after = jax.random.categorical(moves, next_state[state, action])
-            return after, (state, action, jnp.asarray(self._mdp.rewards)[agent, state, action])
+        def step(arrival: Array, draw: Array) -> tuple[Array, tuple[Array, Array, Array]]:
+            state = _drawn(arrival, draw[0])
+            action = _drawn(policy[agent, state], draw[1])
+            return following[state, action], (state, action, paid[agent, state, action])
 
-        return Episodes(*jax.lax.scan(step, begun, jax.random.split(rest, self._horizon))[1], there)
+        begun = jnp.broadcast_to(start, (self.agents, there.size, start.size))
+        return Episodes(*jax.lax.scan(step, begun, draws)[1], there)
 
     def steps(self, episodes: Episodes) -> Int[Array, ""]:
         """All episodes are of the same length."""
@@ -149,3 +150,8 @@ class Tabular:
         """The expected return, over agents the mean and the lowest, and the objective."""
         returns = self.returns(mean)
         return {"return_mean": returns.mean(), "return_lowest": returns.min(), "objective": self.objective(mean)}
+
+
+def _drawn(cumulative: Float[Array, "agents places choices"], draw: Array) -> Int[Array, "agents places"]:
+    """Which of the choices, by their cumulative probabilities; the last one if it is none of the others."""
+    return jnp.sum(draw[:, :, None] >= cumulative[:, :, :-1], axis=2, dtype=jnp.int32)
