@@ -38,8 +38,8 @@ def played(central):
     """A learner that has learnt a little, and what it played."""
     section = config("mappo" if central else "ippo")
     update = Update(section.method, Cloud(section.environment, AGENTS))
-    learner = update.begin(jax.random.key(0))
-    moved = lambda x: x + 0.3 * jax.random.normal(jax.random.key(x.size), x.shape)
+    learner, rng = jax.jit(update.begin)(jax.random.key(0)), np.random.default_rng(0)
+    moved = lambda x: jnp.asarray(np.asarray(x) + 0.3 * rng.normal(size=x.shape), jnp.float32)
     learner = learner._replace(
         actor=jax.tree.map(moved, learner.actor),
         critic=jax.tree.map(moved, learner.critic),
@@ -52,7 +52,7 @@ def updated(algorithm, noise=0.4, **method):
     """An update, a learner, and a batch; with noise on its log probabilities, so that some ratios are clipped."""
     section = config(algorithm, **{"epochs": 1, "minibatches": 1} | method)
     learner, batch = played(algorithm != "ippo")
-    apart = noise * jax.random.normal(jax.random.key(2), batch.before.shape)
+    apart = jnp.asarray(noise * np.random.default_rng(2).normal(size=batch.before.shape), jnp.float32)
     update = Update(section.method, Cloud(section.environment, AGENTS))
     return section.method, update, learner, batch._replace(before=batch.before + apart)
 
@@ -236,7 +236,7 @@ def test_guidance_makes_crowded_servers_less_probable():
 def short_run():
     """A system, its compiled step, and what four iterations of it gave."""
     system = Dgpg(config(iterations=4, guidance_start=0.8, guidance_end=0.2, actor_learning_rate=0.1))
-    step, played = jax.jit(system.step), [(system.begin(jax.random.key(5)), None, None)]
+    step, played = jax.jit(system.step), [(jax.jit(system.begin)(jax.random.key(5)), None, None)]
     for _ in range(4):
         played.append(step(played[-1][0]))
     return system, step, played
