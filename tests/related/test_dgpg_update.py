@@ -1,6 +1,7 @@
 """An update against NumPy in float64, where guidance makes no difference, where it alone decides, and whole runs."""
 
 import dataclasses
+import functools
 
 import chex
 import jax
@@ -32,19 +33,28 @@ def config(algorithm="dgpg", iterations=6, **method):
     )
 
 
-def updated(algorithm, **method):
-    """An update, a learner that has learnt a little, and what it played."""
-    section = config(algorithm, **{"epochs": 1, "minibatches": 1} | method)
+@functools.cache
+def played(central):
+    """A learner that has learnt a little, and what it played."""
+    section = config("mappo" if central else "ippo")
     update = Update(section.method, Cloud(section.environment, AGENTS))
-    learner = update.begin(jax.random.key(0))
+    learner, rng = jax.jit(update.begin)(jax.random.key(0)), np.random.default_rng(0)
+    moved = lambda x: jnp.asarray(np.asarray(x) + 0.3 * rng.normal(size=x.shape), jnp.float32)
     learner = learner._replace(
-        actor=jax.tree.map(lambda x: x + 0.3 * jax.random.normal(jax.random.key(x.size), x.shape), learner.actor),
-        critic=jax.tree.map(lambda x: x + 0.3 * jax.random.normal(jax.random.key(x.size), x.shape), learner.critic),
+        actor=jax.tree.map(moved, learner.actor),
+        critic=jax.tree.map(moved, learner.critic),
         statistics=with_returns(begin_statistics(), jnp.asarray([-3.0, -5.0, -9.0])),
     )
-    batch = jax.jit(update.collect)(learner.actor, jax.random.key(1))
-    noise = 0.4 * jax.random.normal(jax.random.key(2), batch.before.shape)  # so that some ratios are clipped
-    return section.method, update, learner, batch._replace(before=batch.before + noise)
+    return learner, jax.jit(update.collect)(learner.actor, jax.random.key(1))
+
+
+def updated(algorithm, noise=0.4, **method):
+    """An update, a learner, and a batch; with noise on its log probabilities, so that some ratios are clipped."""
+    section = config(algorithm, **{"epochs": 1, "minibatches": 1} | method)
+    learner, batch = played(algorithm != "ippo")
+    apart = jnp.asarray(noise * np.random.default_rng(2).normal(size=batch.before.shape), jnp.float32)
+    update = Update(section.method, Cloud(section.environment, AGENTS))
+    return section.method, update, learner, batch._replace(before=batch.before + apart)
 
 
 def network(leaves, inputs):
@@ -209,8 +219,7 @@ def test_with_guidance_alone_nobody_moves_where_nothing_has_an_influence(influen
 
 def test_guidance_makes_crowded_servers_less_probable():
     """One step of guidance alone, against the sign: what has a high g becomes less probable."""
-    _, update, learner, batch = updated("dgpg", entropy_weight=0.0, actor_learning_rate=1e-3)
-    batch = batch._replace(before=jax.jit(update.collect)(learner.actor, jax.random.key(1)).before)
+    _, update, learner, batch = updated("dgpg", noise=0.0, entropy_weight=0.0)
     after, _ = jax.jit(update)(learner, batch, jnp.ones([]), jax.random.key(3))
 
     def log_probability(actor):
@@ -227,7 +236,7 @@ def test_guidance_makes_crowded_servers_less_probable():
 def short_run():
     """A system, its compiled step, and what four iterations of it gave."""
     system = Dgpg(config(iterations=4, guidance_start=0.8, guidance_end=0.2, actor_learning_rate=0.1))
-    step, played = jax.jit(system.step), [(system.begin(jax.random.key(5)), None, None)]
+    step, played = jax.jit(system.step), [(jax.jit(system.begin)(jax.random.key(5)), None, None)]
     for _ in range(4):
         played.append(step(played[-1][0]))
     return system, step, played
