@@ -67,11 +67,11 @@ def main() -> None:
         draw(args, by_nodes, by_straggler, in_lockstep)
 
 
-def workers(args: argparse.Namespace, nodes: int, slow: float = 1.0) -> dict[str, Any]:
+def workers(args: argparse.Namespace, nodes: int, slow: int = 1) -> dict[str, Any]:
     """Nodes that wake up once a time unit, but for the first; messages are there at once."""
     return {
         "count": nodes,
-        "compute_time": {"values": [slow] + [1.0] * (nodes - 1)},
+        "compute_time": {"values": [float(slow), *[1.0] * (nodes - 1)]},
         "communication_time": {"scale": 0.0, "worker_exponent": 0.0},
         "noise": {"family": args.noise, "shape": 4.0},
     }
@@ -83,7 +83,7 @@ def in_step(nodes: int) -> dict[str, Any]:
     return {"count": nodes, "compute_time": even, "communication_time": even | {"scale": 0.5}}
 
 
-def straggler(args: argparse.Namespace, slow: float) -> Course:
+def straggler(args: argparse.Namespace, slow: int) -> Course:
     """Eight nodes that do not wait, one of them slow. They have as long as eight nodes alike."""
     return best(args, workers(args, NODE_COUNT, slow), args.wake_ups // NODE_COUNT)
 
@@ -102,7 +102,7 @@ def courses(args: argparse.Namespace, workers: dict[str, Any], iterations: int) 
     @functools.partial(jax.jit, compiler_options=compile_options("cpu"))
     def run(world: Any) -> Any:
         def step(state: Any, _: None) -> Any:
-            state, counted, _ = system.step(state, world)
+            state, counted, _measured = system.step(state, world)
             return state, (counted.time, system.evaluate(state)["error"])
 
         return jax.lax.scan(step, system.begin(jax.random.key(args.seed), world), length=iterations)[1]
@@ -113,7 +113,7 @@ def courses(args: argparse.Namespace, workers: dict[str, Any], iterations: int) 
         yield Course(a, to_float64(times), np.asarray(errors))
 
 
-def lockstep(args: argparse.Namespace, rounds: Course, slow: float) -> Course:
+def lockstep(args: argparse.Namespace, rounds: Course, slow: int) -> Course:
     """The course of rounds in which everybody waits for the slowest of the same nodes."""
     config = TypeAdapter(AsyncEvaluationConfig).validate_python({"workers": workers(args, NODE_COUNT, slow)})
     clock = Lockstep(config.workers, 2 * config.problem.features)
@@ -134,12 +134,12 @@ def speed_up(args: argparse.Namespace, by_nodes: dict[int, Course]) -> str:
     alone = by_nodes[1].reaches(args.target)
     rows = [f"| nodes | step a node | time units to {args.target:g} | speed-up |", "|---|---|---|---|"]
     for nodes, course in by_nodes.items():
-        time = course.reaches(args.target)
-        rows.append(f"| {nodes} | {course.step:g} | {time:,.0f} | {alone / time:.2f} |")
+        faster = ratio(alone, course.reaches(args.target))
+        rows.append(f"| {nodes} | {course.step:g} | {shown(course, args.target)} | {faster} |")
     return "\n".join(rows) + "\n"
 
 
-def price(args: argparse.Namespace, by_straggler: dict[float, Course], in_lockstep: dict[float, Course]) -> str:
+def price(args: argparse.Namespace, by_straggler: dict[int, Course], in_lockstep: dict[int, Course]) -> str:
     """A table of stragglers."""
     rows = [
         f"| {NODE_COUNT} nodes, one of them | nobody waits: step a node | time units to {args.target:g} "
@@ -148,19 +148,29 @@ def price(args: argparse.Namespace, by_straggler: dict[float, Course], in_lockst
     ]
     for slow, course in by_straggler.items():
         waits = in_lockstep[slow]
-        time, waited = course.reaches(args.target), waits.reaches(args.target)
         name = "as fast as others" if slow == 1 else f"{slow} times as slow"
-        rows.append(
-            f"| {name} | {course.step:g} | {time:,.0f} | {waits.step:g} | {waited:,.0f} | {waited / time:.2f} |"
-        )
+        known = [f"{run.step:g} | {shown(run, args.target)}" for run in (course, waits)]
+        cells = name, *known, ratio(waits.reaches(args.target), course.reaches(args.target))
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
+
+
+def shown(course: Course, target: float) -> str:
+    """The time to the target, or how long it was not reached."""
+    time = course.reaches(target)
+    return f"{time:,.0f}" if math.isfinite(time) else f"more than {course.times[-1]:,.0f}"
+
+
+def ratio(long: float, short: float) -> str:
+    """How many times as long, where both are known."""
+    return f"{long / short:.2f}" if math.isfinite(long) and math.isfinite(short) else "unknown"
 
 
 def draw(
     args: argparse.Namespace,
     by_nodes: dict[int, Course],
-    by_straggler: dict[float, Course],
-    in_lockstep: dict[float, Course],
+    by_straggler: dict[int, Course],
+    in_lockstep: dict[int, Course],
 ) -> None:
     """Errors against time: for numbers of nodes, and for stragglers beside lockstep."""
     from matplotlib import pyplot

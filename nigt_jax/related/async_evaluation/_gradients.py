@@ -27,11 +27,11 @@ class Data(NamedTuple):
     """
 
     samples: Samples
-    owner: Int[Array, " samples"]
-    first: Int[Array, " nodes"]
-    counts: Int[Array, " nodes"]
-    regularization: Float[Array, ""]
-    dual_ratio: Float[Array, ""]
+    owner: Int[Any, " samples"]
+    first: Int[Any, " nodes"]
+    counts: Int[Any, " nodes"]
+    regularization: Float[Any, ""]
+    dual_ratio: Float[Any, ""]
 
     @property
     def scale(self) -> float:

@@ -41,13 +41,13 @@ class Wiring(NamedTuple):
       receivers: how many hear each node.
     """
 
-    senders: Int[Array, "nodes senders"]
-    linked: Bool[Array, "nodes senders"]
-    pull: Float[Array, "nodes senders"]
-    pull_own: Float[Array, " nodes"]
-    push: Float[Array, "nodes senders"]
-    push_own: Float[Array, " nodes"]
-    receivers: Int[Array, " nodes"]
+    senders: Int[Any, "nodes senders"]
+    linked: Bool[Any, "nodes senders"]
+    pull: Float[Any, "nodes senders"]
+    pull_own: Float[Any, " nodes"]
+    push: Float[Any, "nodes senders"]
+    push_own: Float[Any, " nodes"]
+    receivers: Int[Any, " nodes"]
 
 
 def wire(links: graph.Links) -> Wiring:
@@ -82,8 +82,8 @@ class Network(NamedTuple):
 
     data: Data
     wiring: Wiring
-    delays: Float[Array, " nodes"]
-    step_size: Float[Array, ""]
+    delays: Float[Any, " nodes"]
+    step_size: Float[Any, ""]
 
 
 class Nodes(NamedTuple):

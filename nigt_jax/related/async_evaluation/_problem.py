@@ -11,7 +11,7 @@ A sample p has features :math:`\phi_p` of a state, :math:`\phi'_p` of the next o
 Both sides are sums over samples only in the second form, for z = [theta, w].
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +22,7 @@ from nigt_jax.errors import UserError
 
 
 class Samples(NamedTuple):
-    """Transitions of one fixed policy, those of node 1 first; float64.
+    """Transitions of one fixed policy, those of node 1 first; float64. NumPy's on the host, and JAX's where traced.
 
     Attributes:
       features: of a state, [samples, features].
@@ -30,9 +30,9 @@ class Samples(NamedTuple):
       reward: [samples].
     """
 
-    features: Float[Array, "samples features"]
-    difference: Float[Array, "samples features"]
-    reward: Float[Array, " samples"]
+    features: Float[Any, "samples features"]
+    difference: Float[Any, "samples features"]
+    reward: Float[Any, " samples"]
 
 
 def make_samples(problem: MarkovRewardProcess, seed: int) -> Samples:
