@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nigt_jax.config.systems import NetworkConfig, ReductionConfig, SvrpgTrackingConfig
+from nigt_jax.config.systems import NetworkConfig, ReductionConfig, SvrpgTrackingConfig, SystemTraining, TabularTask
 from nigt_jax.related.svrpg_tracking import Mdp, SvrpgTracking, Tabular, random_mdp
 
 ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -26,15 +26,15 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-def curves(config: SvrpgTrackingConfig, seeds: int) -> dict[str, np.ndarray]:
+def curves(config: SvrpgTrackingConfig, task: TabularTask, seeds: int) -> dict[str, np.ndarray]:
     """Squared gradient norm, disagreement and trajectories of each round; shape [seeds, rounds]."""
 
     def run(mdp: Mdp, key: Any) -> dict[str, Any]:
-        system = SvrpgTracking(config, Tabular(config.task, mdp))
+        system = SvrpgTracking(config, Tabular(task, mdp))
         one = lambda state, _: system.step(state)[::2]
         return jax.lax.scan(one, system.begin(key), length=config.training.iterations)[1]
 
-    problems = [random_mdp(config.task, config.workers.count, seed) for seed in range(seeds)]
+    problems = [random_mdp(task, config.workers.count, seed) for seed in range(seeds)]
     mdps = jax.tree.map(lambda *x: jnp.stack(x), *problems)
     found = jax.jit(jax.vmap(run))(mdps, jax.vmap(jax.random.key)(jnp.arange(seeds)))
     squared = jnp.square(found["gradient_norm"])
@@ -83,9 +83,9 @@ def main() -> None:
             config = SvrpgTrackingConfig(
                 estimator=ReductionConfig(**estimator),
                 network=NetworkConfig(**network),
-                training={"iterations": args.rounds},
+                training=SystemTraining(iterations=args.rounds),
             )
-            found = results[name] = curves(config, args.seeds)
+            found = results[name] = curves(config, TabularTask(), args.seeds)
             tail = {key: values[:, -args.rounds // 4 :].mean() for key, values in found.items()}
             print(
                 f"| {name} | {found['trajectories'].mean():.1f} | {tail['||grad J||^2 at the mean']:.1e} | "

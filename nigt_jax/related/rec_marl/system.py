@@ -165,6 +165,7 @@ class RecMarlPower(_RecMarl):
     """
 
     def __init__(self, config: RecMarlPowerConfig):
+        self._levels = config.power.levels
         with jax.enable_x64(True):
             radio = make_radio(config.power, config.workers.count, np.random.default_rng(config.seed))
             super().__init__(config, power_model(radio))
@@ -174,7 +175,7 @@ class RecMarlPower(_RecMarl):
             self.selfish = self._straight_to(equilibria[0].levels) if equilibria else None
 
     def _straight_to(self, levels: Int[np.ndarray, " links"]) -> float:
-        return float(self.worth(jnp.asarray(straight_to(levels, self.config.power.levels))))
+        return float(self.worth(jnp.asarray(straight_to(levels, self._levels))))
 
     def results(self, records: Sequence[Record]) -> list[tuple[str, str]]:
         """Return and last reward beside those of the best levels of all, and of the equilibrium of selfish links."""

@@ -66,7 +66,8 @@ class Tabular:
     baseline = False
 
     def __init__(self, config: TabularTask, mdp: Mdp):
-        self.agents, *self._table = mdp.rewards.shape
+        self.agents: int = mdp.rewards.shape[0]
+        self._table: tuple[int, ...] = mdp.rewards.shape[1:]
         self.parameters = config.states * config.actions
         self.discount, self._penalty, self._horizon = config.discount, config.penalty, config.horizon
         self._mdp = mdp
