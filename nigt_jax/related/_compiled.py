@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
+from nigt_jax.compilation import compile_options
 from nigt_jax.related._system import Counted, Scalars, System
 from nigt_jax.runtimes import Stop, devices_of
 
@@ -53,7 +54,12 @@ class Compiled:
     def initial_state(self) -> Any:
         """The state before the first iteration."""
         with jax.default_device(self.device):
-            return jax.jit(lambda: self._system.begin(jax.random.key(self._system.config.seed)))()
+            begin = jax.jit(lambda: self._system.begin(jax.random.key(self._system.config.seed)))
+            return begin.lower().compile(compile_options(self.device.platform))()
+
+    @property
+    def _shape(self) -> Any:
+        return jax.eval_shape(lambda: self._system.begin(jax.random.key(0)))
 
     def place(self, state: Any) -> Any:
         """A state on the device."""
@@ -61,10 +67,11 @@ class Compiled:
 
     def compile(self) -> None:
         """Compiles both programs."""
-        started, state = time.perf_counter(), jax.eval_shape(self.initial_state)
+        started, state = time.perf_counter(), self._shape
+        options = compile_options(self.device.platform)
         with jax.default_device(self.device):
-            self._run = jax.jit(self._iterations).lower(state, jax.ShapeDtypeStruct((), jnp.int32)).compile()
-            self._evaluate = jax.jit(self._system.evaluate).lower(state).compile()
+            self._run = jax.jit(self._iterations).lower(state, jax.ShapeDtypeStruct((), jnp.int32)).compile(options)
+            self._evaluate = jax.jit(self._system.evaluate).lower(state).compile(options)
         self.compile_seconds = time.perf_counter() - started
 
     def run(self, state: Any, rounds: Sequence[int], stop: Stop) -> tuple[Any, Metrics]:
