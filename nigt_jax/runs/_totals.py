@@ -77,7 +77,7 @@ def records_of(
                 "query_return_mean": float(metrics.query_return_mean[k]),
                 "gradient_norm": float(metrics.gradient_norm[k]),
                 "diverged": int(metrics.diverged[k]),
-                **({} if metrics.noise_scale == () else {"noise_scale": float(metrics.noise_scale[k])}),
+                **({} if isinstance(metrics.noise_scale, tuple) else {"noise_scale": float(metrics.noise_scale[k])}),
             }
         )
     return records, totals

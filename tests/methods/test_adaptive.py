@@ -10,6 +10,7 @@ from nigt_jax.config import AdaptiveNigt, check_config
 from nigt_jax.errors import UserError
 from nigt_jax.methods import METHODS, Seen, after_round, chosen_batch_size, halves_show, nothing_seen
 from nigt_jax.methods._adaptive import candidates, noise_scale
+from nigt_jax.runs._totals import Totals, records_of
 from nigt_jax.runtimes import SimulatedRuntime
 
 
@@ -115,6 +116,9 @@ def test_a_whole_run_climbs_and_takes_what_it_chose():
             assert int(chosen_batch_size(seen, own(batch_size=20))) == metrics.gradients[0, 0]
         taken.extend(metrics.gradients[0].tolist())
         assert (metrics.noise_scale > 0).all()
+        column = jax.tree.map(lambda x: x[:, 0], metrics)
+        records, _ = records_of(column, 0, Totals(), 1.0, runtime.config.method, runtime.parameters)
+        assert [record["noise_scale"] for record in records] == metrics.noise_scale[:, 0].tolist()
     assert runtime.evaluate(state)[0]["return_mean"] > before + 0.1
     assert taken[0] == 20
     assert max(taken[1:]) < 20  # exchanges cost next to nothing
