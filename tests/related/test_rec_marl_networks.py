@@ -27,6 +27,8 @@ from nigt_jax.related.rec_marl.model import play, softmax_policies
 from nigt_jax.related.rec_marl.power import make_radio, power_model, straight_to
 from nigt_jax.related.rec_marl.tables import make_tables
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 
 @pytest.fixture(autouse=True)
 def _in_64_bits():
@@ -221,7 +223,12 @@ def in_numpy(system, logits, values, played, iteration):
 
 @pytest.mark.parametrize(
     ("made", "critics"),
-    [(small_access, "neighbours"), (small_access, "own"), (small_access, "all"), (small_power, "neighbours")],
+    [
+        (small_access, "neighbours"),
+        (small_power, "all"),
+        pytest.param(small_access, "own", marks=pytest.mark.slow),
+        pytest.param(small_power, "neighbours", marks=pytest.mark.slow),
+    ],
 )
 def test_compiled_iterations_are_those_of_numpy(made, critics):
     config = made(critics, actor_decay=3.0, critic_decay=2.0)

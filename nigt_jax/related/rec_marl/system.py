@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from nigt_jax.clocks import ClockState
-from nigt_jax.config.systems import RecMarlAccessConfig, RecMarlPowerConfig
+from nigt_jax.config.systems import RecMarlAccessConfig, RecMarlPowerConfig, SystemConfig
 from nigt_jax.records import Record
 from nigt_jax.related._lockstep import Lockstep
 from nigt_jax.related._system import Counted, Scalars
@@ -51,10 +51,11 @@ class _RecMarl:
 
     x64 = True
     headline = "return_mean"
-    config: RecMarlAccessConfig | RecMarlPowerConfig
+    config: SystemConfig
 
     def __init__(self, config: RecMarlAccessConfig | RecMarlPowerConfig, model: Model):
-        self.config, self.model, self.tables = config, model, make_tables(model)
+        self.config, self._method = config, config.method
+        self.model, self.tables = model, make_tables(model)
         self._rewards = expected_rewards(self.tables, model)
         self._heard = heard_critics(config.method.critics, model.neighbours)
         _, states, actions = model.kernel.shape[:3]
@@ -73,7 +74,7 @@ class _RecMarl:
 
     def step(self, state: RecMarlState) -> tuple[RecMarlState, Counted, Scalars]:
         """Episodes, then a step of all critics, then one of all policies."""
-        method = self.config.method
+        method = self._method
         playing, later = jax.random.split(state.key)
         policies = softmax_policies(state.logits, self.model.allowed)
         played = play(self.model, playing, policies, method.episodes, method.horizon)
@@ -87,7 +88,7 @@ class _RecMarl:
         self, state: RecMarlState, policies: Float[Array, "agents states actions"], played: Episodes
     ) -> tuple[Array, Array, Array]:
         """Logits and critics after an iteration with these episodes, and the root mean square of TD errors."""
-        method, passed = self.config.method, state.iteration.astype(jnp.float64)
+        method, passed = self._method, state.iteration.astype(jnp.float64)
         critic_step = method.critic_step / jnp.sqrt(1 + passed / method.critic_decay)
         actor_step = method.actor_step / jnp.sqrt(1 + passed / method.actor_decay)
         entry_of = functools.partial(entry, self.tables, self.model)
@@ -99,7 +100,7 @@ class _RecMarl:
 
     def _counted(self, clock: ClockState) -> Counted:
         """Neighbours tell each other what they are in and do in every step, and whose critic is climbed its value."""
-        method, agents = self.config.method, self.model.agents
+        method, agents = self._method, self.model.agents
         doing = method.episodes * (method.horizon + 1) * (int(self.model.neighbours.sum()) - agents)
         values = method.episodes * method.horizon * (int(self._heard.sum()) - agents)
         whole = lambda number: jnp.asarray(number, jnp.int32)
@@ -113,16 +114,16 @@ class _RecMarl:
 
     def rewards(self, policies: Float[Array, "agents states actions"]) -> Float[Array, " horizon"]:
         """The agents' mean expected reward in each step of an episode; no sampling."""
-        return mean_rewards(self.model, self.tables, self._rewards, policies, self.config.method.horizon)
+        return mean_rewards(self.model, self.tables, self._rewards, policies, self._method.horizon)
 
     def worth(self, policies: Float[Array, "agents states actions"]) -> Float[Array, ""]:
         """The mean expected return of an agent in an episode; no sampling."""
-        return discounted(self.rewards(policies), self.config.method.discount)
+        return discounted(self.rewards(policies), self._method.discount)
 
     def evaluate(self, state: RecMarlState) -> Scalars:
         """The mean expected return of an agent, and its mean expected reward in the last step; no sampling."""
         rewards = self.rewards(softmax_policies(state.logits, self.model.allowed))
-        return {"return_mean": discounted(rewards, self.config.method.discount), "reward_last": rewards[-1]}
+        return {"return_mean": discounted(rewards, self._method.discount), "reward_last": rewards[-1]}
 
 
 class RecMarlAccess(_RecMarl):
@@ -145,7 +146,7 @@ class RecMarlAccess(_RecMarl):
         """The return beside that of the best ALOHA."""
         reached, other = records[-1]["return_mean"], self.aloha
         rest = f"{abs(reached / other.value - 1):.1%} {'above' if reached >= other.value else 'below'} the best ALOHA's"
-        critics = self.config.method.critics
+        critics = self._method.critics
         return [
             ("return", f"{reached:.4f} of a user, with critics of {critics}: {rest}"),
             ("best ALOHA", f"{other.value:.4f}, which sends with probability {other.send:.2f}"),
@@ -165,7 +166,6 @@ class RecMarlPower(_RecMarl):
     """
 
     def __init__(self, config: RecMarlPowerConfig):
-        self._levels = config.power.levels
         with jax.enable_x64(True):
             radio = make_radio(config.power, config.workers.count, np.random.default_rng(config.seed))
             super().__init__(config, power_model(radio))
@@ -175,14 +175,14 @@ class RecMarlPower(_RecMarl):
             self.selfish = self._straight_to(equilibria[0].levels) if equilibria else None
 
     def _straight_to(self, levels: Int[np.ndarray, " links"]) -> float:
-        return float(self.worth(jnp.asarray(straight_to(levels, self._levels))))
+        return float(self.worth(jnp.asarray(straight_to(levels, self.model.kernel.shape[1]))))
 
     def results(self, records: Sequence[Record]) -> list[tuple[str, str]]:
         """Return and last reward beside those of the best levels of all, and of the equilibrium of selfish links."""
         reached, last = records[-1]["return_mean"], records[-1]["reward_last"]
         best, equilibria = self.search.best, self.search.equilibria
         lines = [
-            ("return", f"{reached:.4f} of a link, with critics of {self.config.method.critics}"),
+            ("return", f"{reached:.4f} of a link, with critics of {self._method.critics}"),
             ("brute force", f"{self.best:.4f}, straight to the best levels of all; reached {reached / self.best:.1%}"),
             ("last reward", f"{last:.4f} of a link; {best.value:.4f} at the best levels"),
         ]
