@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
 from nigt_jax.related.dgpg.cloud import Cloud, CloudState, Outcome
 
@@ -41,6 +41,6 @@ def play(cloud: Cloud, act: Act, key: PRNGKeyArray) -> Steps:
     return jax.lax.scan(one, cloud.begin(of_tasks), None, cloud.settings.steps)[1]
 
 
-def returns(cloud: Cloud, act: Act, keys: PRNGKeyArray) -> Float[Array, " episodes"]:
+def returns(cloud: Cloud, act: Act, keys: Key[Array, " episodes"]) -> Float[Array, " episodes"]:
     """The negative cost of whole episodes, one for each key."""
     return jax.vmap(lambda key: -jnp.sum(play(cloud, act, key).outcome.cost))(keys)
