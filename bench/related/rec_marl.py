@@ -1,15 +1,18 @@
 """What REC-MARL's critics are good for: returns by whose critics policies climb, beside the best of simpler rules.
 
-`python bench/related/rec_marl.py` prints two Markdown tables, with the mean over seeds and the least and the largest.
+`python bench/related/rec_marl.py` prints two Markdown tables, with the mean over seeds and the least and the largest;
+``--figure FILE.png`` draws every seed, too.
 """
 
 import argparse
 import dataclasses
 import time
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from matplotlib.figure import Figure
 
 from nigt_jax.config.systems import RecMarlAccessConfig, RecMarlPowerConfig
 from nigt_jax.related.rec_marl import RecMarlAccess, RecMarlPower
@@ -68,15 +71,37 @@ def show(title: str, found: dict[str, list[float]], reference: str) -> None:
         )
 
 
+def draw(panels: dict[str, tuple[dict[str, list[float]], str]], file: Path) -> None:
+    """A point for every rule and seed, in parts of the reference of the same seed."""
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    for place, (title, (found, reference)) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(1, 2, place)
+        for row, values in enumerate(found.values()):
+            axes.plot(np.array(values) / np.array(found[reference]), np.full(len(values), row), "o", alpha=0.7)
+        axes.axvline(1, color="grey", linewidth=1, linestyle=":")
+        axes.set_yticks(range(len(found)), list(found))
+        axes.set(title=title, xlabel=f"return, in parts of that of {reference}")
+        axes.invert_yaxis()
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(file, dpi=150)
+
+
 def main() -> None:
     """Runs all and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=2, help="problems that are drawn and learnt (default: 2)")
+    parser.add_argument("--figure", type=Path, help="PNG file to write")
     arguments = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
     start = time.perf_counter()
-    show("Access control: discounted return of a user", access(arguments.seeds), "best ALOHA")
-    show("Power control: discounted return of a link", power(arguments.seeds), "best levels")
+    panels = {
+        "access control": (access(arguments.seeds), "best ALOHA"),
+        "power control": (power(arguments.seeds), "best levels"),
+    }
+    for title, (found, reference) in panels.items():
+        show(f"{title.capitalize()}: discounted return of an agent", found, reference)
+    if arguments.figure is not None:
+        draw(panels, arguments.figure)
     print(f"\n{arguments.seeds} seeds, {time.perf_counter() - start:.0f} s on {jax.devices()[0].device_kind}")
 
 
