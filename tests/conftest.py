@@ -64,8 +64,8 @@ def _let_programs_go():
 
 
 # Tests of what programs compute, which does not depend on how products and sums are contracted.
-_QUICKLY = ("estimators", "methods", "rollout", "sweeps", "training", "runs/test_discrete.py", "runs/test_failures.py")
-_QUICKLY += ("runs/test_loop.py", "runtimes/test_runs.py")
+_QUICKLY = ("cluster", "estimators", "methods", "related", "report", "rollout", "runs/", "sweeps", "training")
+_QUICKLY += ("runtimes/test_runs.py",)
 _AS_USERS = ("training/test_communication.py",)  # it reads the programs themselves
 
 
