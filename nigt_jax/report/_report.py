@@ -4,9 +4,9 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from nigt_jax.config import dotted, to_dict
+from nigt_jax.config import dotted, system_of, to_dict
 from nigt_jax.errors import RunError, UserError
-from nigt_jax.records import open_run, write_whole
+from nigt_jax.records import open_run, open_system_run, write_whole
 from nigt_jax.report import _charts as charts
 from nigt_jax.report._figures import write_figure
 from nigt_jax.report._latex import latex
@@ -17,6 +17,7 @@ from nigt_jax.report._page import Page
 from nigt_jax.report._run_page import load_run, run_charts, run_page
 from nigt_jax.report._study import AXES, load_study
 from nigt_jax.report._sweep_page import sweep_page, timelines
+from nigt_jax.report._system_page import load_system_run, system_charts, system_page
 
 _LONGEST_SETTING = 60  # letters of a value that a table shows; lists of workers' times are longer
 
@@ -42,14 +43,14 @@ def write_report(
     """
     kinds = {path: _kind(path) for path in paths}
     if len(set(kinds.values())) > 1:
-        one = {kind: path for path, kind in kinds.items()}
-        raise UserError(f"{one['run']}: is a run and {one['sweep']} a sweep, allowed: all of one kind")
+        (kind, one), (other_kind, other), *_ = {kind: path for path, kind in kinds.items()}.items()
+        raise UserError(f"{one}: is a {kind} and {other} a {other_kind}, allowed: all of one kind")
     folder = output.with_suffix("")
     if folder == output:
         raise UserError(f"--output: got {output}, allowed: a file that ends in .html")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        of = _of_sweeps if "sweep" in kinds.values() else _of_runs
+        of = _PAGES.get(next(iter(kinds.values())), _of_systems)
         page, figures = of(list(dict.fromkeys(paths)), folder, before_clocks)
         write_whole(output, page.html())
         tables = folder / "tables.md"
@@ -66,8 +67,9 @@ def _computed_with(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     """Settings and versions of a run, or of the first run of a sweep."""
     if _kind(path) == "sweep":
         path = sorted(path.glob("runs/*/config.yaml"))[0].parent
-    folder, config = open_run(path, check_files=False)
-    written = folder.provenance()
+    system = system_of(path / "config.yaml")
+    folder, config = open_run(path, check_files=False) if system is None else open_system_run(path)
+    written = folder.written()
     versions = {} if written is None else dict(written.versions[-1].packages)
     shown = {key: json.dumps(value) if value is None else str(value) for key, value in dotted(to_dict(config)).items()}
     return {key: value for key, value in shown.items() if len(value) < _LONGEST_SETTING}, versions
@@ -113,9 +115,21 @@ def _of_runs(paths: Sequence[Path], folder: Path, before_clocks: Callable[[], No
     return run_page(runs), files
 
 
+def _of_systems(paths: Sequence[Path], folder: Path, before_clocks: Callable[[], None]) -> tuple[Page, list[Path]]:
+    del before_clocks  # no clock is played
+    runs, files = [load_system_run(path) for path in paths], []
+    for axis in ("simulated_time", "iteration"):
+        files += write_figure(system_charts(runs), axis, folder / f"run-{axis.replace('_', '-')}")
+    return system_page(runs), files
+
+
+_PAGES = {"sweep": _of_sweeps, "run": _of_runs}
+
+
 def _kind(path: Path) -> str:
     if (path / "programs.json").is_file():
         return "sweep"
     if (path / "config.yaml").is_file():
-        return "run"
+        system = system_of(path / "config.yaml")
+        return "run" if system is None else f"run of {system().system}"
     raise UserError(f"{path}: is no folder of a run or a sweep, such as nigt train and nigt sweep make")

@@ -40,7 +40,7 @@ def load_run(path: Path) -> OneRun:
 def run_charts(runs: Sequence[OneRun]) -> list[Chart]:
     """Return, gradient norm, discarded work and useful steps of some runs."""
     evaluated = lambda run: [record for record in run.records if "return_mean" in record]
-    rounds = lambda run: _thinned(run.records[1:])
+    rounds = lambda run: thinned(run.records[1:])
     return [
         _chart("return", "return", runs, evaluated, lambda r, _: r["return_mean"], lambda r: r["return_std"]),
         _chart("gradient norm", "norm", runs, rounds, lambda r, _: r["gradient_norm"]),
@@ -113,7 +113,7 @@ def _useful(record: Record, before: Record) -> float:
     return (record["env_steps"] - before["env_steps"]) / computed if computed > 0 else 0.0
 
 
-def _thinned(records: list[Record]) -> list[Record]:
+def thinned(records: list[Record]) -> list[Record]:
     """At most so many records, evenly chosen, the last among them."""
     if len(records) <= _POINTS:
         return records

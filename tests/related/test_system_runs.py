@@ -144,12 +144,16 @@ def test_the_command(tmp_path, capsys):
     assert "system: fednpg" in capsys.readouterr().out
     assert main(["train", str(file), "--help-settings", "graph"]) == 0
     assert "--graph.neighbours" in capsys.readouterr().out
+    page = tmp_path / "page.html"
+    assert main(["report", run, "--output", str(page)]) == 0
+    assert "fednpg with 3 agents, 5 iterations" in page.read_text()
+    assert "| communications | 30 |" in (tmp_path / "page" / "tables.md").read_text()
     for arguments, message in (
         (["train", str(file), "--world.sidd", "3"], "unknown option --world.sidd; did you mean --world.side?"),
         (["train", str(file), "--graph.kind", "line", "--graph.weights", "even", *options], "exists already"),
         (["train", run, "--resume", "--name", "x"], "--name: not with --resume"),
         (["simulate", str(file)], "is of the related system fednpg"),
-        (["report", run], "is a run of the related system fednpg, allowed here: one of training"),
+        (["evaluate", run], "is a run of the related system fednpg, allowed here: one of training"),
     ):
         assert main(arguments) == 2
         assert message in capsys.readouterr().err
