@@ -43,7 +43,7 @@ def write_report(
     """
     kinds = {path: _kind(path) for path in paths}
     if len(set(kinds.values())) > 1:
-        (kind, one), (other_kind, other), *_ = {kind: path for path, kind in kinds.items()}.items()
+        (kind, one), (other_kind, other), *_ = sorted({kind: path for path, kind in kinds.items()}.items())
         raise UserError(f"{one}: is a {kind} and {other} a {other_kind}, allowed: all of one kind")
     folder = output.with_suffix("")
     if folder == output:
