@@ -44,6 +44,7 @@ _checked = [
     "methods",
     "simulation",
     "training",
+    "related",
     "runtimes",
     "runs",
 ]
