@@ -19,6 +19,7 @@ from nigt_jax.config import (
     METHODS,
     RUNTIMES,
     SUITES,
+    SYSTEMS,
     BraxEnvironment,
     Config,
     check_config,
@@ -27,7 +28,9 @@ from nigt_jax.config import (
     dotted,
     dump_config,
     load_config,
+    load_system,
     read_yaml,
+    system_of,
     to_dict,
     traced_settings,
 )
@@ -47,12 +50,14 @@ def load(tmp_path, text="", **overrides):
 def test_every_shipped_configuration_loads(path):
     if "variants" in read_yaml(path):
         assert all(isinstance(run.config, Config) for run in load_sweep(path).runs)
+    elif (system := system_of(path)) is not None:
+        assert type(load_system(path)) is system
     else:
         assert isinstance(load_config(path), Config)
 
 
 def test_there_are_shipped_configurations():
-    assert {"default", "quick"} <= {p.stem for p in CONFIGS}
+    assert {"default", "quick", *SYSTEMS} <= {p.stem for p in CONFIGS}
 
 
 def test_the_dump_loads_back_the_same(tmp_path):
