@@ -80,7 +80,7 @@ def mean_of(tree: Any) -> Any:
 def disagreement(params: Any) -> Float[Array, ""]:
     """Mean over agents of the squared distance from the mean of all."""
     squares = jax.tree.map(lambda x: jnp.sum(jnp.square(x - x.mean(0, keepdims=True))) / x.shape[0], params)
-    return sum(jax.tree.leaves(squares)[1:], start=jax.tree.leaves(squares)[0])
+    return jnp.stack(jax.tree.leaves(squares)).sum()
 
 
 def tracker_error(agents: Agents) -> Float[Array, ""]:
