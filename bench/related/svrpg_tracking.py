@@ -16,6 +16,7 @@ import numpy as np
 from nigt_jax.config.systems import NetworkConfig, ReductionConfig, SvrpgTrackingConfig, SystemTraining, TabularTask
 from nigt_jax.related.svrpg_tracking import Mdp, SvrpgTracking, Tabular, random_mdp
 
+SQUARED = "||grad J||^2 at the mean"
 ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "no tracking, B = 15": ({"reduction": "none", "batch": 15}, {"tracking": False}),
     "tracking, B = 15": ({"reduction": "none", "batch": 15}, {}),
@@ -38,15 +39,8 @@ def curves(config: SvrpgTrackingConfig, task: TabularTask, seeds: int) -> dict[s
     mdps = jax.tree.map(lambda *x: jnp.stack(x), *problems)
     found = jax.jit(jax.vmap(run))(mdps, jax.vmap(jax.random.key)(jnp.arange(seeds)))
     squared = jnp.square(found["gradient_norm"])
-    return {
-        name: np.asarray(values)
-        for name, values in (
-            ("||grad J||^2 at the mean", squared),
-            ("disagreement", found["disagreement"]),
-            ("trajectories", found["trajectories"]),
-            ("largest_weight", found["largest_weight"]),
-        )
-    }
+    wanted = {name: found[name] for name in ("disagreement", "trajectories", "largest_weight")}
+    return {name: np.asarray(values) for name, values in (wanted | {SQUARED: squared}).items()}
 
 
 def draw(results: dict[str, dict[str, np.ndarray]], path: Path) -> None:
@@ -56,7 +50,7 @@ def draw(results: dict[str, dict[str, np.ndarray]], path: Path) -> None:
     figure = Figure(figsize=(11, 7), layout="constrained")
     axes = figure.subplots(2, 2, sharey="row")
     smooth = lambda x: np.convolve(x.mean(0), np.ones(20) / 20, mode="valid")
-    for row, measure in enumerate(("||grad J||^2 at the mean", "disagreement")):
+    for row, measure in enumerate((SQUARED, "disagreement")):
         for name, found in results.items():
             values = smooth(found[measure])
             spent = np.cumsum(found["trajectories"][0])[19:]
@@ -88,7 +82,7 @@ def main() -> None:
             found = results[name] = curves(config, TabularTask(), args.seeds)
             tail = {key: values[:, -args.rounds // 4 :].mean() for key, values in found.items()}
             print(
-                f"| {name} | {found['trajectories'].mean():.1f} | {tail['||grad J||^2 at the mean']:.1e} | "
+                f"| {name} | {found['trajectories'].mean():.1f} | {tail[SQUARED]:.1e} | "
                 f"{tail['disagreement']:.1e} | {found['largest_weight'].max():.2f} |",
                 flush=True,
             )

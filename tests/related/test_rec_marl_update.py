@@ -270,7 +270,7 @@ def test_episodes_are_as_likely_as_the_joint_problem_says():
 
 def test_what_has_no_probability_is_never_chosen():
     """At the ends of [0, 1), and where rounding leaves the sum below 1, too."""
-    rows = np.array([[0.0, 0.25, 0.25, 0.5, 0.0], [0.0, 0.0, 1e-300, 0.0, 0.0]])
+    rows = jnp.asarray([[0.0, 0.25, 0.25, 0.5, 0.0], [0.0, 0.0, 1e-300, 0.0, 0.0]])
     ends = np.array([0.0, 0.25, 0.5, np.nextafter(1, 0)])[:, None]
     chosen = jax.jit(jax.vmap(lambda chances: choose(chances, rows)))(np.broadcast_to(ends, (4, 2)))
     assert chosen.tolist() == [[1, 2], [2, 2], [3, 2], [3, 2]]

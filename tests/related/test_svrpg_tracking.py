@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from ruamel.yaml import YAML
 
 from nigt_jax.config.systems import NetworkConfig, ReductionConfig, SvrpgTrackingConfig, TabularTask, agents
 from nigt_jax.errors import UserError
@@ -30,6 +32,7 @@ from nigt_jax.related.svrpg_tracking._network import tracker_error
 from nigt_jax.related.svrpg_tracking._tabular import Episodes
 
 KEY = jax.random.key(5)
+CONFIGS = Path(__file__).parents[2] / "configs" / "related"
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
@@ -515,6 +518,12 @@ def test_what_does_not_fit_is_refused(given, message):
         SvrpgTrackingConfig(**given)
 
 
+@pytest.mark.parametrize("name", ["svrpg_tracking", "svrpg_tracking_reacher"])
+def test_configurations_to_run_are_allowed(name):
+    given = YAML(typ="safe").load(CONFIGS / f"{name}.yaml")
+    assert SvrpgTrackingConfig(**given).system == given["system"]
+
+
 def test_a_graph_in_two_parts_is_refused():
     with pytest.raises(UserError, match="agent"):
         weights_of(np.kron(np.eye(2, dtype=bool), ~np.eye(2, dtype=bool)))
@@ -525,6 +534,7 @@ def test_a_person_is_told_what_came_of_it():
     record = {name: float(value[-1]) for name, value in scalars.items()}
     record |= {name: float(value) for name, value in system.evaluate(jax.tree.map(lambda x: x[-1], after)).items()}
     lines = dict(system.results([{"iteration": 0, "return_mean": 1.0}, record]))
-    assert set(lines) == {"return", "gradient", "disagreement", "weights"}
+    assert set(lines) == {"return", "gradient", "disagreement", "weights", "spent"}
+    assert lines["spent"] == "3 trajectories of each agent, 1 rounds"
     assert lines["return"].startswith("1 at first")
     assert system.headline in record

@@ -9,6 +9,7 @@ from jaxtyping import Array, Int, PRNGKeyArray
 
 from nigt_jax.clocks import ClockState
 from nigt_jax.config.systems import SvrpgTrackingConfig, TabularTask
+from nigt_jax.errors import UserError
 from nigt_jax.records import Record
 from nigt_jax.related._lockstep import Lockstep
 from nigt_jax.related._system import Counted, Scalars
@@ -16,6 +17,8 @@ from nigt_jax.related.svrpg_tracking import _network as network
 from nigt_jax.related.svrpg_tracking._estimate import Estimate, Reference, begin_reference, estimate
 from nigt_jax.related.svrpg_tracking._tabular import Tabular, random_mdp
 from nigt_jax.related.svrpg_tracking._task import Task
+
+_COUNTABLE = 2**31 - 1  # what an int32 counts
 
 
 class SvrpgTrackingState(NamedTuple):
@@ -44,7 +47,8 @@ class SvrpgTracking:
       task: what agents do, instead of what the configuration says.
 
     Raises:
-      UserError: the environments cannot be played, or do not differ as they should.
+      UserError: the environments cannot be played, or do not differ as they should; more numbers are exchanged in a
+        round than can be counted.
     """
 
     headline = "return_mean"
@@ -54,6 +58,11 @@ class SvrpgTracking:
         self.task = _task(config) if task is None else task
         links = network.links_of(config.network, config.workers.count)
         self._links, self._weights = int(links.sum()), network.weights_of(links)
+        if 2 * self._links * self.task.parameters > _COUNTABLE:
+            raise UserError(
+                f"workers.count: got {config.workers.count:,} whose {self._links:,} links carry "
+                f"{2 * self.task.parameters:,} numbers each; allowed: up to {_COUNTABLE:,} numbers a round"
+            )
         self._time = Lockstep(config.workers, self.task.parameters)
 
     def begin(self, key: PRNGKeyArray) -> SvrpgTrackingState:
@@ -83,21 +92,25 @@ class SvrpgTracking:
         return after, self._counted(after, found), self._scalars(agents, found)
 
     def evaluate(self, state: SvrpgTrackingState) -> Scalars:
-        """The mean parameters, and how far agents are from them."""
-        params = state.agents.params
-        return self.task.evaluate(network.mean_of(params))
+        """How good the mean of all agents' parameters is."""
+        return self.task.evaluate(network.mean_of(state.agents.params))
 
     def results(self, records: Sequence[Record]) -> list[tuple[str, str]]:
-        """Returns, how far agents are apart, and what it has taken."""
+        """Returns, how far agents are apart, the largest weight, and what it has taken."""
         first, last = records[0], records[-1]
-        weights = [record["largest_weight"] for record in records if "largest_weight" in record]
+        rounds = [record for record in records if "trajectories" in record]
+        most = lambda key: max(record[key] for record in rounds)
         lines = [("return", f"{first['return_mean']:.4g} at first, {last['return_mean']:.4g} in the end")]
         if "gradient_norm" in last:
             lines.append(("gradient", f"norm {last['gradient_norm']:.3g} at the mean parameters"))
         return [
             *lines,
             ("disagreement", f"{last['disagreement']:.3g}, mean squared distance from the mean parameters"),
-            ("weights", f"largest {max(weights):.3g}; trackers wrong by {last['tracker_error']:.1e} at most"),
+            ("weights", f"{most('largest_weight'):.3g} at most; trackers off by {most('tracker_error'):.1e} at most"),
+            (
+                "spent",
+                f"{sum(r['trajectories'] for r in rounds):,.0f} trajectories of each agent, {len(rounds):,} rounds",
+            ),
         ]
 
     def _counted(self, after: SvrpgTrackingState, found: Estimate) -> Counted:

@@ -67,7 +67,6 @@ class Tabular:
 
     def __init__(self, config: TabularTask, mdp: Mdp):
         self.agents: int = mdp.rewards.shape[0]
-        self._table: tuple[int, ...] = mdp.rewards.shape[1:]
         self.parameters = config.states * config.actions
         self.discount, self._penalty, self._horizon = config.discount, config.penalty, config.horizon
         self._mdp = mdp
@@ -75,7 +74,7 @@ class Tabular:
     def begin(self, key: PRNGKeyArray) -> Float[Array, "agents states actions"]:
         """Every action as likely as any other."""
         del key
-        return jnp.zeros((self.agents, *self._table))
+        return jnp.zeros(self._mdp.rewards.shape)
 
     def play(
         self, params: Float[Array, "agents states actions"], key: PRNGKeyArray, there: Bool[Array, " places"]
