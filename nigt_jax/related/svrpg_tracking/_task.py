@@ -1,12 +1,13 @@
 """What the algorithm has to know of a task: episodes, densities, scores."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from nigt_jax.related._system import Scalars
 
 
+@runtime_checkable
 class Task(Protocol):
     """What agents do. Everybody has a place for as many episodes, of which a round fills some.
 
