@@ -79,7 +79,7 @@ def estimate(
       key: of its episodes.
     """
     fresh = _is_fresh(settings, iteration)
-    number = jnp.where(fresh, settings.snapshot_batch, settings.batch)
+    number = jnp.where(fresh, jnp.int32(settings.snapshot_batch), jnp.int32(settings.batch))
     there = jnp.arange(settings.most_episodes) < number
     episodes = task.play(params, key, there)
     rewards = task.rewards(episodes)
