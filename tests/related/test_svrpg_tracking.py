@@ -495,6 +495,7 @@ def test_rounds_take_as_long_as_their_episodes_and_are_counted():
     each = np.array([8, 3, 3, 3, 8, 3, 3, 3])
     np.testing.assert_array_equal(scalars["trajectories"], each)
     np.testing.assert_array_equal(counted.gradients, 4 * each)
+    assert {x.dtype.name for x in counted[:4]} == {"int32"}
     np.testing.assert_array_equal(counted.env_steps, 4 * 4 * each)
     np.testing.assert_array_equal(counted.messages, 8)
     np.testing.assert_array_equal(counted.numbers, 8 * 2 * 6)

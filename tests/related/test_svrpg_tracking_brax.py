@@ -142,6 +142,7 @@ def test_a_run_gets_better_and_keeps_its_laws(reduction):
 
 
 @pytest.mark.slow  # minutes of compiling
+@pytest.mark.filterwarnings("ignore:Accessing:DeprecationWarning")  # Brax's own habits
 def test_a_named_environment_is_played_in_worlds_that_differ():
     config = SvrpgTrackingConfig(
         task=BraxTask(environment="inverted_pendulum", horizon=10, evaluation_episodes=4, hidden_sizes=(4,)),

@@ -79,8 +79,8 @@ def estimate(
       key: of its episodes.
     """
     fresh = _is_fresh(settings, iteration)
-    number = jnp.where(fresh, settings.snapshot_batch, settings.batch)
-    there = jnp.arange(settings.most_episodes) < number
+    number = jnp.where(fresh, jnp.int32(settings.snapshot_batch), jnp.int32(settings.batch))
+    there = jnp.arange(settings.most_episodes, dtype=jnp.int32) < number
     episodes = task.play(params, key, there)
     rewards = task.rewards(episodes)
     share = jnp.where(there, 1 / number.astype(rewards.dtype), 0)[None, None, :]
