@@ -19,6 +19,7 @@ from nigt_jax.related.svrpg_tracking import (
     Mdp,
     SvrpgTracking,
     Tabular,
+    Task,
     begin_agents,
     coefficients,
     density_weights,
@@ -236,7 +237,7 @@ def test_a_snapshot_in_every_round_is_no_reduction():
     assert (found.largest_weight == 1).all()
 
 
-class Quadratics:
+class Quadratics(Task):
     """A task without episodes: agent i's objective is -1/2 (theta - b_i)' H_i (theta - b_i)."""
 
     agents, parameters, discount, baseline = 6, 3, 1.0, False
