@@ -72,7 +72,8 @@ def _run(config: SystemConfig, folder: RunFolder, resume: bool) -> int:
 
 
 def _print_summary(console: Console, summary: Any, folder: RunFolder, seconds: float) -> None:
-    say = lambda name, text: console.print(f"{name:<10}{text}")
+    width = max([10, *(len(name) + 2 for name, _ in summary.results)])
+    say = lambda name, text: console.print(f"{name:<{width}}{text}")
     if summary.interrupted:
         say("stopped", f"after iteration {summary.iteration}; go on with: nigt train {folder.path} --resume")
     for name, text in summary.results:
