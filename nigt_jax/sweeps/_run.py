@@ -1,9 +1,11 @@
 """Runs the programs of a sweep one after the other."""
 
 import dataclasses
+import gc
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import jax
 
@@ -121,7 +123,7 @@ def _record_twins(folder: SweepFolder, number: int) -> list[tuple[Run, Run]]:
 class _Runtimes:
     """The runtimes of a few kinds of programs, since runs after tuning are of the same kinds as those before."""
 
-    _MOST = 8  # a compiled program takes thousands of the memory maps that a process may have
+    _MOST = 8
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, int], SimulatedRuntime] = {}
@@ -134,8 +136,21 @@ class _Runtimes:
         """Keeps a runtime, and lets the one go that was used the longest ago where there are too many."""
         self._kept.pop(kind, None)
         self._kept[kind] = runtime
-        if len(self._kept) > self._MOST:
+        while len(self._kept) > self._MOST or (len(self._kept) > 1 and _few_maps_are_left()):
             del self._kept[next(iter(self._kept))]
+            gc.collect()
+
+
+def _few_maps_are_left() -> bool:
+    """Whether this process has a third of the memory maps that it may have.
+
+    A compiled program takes thousands of them, and XLA ends the process where there are none left for the next one.
+    """
+    try:
+        most = int(Path("/proc/sys/vm/max_map_count").read_text())
+        return 3 * len(Path("/proc/self/maps").read_bytes().splitlines()) > most
+    except (OSError, ValueError):  # elsewhere than on Linux nobody counts
+        return False
 
 
 class _Clock:
