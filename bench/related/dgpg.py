@@ -88,7 +88,9 @@ def draw(variances: dict[int, tuple[float, float]], learnt: dict[int, Any], args
             (line,) = axes.loglog(sorted(args.updates), middle, "o-", label=name)
             axes.fill_between(sorted(args.updates), low, high, color=line.get_color(), alpha=0.2)
         axes.set(xlabel="updates", ylabel="cost of an episode", title=f"{count} agents")
-        axes.legend(frameon=False)
+        axes.set_xticks(sorted(args.updates), map(str, sorted(args.updates)))
+        axes.minorticks_off()
+        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(args.figure, dpi=150)
