@@ -16,7 +16,7 @@ import jax
 import pytest
 from jaxtyping import install_import_hook
 
-hypothesis.settings.register_profile("default", max_examples=10, deadline=None)
+hypothesis.settings.register_profile("default", max_examples=20, deadline=None)
 hypothesis.settings.register_profile("thorough", max_examples=300, deadline=None)
 hypothesis.settings.load_profile("default")
 jax.config.update("jax_platforms", "cpu")

@@ -88,7 +88,6 @@ def as_outside():
         yield
 
 
-@pytest.mark.slow  # half a minute of compiling worlds; what the page shows of a run is tested above
 @pytest.mark.usefixtures("as_outside")
 @pytest.mark.filterwarnings("ignore:Accessing:DeprecationWarning")  # Brax's own habits
 def test_the_command_shows_the_best_and_the_worst_world(tmp_path, capsys):
