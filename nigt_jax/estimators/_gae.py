@@ -11,7 +11,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from nigt_jax.collectives import sum_over
 from nigt_jax.config import EstimatorConfig, Gae
-from nigt_jax.estimators._score import Estimator, of_episodes, return_to_go
+from nigt_jax.discounting import return_to_go
+from nigt_jax.estimators._score import Estimator, of_episodes
 from nigt_jax.policies import Normalizer, Policy
 from nigt_jax.rollout import Steps, Trajectories
 

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from nigt_jax.collectives import sum_over
-from nigt_jax.estimators._score import Estimator, of_episodes, return_to_go
+from nigt_jax.discounting import return_to_go
+from nigt_jax.estimators._score import Estimator, of_episodes
 from nigt_jax.policies import Normalizer
 from nigt_jax.rollout import Trajectories
 

@@ -145,18 +145,6 @@ def fisher_matrix_sum(
     return trajectories.fold(add, jnp.zeros((trajectories.groups, size, size)))
 
 
-def return_to_go(
-    reward: Float[Array, "time episodes"], discount: Float[Array, " episodes"]
-) -> Float[Array, "time episodes"]:
-    r""":math:`G_t = \sum_{h \ge t} \gamma^{h-t} r_h`."""
-
-    def back(following: Array, now: Array) -> tuple[Array, Array]:
-        total = now + discount * following
-        return total, total
-
-    return jax.lax.scan(back, jnp.zeros_like(reward[0]), reward, reverse=True)[1]
-
-
 def of_episodes(trajectories: Trajectories, setting: Float[Array, " groups"]) -> Float[Array, " episodes"]:
     """Each episode's, of a setting of its group."""
     return jnp.repeat(setting, trajectories.lengths.size // trajectories.groups)

@@ -114,9 +114,8 @@ class Account(abc.ABC):
 
     def problem(self, iteration: int, evaluation: dict[str, Any]) -> str | None:
         """One clause on an evaluation that cannot be right; None where it may be."""
-        name = "return" if self._headline == "return_mean" else self._headline
         sound = math.isfinite(evaluation[self._headline])
-        return None if sound else f"the {name} at iteration {iteration} is not finite"
+        return None if sound else f"the {self._headline.removesuffix('_mean')} at iteration {iteration} is not finite"
 
     def evaluated(self, record: Record, evaluation: dict[str, Any]) -> Record:
         """The record with an evaluation, which is the newest from now on."""

@@ -4,7 +4,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence, Set
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import jax
 
@@ -13,7 +13,7 @@ from nigt_jax.records import Checkpoints, Record
 from nigt_jax.runs._account import Account, Entry, Trouble
 from nigt_jax.runs._standing import REST, NextStop, Standing, fraction_done, is_done, lists_of, next_stop, passed
 from nigt_jax.runs._writing import CannotWriteError, Writing
-from nigt_jax.runtimes import Stop
+from nigt_jax.runtimes import Metrics, Rounds, Stop
 
 
 class Told(NamedTuple):
@@ -49,46 +49,6 @@ class Reached(NamedTuple):
     def iteration(self) -> int:
         """Rounds of all runs together, which is the number of a checkpoint."""
         return sum(standing.amounts.iterations for standing in self.standings)
-
-
-@runtime_checkable
-class Metrics(Protocol):
-    """What rounds report, leaves [rounds, runs]; of this, the loop looks only at two."""
-
-    @property
-    def made(self) -> Any:
-        """Whether a run had a round at all."""
-
-    @property
-    def env_steps(self) -> Any:
-        """Useful steps."""
-
-
-@runtime_checkable
-class Rounds(Protocol):
-    """What computes the rounds; a :class:`nigt_jax.runtimes.Runtime` does, and so may others."""
-
-    def compile(self) -> None:
-        """Does all that has to be done once before the first round."""
-
-    def run(self, state: Any, rounds: Sequence[int], stop: Stop) -> tuple[Any, Any]:
-        """The state after rounds of each run, and their metrics; see :class:`nigt_jax.runtimes.Runtime`."""
-
-    def evaluate(self, state: Any, asked: Sequence[bool]) -> list[dict[str, Any]]:
-        """The evaluation of each run that is asked for."""
-
-    def acquainted(self, state: Any) -> Any:
-        """The state before the first round, once an evaluation has shown what the worst is."""
-
-    def unplaced(self, state: Any) -> Any:
-        """The state as a checkpoint keeps it."""
-
-    def what_never_ends(self, state: Any, iteration: int, ended: int, run: int) -> str:
-        """One clause on a round that never ends."""
-
-    @property
-    def parameters(self) -> int:
-        """Number of parameters."""
 
 
 Notes = Callable[[Sequence[Standing]], dict[str, Any]]

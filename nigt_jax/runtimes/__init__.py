@@ -3,14 +3,16 @@
 from nigt_jax.runtimes._devices import claim_devices, cpu_cores, device_name, devices_of, split_cpu
 from nigt_jax.runtimes._make import join_job, make_runtime
 from nigt_jax.runtimes._parts import make_parts, make_policy, observation_size, resolved_block
-from nigt_jax.runtimes._runtime import Hardware, Runtime, Staff, Stop, WorkerNews, WorkTime
+from nigt_jax.runtimes._runtime import Hardware, Metrics, Rounds, Runtime, Staff, Stop, WorkerNews, WorkTime
 from nigt_jax.runtimes._simulated import SimulatedRuntime
 from nigt_jax.runtimes._spmd import Program, Spmd
 from nigt_jax.runtimes.lockstep import follow, number_of_processes
 
 __all__ = [
     "Hardware",
+    "Metrics",
     "Program",
+    "Rounds",
     "Runtime",
     "SimulatedRuntime",
     "Spmd",

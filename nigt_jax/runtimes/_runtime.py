@@ -95,10 +95,71 @@ class Staff(Protocol):
 
 
 @runtime_checkable
-class Runtime(Protocol):
-    """Computes the rounds of a run. The loop around it knows nothing of how.
+class Metrics(Protocol):
+    """What rounds report, leaves [rounds, runs]; of this, the loop looks only at two."""
 
-    A state is a pytree of arrays; a checkpoint keeps all of it. It has an axis of runs, as metrics and evaluations do.
+    @property
+    def made(self) -> Any:
+        """Whether a run had a round at all."""
+
+    @property
+    def env_steps(self) -> Any:
+        """Useful steps."""
+
+
+@runtime_checkable
+class Rounds(Protocol):
+    """What the loop asks of whatever computes rounds: a :class:`Runtime`, or a related system.
+
+    A state is a pytree of arrays; a checkpoint keeps all of it.
+    """
+
+    def compile(self) -> None:
+        """Does all that has to be done once before the first round."""
+
+    def run(self, state: Any, rounds: Sequence[int], stop: Stop) -> tuple[Any, Metrics]:
+        """Runs so many rounds of each run, at most ``training.chunk``, or fewer. The state given is used up.
+
+        Args:
+          state: the runs' state.
+          rounds: of each run; a run of 0 rests.
+          stop: what ends a run's rounds sooner: the first round at which any of its totals is reached. One round is
+            made all the same.
+
+        Returns:
+          The state after, and the metrics of each round (leading axes: rounds of the run that made most, runs) on the
+          host.
+        """
+
+    def evaluate(self, state: Any, asked: Sequence[bool]) -> list[dict[str, Any]]:
+        """What an evaluation finds of each run; what is returned of those that are not asked for means nothing."""
+
+    def acquainted(self, state: Any) -> Any:
+        """The state before the first round, with the lowest reward that an evaluation has met."""
+
+    def unplaced(self, state: Any) -> Any:
+        """A state that it has, as a checkpoint keeps it."""
+
+    def what_never_ends(self, state: Any, iteration: int, ended: int, run: int = 0) -> str:
+        """One clause on the round of a run that never ends, and on the workers it waits for.
+
+        Args:
+          state: the state at `iteration`.
+          iteration: rounds that the run had done by then.
+          ended: rounds that ended after it.
+          run: number of the run, from 0.
+        """
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters, which a download carries."""
+
+
+@runtime_checkable
+class Runtime(Rounds, Protocol):
+    """Computes the rounds of a training run. The loop around it knows nothing of how.
+
+    Its states have an axis of runs, as metrics and evaluations do.
 
     Attributes:
       config: the run's configuration, with what was left to the runtime resolved.
@@ -121,27 +182,10 @@ class Runtime(Protocol):
         """The state before the first round."""
 
     def place(self, state: Any) -> Any:
-        """A state, from wherever it comes, where the runtime expects it."""
-
-    def unplaced(self, state: Any) -> Any:
-        """A state that the runtime has, as :meth:`place` takes it, and as a checkpoint keeps it."""
-
-    def compile(self) -> None:
-        """Does all that has to be done once before the first round."""
+        """A state, from wherever it comes, where the runtime expects it; :meth:`unplaced` is the way back."""
 
     def run(self, state: Any, rounds: int | Sequence[int], stop: Stop | None = None) -> tuple[Any, RoundMetrics]:
-        """Runs so many rounds of each run, at most ``training.chunk``, or fewer. The state given is used up.
-
-        Args:
-          state: the runs' state.
-          rounds: of every run, or of each; a run of 0 rests.
-          stop: what ends a run's rounds sooner: the first round at which any of its totals is reached. One round is
-            made all the same.
-
-        Returns:
-          The state after, and the metrics of each round (leading axes: rounds of the run that made most, runs) on the
-          host.
-        """
+        """As of :class:`Rounds`; `rounds` may be the same number for every run, and nothing need end them sooner."""
 
     def evaluate(self, state: Any, asked: Sequence[bool] | None = None) -> list[dict[str, Any]]:
         """Evaluates each run's iterate: ``return_mean``, ``return_std``, ``episode_length_mean``, ...
@@ -151,31 +195,14 @@ class Runtime(Protocol):
           asked: which runs; what is returned of the others means nothing. By default all.
         """
 
-    def acquainted(self, state: Any) -> Any:
-        """The state before the first round, with the lowest reward that an evaluation has met."""
-
     def simulated_time(self, state: Any) -> Any:
         """Simulated time of each run, in the clock's unit; float64 [runs]."""
 
     def begun(self, state: Any) -> Any:
         """Gradients that each worker of each run has begun since the start; int [runs, workers]."""
 
-    def what_never_ends(self, state: Any, iteration: int, ended: int, run: int = 0) -> str:
-        """One clause on the round of a run that never ends, and on the workers it waits for.
-
-        Args:
-          state: the state at `iteration`.
-          iteration: rounds that the run had done by then.
-          ended: rounds that ended after it.
-          run: number of the run, from 0.
-        """
-
     def probe(self) -> Any:
         """What the environment does with a fixed key and fixed actions; see :func:`nigt_jax.environments.probe`."""
 
     def close(self) -> None:
         """Lets go of whatever it holds outside of this process. Nothing is computed after that."""
-
-    @property
-    def parameters(self) -> int:
-        """Number of the policy's parameters."""

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from nigt_jax.discounting import return_to_go
 from nigt_jax.policies import Categorical
 
 _TINY = 1e-8
@@ -56,12 +57,7 @@ def advantages(
       <https://arxiv.org/abs/1506.02438>`_, 2016
     """
     following = jnp.concatenate([value[1:], jnp.zeros_like(value[:1])])
-
-    def back(later: Array, delta: Array) -> tuple[Array, Array]:
-        now = delta + discount * gae_lambda * later
-        return now, now
-
-    return jax.lax.scan(back, jnp.zeros_like(value[0]), reward + discount * following - value, reverse=True)[1]
+    return return_to_go(reward + discount * following - value, discount * gae_lambda)
 
 
 def mean_of(x: Float[Array, "*batch"], acts: Bool[Array, "*batch"]) -> Float[Array, ""]:

@@ -10,9 +10,10 @@ gradient of the discounted return at ref: a reward does not depend on later acti
 baseline :math:`b_t` is one of other episodes, which knows nothing of the action :math:`a_t`.
 """
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
+
+from nigt_jax.discounting import return_to_go
 
 
 def density_weights(
@@ -56,20 +57,12 @@ def coefficients(
       baseline: whether b_t is the mean of what followed step t in the agent's other episodes, not 0.
     """
     earned = rewards if weights is None else rewards * weights
-    to_go = _to_go(earned, discount)
+    to_go = return_to_go(earned, discount)
     if baseline:
-        others = _mean_of_others(to_go if weights is None else _to_go(rewards, discount), there)
+        others = _mean_of_others(to_go if weights is None else return_to_go(rewards, discount), there)
         to_go -= others if weights is None else others * weights
     time = jnp.arange(rewards.shape[0], dtype=rewards.dtype)
     return (jnp.asarray(discount, rewards.dtype) ** time)[:, None, None] * to_go
-
-
-def _to_go(rewards: Array, discount: float) -> Array:
-    def back(following: Array, now: Array) -> tuple[Array, Array]:
-        total = now + discount * following
-        return total, total
-
-    return jax.lax.scan(back, jnp.zeros_like(rewards[0]), rewards, reverse=True)[1]
 
 
 def _mean_of_others(to_go: Array, there: Array) -> Array:
