@@ -3,22 +3,18 @@
 import argparse
 import contextlib
 import dataclasses
-import sys
-import time
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from nigt_jax.cli._display import duration, make_display
 from nigt_jax.cli._options import add_folder, add_settings, given_settings, refuse_with_resume
 from nigt_jax.cli._related import train_system
+from nigt_jax.cli._running import Lines, begun, shown
 from nigt_jax.cli._streams import keep_descriptor_to_us, was_shown
 from nigt_jax.config import Config, LockstepRuntimeConfig, SimulatedRuntimeConfig, dump_config, load_config, system_of
 from nigt_jax.errors import UserError
-from nigt_jax.interrupts import interruptions
-from nigt_jax.records import RunFolder, check_output, check_sinks, create_run, open_run
+from nigt_jax.records import RunFolder, check_output, check_sinks, open_run
 
 _DESCRIPTION = """\
 Train a policy. CONFIG is a YAML file; what it leaves out has its default, and every setting can be overridden by an
@@ -76,21 +72,15 @@ def _train(arguments: argparse.Namespace) -> int:
     overrides = given_settings(arguments)
     if arguments.resume:
         return _resume(arguments, overrides)
-    output = arguments.output or Path("runs")
     config = load_config(arguments.source, overrides)
     if not arguments.dry_run and _only_follows(config):
         return 0
-    check_output(output, arguments.name)
+    check_output(arguments.output or Path("runs"), arguments.name)
     if arguments.dry_run:
         _check_without_compiling(config)
         print(dump_config(config), end="")
         return 0 if was_shown() else 1
-    folder = create_run(output, arguments.name, arguments.source.stem, config)
-    try:
-        return _run(config, folder, resume=False)
-    except BaseException:
-        folder.forget_if_empty()
-        raise
+    return begun(arguments, config, lambda folder: _run(config, folder, resume=False))
 
 
 def _check_without_compiling(config: Config) -> None:
@@ -134,44 +124,28 @@ def _only_follows(config: Config) -> bool:
 
 
 def _run(config: Config, folder: RunFolder, resume: bool) -> int:
-    # Bound to standard output as it is now: Brax is imported with its own silenced.
-    console = Console(file=sys.stdout, markup=False, emoji=False, highlight=False, soft_wrap=True)
-    started = time.perf_counter()
-    stopping = lambda: console.print("stopping after this chunk; Ctrl-C again to stop with what is computed by now")
-    with interruptions(announce=stopping) as interrupted:
-        console.print(f"run       {folder.path}")
-        console.print("loading JAX and compiling ...", style="dim")
-        # JAX is loaded here, after everything that can be wrong without it.
+    def load() -> Callable[..., Any]:
         from nigt_jax.cli._process import prepare
         from nigt_jax.runs import train
 
         prepare(config, resume=resume)
-        display = make_display(console, config.training.ends)
-        try:
-            summary = train(config, folder.path, resume=resume, progress=display.update, interrupted=interrupted)
-        finally:
-            display.close()
-    _print_summary(console, config, summary, folder, time.perf_counter() - started)
-    return 130 if summary.interrupted else 0
+        return functools.partial(train, config, folder.path, resume=resume)
+
+    return shown(config, folder, load, functools.partial(_words, config))
 
 
-def _print_summary(console: Console, config: Config, summary: Any, folder: RunFolder, seconds: float) -> None:
-    say = lambda name, text: console.print(f"{name:<10}{text}")
-    if summary.interrupted:
-        say("stopped", f"after iteration {summary.iteration}; go on with: nigt train {folder.path} --resume")
-    first, last = summary.first_evaluation, summary.last_evaluation
+def _words(config: Config, summary: Any) -> Lines:
+    lines, first, last = [], summary.first_evaluation, summary.last_evaluation
     if last is not None:
         start = f"{first['return_mean']:.1f} ± {first['return_std']:.1f} -> " if first and first is not last else ""
-        say("return", f"{start}{last['return_mean']:.1f} ± {last['return_std']:.1f} (iteration {last['iteration']})")
-    totals = summary.totals
-    say("counted", f"{totals.gradients:,} gradients, {totals.env_steps:,} steps")
-    say("exchanged", f"{totals.communications:,} times, {totals.uploads:,} uploads, {totals.downloads:,} downloads")
-    real = config.runtime.real_time
-    say("clock" if real else "simulated", f"{summary.simulated_time:,.1f} {'seconds' if real else 'time units'}")
-    say("devices", f"{summary.devices} ({summary.device_name}), {summary.lanes} lanes each")
-    spent = {"compiling": summary.compile_seconds, "training": summary.training_seconds}
-    spent |= {"evaluating": summary.evaluation_seconds}
-    spent |= {"the rest": max(0.0, seconds - sum(spent.values()))}
-    say("time", ", ".join(f"{duration(value)} {name}" for name, value in spent.items()))
-    files = sorted(path.name + "/" * path.is_dir() for path in folder.path.iterdir() if not path.name.startswith("."))
-    say("files", f"{', '.join(files)} in {folder.path}")
+        now = f"{last['return_mean']:.1f} ± {last['return_std']:.1f} (iteration {last['iteration']})"
+        lines.append(("return", start + now))
+    totals, real = summary.totals, config.runtime.real_time
+    exchanged = f"{totals.communications:,} times, {totals.uploads:,} uploads, {totals.downloads:,} downloads"
+    return [
+        *lines,
+        ("counted", f"{totals.gradients:,} gradients, {totals.env_steps:,} steps"),
+        ("exchanged", exchanged),
+        ("clock" if real else "simulated", f"{summary.simulated_time:,.1f} {'seconds' if real else 'time units'}"),
+        ("devices", f"{summary.devices} ({summary.device_name}), {summary.lanes} lanes each"),
+    ]

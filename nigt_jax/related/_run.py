@@ -5,20 +5,18 @@ import dataclasses
 import os
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
 
 from nigt_jax.config import SystemConfig, check_system, dotted, to_dict
-from nigt_jax.errors import UserError, enough_memory
-from nigt_jax.interrupts import interruptions
+from nigt_jax.errors import UserError
 from nigt_jax.records import Checkpoints, Record, RunFolder, Written, naming_the_writer, read_metrics, written_now
 from nigt_jax.related._compiled import Compiled
 from nigt_jax.related._ledger import SystemLedger, SystemTotals
 from nigt_jax.related._registry import make_system
 from nigt_jax.related._system import System
-from nigt_jax.runs import Loop, Reached, Standing, Told, own_writes
+from nigt_jax.runs import Loop, Reached, Standing, Told, opened, own_writes
 
 _MAY_CHANGE = (
     *("training.iterations", "training.platform", "training.compilation_cache", "evaluation.every"),
@@ -81,21 +79,14 @@ def train(
         settings than it began with.
       RunError: an iteration never ends, a number is not finite, or the disk does not take what was computed.
     """
-    where = RunFolder(Path(folder))
-    if resume and not where.path.exists():
-        raise UserError(f"{where.path}: no such run folder, so there is nothing to resume")
-    with contextlib.ExitStack() as stack:
-        if interrupted is None:
-            interrupted = stack.enter_context(interruptions())
-        stack.enter_context(enough_memory())
-        with own_writes(where.path):
-            where.path.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(where.claimed())
-        if not resume and where.begun:
-            raise UserError(f"{where.path}: holds a run already; resume=True continues it; or take another folder")
-        run = _Run(config, where, resume, progress, stack)
-        run.loop.work(interrupted)
-        return run.summary(interrupted.is_set())
+    if not isinstance(config, SystemConfig):
+        raise UserError(
+            f"config: got a {type(config).__name__}, wanted a SystemConfig, such as load_system(path) makes"
+        )
+    with opened(folder, resume, interrupted) as own, contextlib.ExitStack() as stack:
+        run = _Run(config, own.folder, resume, own.outside(progress), stack)
+        run.loop.work(own.interrupted)
+        return run.summary(own.interrupted.is_set())
 
 
 class _Run:

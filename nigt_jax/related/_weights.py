@@ -2,19 +2,12 @@
 
 import numpy as np
 
-from nigt_jax.config.systems import GraphConfig
+from nigt_jax.config.systems import GraphConfig, LinksConfig
 from nigt_jax.related import graph
 from nigt_jax.related.graph import Links, Weights
 
-_LINKS = {
-    "ring": graph.ring,
-    "directed_ring": graph.directed_ring,
-    "line": graph.line,
-    "complete": graph.complete,
-}
 
-
-def make_links(config: GraphConfig, agents: int) -> Links:
+def make_links(config: LinksConfig, agents: int) -> Links:
     """Who hears whom.
 
     Raises:
@@ -22,27 +15,27 @@ def make_links(config: GraphConfig, agents: int) -> Links:
     """
     if config.kind == "random":
         links = graph.random_digraph(agents, config.neighbours, config.seed)
-        links = graph.undirected(links) if config.weights == "metropolis" else links
+    elif config.kind == "offsets":
+        links = graph.offsets(agents, config.offsets)
     else:
-        links = _LINKS[config.kind](agents)
+        links = graph.NAMED[config.kind](agents)
     graph.check_connected(links)
     return links
 
 
-def make_weights(config: GraphConfig, links: Links) -> Weights:
-    """What an agent gives to each whom it hears; rows sum to 1.
+def make_graph(config: GraphConfig, agents: int) -> tuple[Links, Weights]:
+    """Who hears whom, and what an agent gives to each whom it hears; rows sum to 1.
 
     Raises:
-      UserError: links have one direction, and the weights need both.
+      UserError: what an agent knows does not reach every other one; or links have one direction, and the weights need
+        both.
     """
+    links = make_links(config, agents)
     if config.weights == "metropolis":
-        weights = graph.metropolis(links)
-    elif config.weights == "even":
-        weights = graph.row_stochastic(links)
-    else:
-        drawn = np.random.default_rng(config.seed + 1).uniform(size=links.shape) * (
-            links | np.eye(len(links), dtype=bool)
-        )
-        weights = drawn / drawn.sum(1, keepdims=True)
-    graph.check_stochastic(weights, links, columns=False)
-    return weights
+        links = graph.undirected(links) if config.kind == "random" else links
+        return links, graph.metropolis(links)
+    if config.weights == "even":
+        return links, graph.row_stochastic(links)
+    heard = links | np.eye(agents, dtype=bool)
+    drawn = heard * np.random.default_rng(config.seed + 1).uniform(size=links.shape)
+    return links, drawn / drawn.sum(1, keepdims=True)

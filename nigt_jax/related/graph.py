@@ -42,6 +42,10 @@ def complete(agents: int) -> Links:
     return ~np.eye(agents, dtype=bool)
 
 
+NAMED = {"ring": ring, "directed_ring": directed_ring, "line": line, "complete": complete}
+"""Graphs that a number of agents says all of, by the names that a configuration has for them."""
+
+
 def random_digraph(agents: int, neighbours: int, seed: int) -> Links:
     """A directed ring, and further agents at random, so that each sends to as many as `neighbours`."""
     links, rng = directed_ring(agents), np.random.default_rng(seed)

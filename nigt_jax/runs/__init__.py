@@ -5,6 +5,7 @@ from nigt_jax.runs._again import evaluate
 from nigt_jax.runs._episode import Episode, record_episode
 from nigt_jax.runs._group import train_group
 from nigt_jax.runs._loop import Loop, Reached, Told
+from nigt_jax.runs._opening import opened
 from nigt_jax.runs._resources import resources
 from nigt_jax.runs._shipped import export, load_policy
 from nigt_jax.runs._standing import Amounts, Standing, is_done
@@ -32,6 +33,7 @@ __all__ = [
     "export",
     "is_done",
     "load_policy",
+    "opened",
     "own_writes",
     "read_start",
     "record_episode",

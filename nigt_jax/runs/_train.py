@@ -2,25 +2,23 @@
 
 import contextlib
 import dataclasses
-import functools
 import math
 import os
 import threading
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 from nigt_jax.config import Config, to_dict
-from nigt_jax.errors import RunWarning, UserError, enough_memory
-from nigt_jax.interrupts import interruptions
+from nigt_jax.errors import RunWarning, UserError
 from nigt_jax.records import Record, RunFolder, Sinks, check_sinks, read_metrics
 from nigt_jax.runs._begin import begin
 from nigt_jax.runs._ledger import Ledger
 from nigt_jax.runs._loop import Loop, Reached, Told
+from nigt_jax.runs._opening import opened
 from nigt_jax.runs._policy_files import read_policy, write_policy
 from nigt_jax.runs._shipped import policy_in
 from nigt_jax.runs._standing import Standing
@@ -112,34 +110,12 @@ def train(
     """
     if not isinstance(config, Config):
         raise UserError(f"config: got a {type(config).__name__}, wanted a Config, such as load_config(path) makes")
-    folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: is a file, allowed: the folder of a run, or one that is not there yet")
-    if resume and not folder.exists():
-        raise UserError(f"{folder}: no such run folder, so there is nothing to resume")
-    where, x64 = RunFolder(folder), jax.config.jax_enable_x64  # type: ignore[attr-defined]
-    with contextlib.ExitStack() as stack:
-        if interrupted is None:
-            interrupted = stack.enter_context(interruptions())
-
-        def outside(call: Callable[..., None], *told: Any) -> None:
-            with jax.enable_x64(x64):  # the user's own code has what the user has asked for
-                call(*told)
-
-        tell = functools.partial(outside, progress)
-        hand_out = None if policies is None else functools.partial(outside, policies)
-
-        stack.enter_context(jax.enable_x64(False))
-        stack.enter_context(enough_memory())
-        with own_writes(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(where.claimed())
-        if not resume and where.begun:
-            raise UserError(f"{where.path}: holds a run already; resume=True continues it; or take another folder")
-        run = _Run(config, where, resume, tell, hand_out, environment)
+    with opened(folder, resume, interrupted) as own, jax.enable_x64(False), contextlib.ExitStack() as stack:
+        hand_out = None if policies is None else own.outside(policies)
+        run = _Run(config, own.folder, resume, own.outside(progress), hand_out, environment)
         stack.callback(run.close)
-        run.loop.work(interrupted)
-        return run.summary(interrupted.is_set())
+        run.loop.work(own.interrupted)
+        return run.summary(own.interrupted.is_set())
 
 
 def _best_of(folder: RunFolder) -> float:

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from nigt_jax.estimators import policy_gradient_sum
 from nigt_jax.discounting import return_to_go
+from nigt_jax.estimators import policy_gradient_sum
 from nigt_jax.policies import Categorical, CategoricalMLP, Policy
 from nigt_jax.rollout import one_policy, rollout
 

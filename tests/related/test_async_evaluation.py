@@ -348,7 +348,10 @@ def test_samples_that_do_not_determine_the_answer_are_refused():
         ({"workers": {"carry_over": True}}, r"workers.carry_over: got true"),
         ({"problem": {"samples": 5}}, r"problem.samples: got 5, allowed: one or more for each of 8 nodes"),
         ({"problem": {"kind": "tabular", "states": 7}}, r"problem.states: got 7"),
-        ({"graph": {"offsets": [2, 4]}}, r"graph.offsets: got \[2, 4\], by which nothing gets from one of 8 nodes"),
+        (
+            {"graph": {"kind": "offsets", "offsets": [2, 4]}},
+            r"graph.offsets: got \[2, 4\], by which nothing gets from one of 8 nodes",
+        ),
     ],
 )
 def test_mistakes_are_told_before_anything_is_computed(sections, message):

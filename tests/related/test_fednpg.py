@@ -25,13 +25,8 @@ from nigt_jax.related.fednpg import (
     state_values,
 )
 
+pytestmark = pytest.mark.usefixtures("in_64_bits")
 RING = 0.5 * (np.eye(6) + graph.directed_ring(6))
-
-
-@pytest.fixture(autouse=True)
-def _64_bits():
-    with jax.enable_x64(True):
-        yield
 
 
 def made_up(agents=6, states=5, actions=4, discount=0.9, seed=0):

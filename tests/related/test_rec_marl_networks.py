@@ -27,13 +27,7 @@ from nigt_jax.related.rec_marl.model import play, softmax_policies
 from nigt_jax.related.rec_marl.power import make_radio, power_model, straight_to
 from nigt_jax.related.rec_marl.tables import make_tables
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
-
-@pytest.fixture(autouse=True)
-def _in_64_bits():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("in_64_bits")
 
 
 NETWORKS = [AccessNetwork(), AccessNetwork(points=2, users_per_point=2, deadline=3), AccessNetwork(points=1)]

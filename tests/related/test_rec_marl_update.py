@@ -20,13 +20,7 @@ LINE = [[0, 1], [0, 1, 2], [1, 2]]
 NEIGHBOURS = {"line": LINE, "alone": [[0], [1], [2]], "complete": [[0, 1, 2]] * 3}
 WHO = np.arange(AGENTS)
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
-
-@pytest.fixture(autouse=True)
-def _in_64_bits():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("in_64_bits")
 
 
 class Problem:

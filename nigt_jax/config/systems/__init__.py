@@ -2,14 +2,13 @@
 
 from nigt_jax.config.systems._async_evaluation import (
     AsyncEvaluationConfig,
-    DirectedGraph,
     MarkovRewardProcess,
     PushPull,
 )
 from nigt_jax.config.systems._base import SystemCheckpoint, SystemConfig, SystemEvaluation, SystemTraining, agents
 from nigt_jax.config.systems._dgpg import CloudConfig, DgpgConfig, DgpgEvaluation, DgpgMethod, DgpgTraining
 from nigt_jax.config.systems._fednpg import FednpgConfig, FednpgMethod, GridWorldConfig
-from nigt_jax.config.systems._graph import GRAPHS, WEIGHTS, GraphConfig
+from nigt_jax.config.systems._graph import GRAPHS, WEIGHTS, GraphConfig, LinksConfig
 from nigt_jax.config.systems._rec_marl import (
     AccessMethod,
     AccessNetwork,
@@ -48,11 +47,11 @@ __all__ = [
     "DgpgEvaluation",
     "DgpgMethod",
     "DgpgTraining",
-    "DirectedGraph",
     "FednpgConfig",
     "FednpgMethod",
     "GraphConfig",
     "GridWorldConfig",
+    "LinksConfig",
     "MarkovRewardProcess",
     "NetworkConfig",
     "PowerLinks",

@@ -9,14 +9,7 @@ from pydantic.dataclasses import dataclass
 from nigt_jax.config._fields import RULES, Number, setting
 from nigt_jax.config._workers import WorkersConfig
 from nigt_jax.config.systems._base import SystemConfig, SystemTraining, agents
-
-GRAPHS = {
-    "offsets": "node j sends to j + s, modulo their number, for every s of graph.offsets",
-    "ring": "every node and the two beside it send to each other",
-    "directed_ring": "node j sends to j + 1",
-    "complete": "everybody sends to everybody",
-    "random": "a directed ring, and further nodes at random, so that each sends to graph.neighbours",
-}
+from nigt_jax.config.systems._graph import LinksConfig
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
@@ -48,18 +41,6 @@ class MarkovRewardProcess:
     def size(self) -> tuple[int, int]:
         """Transitions and features."""
         return (self.states, self.states) if self.kind == "tabular" else (self.samples, self.features)
-
-
-@dataclass(frozen=True, kw_only=True, config=RULES)
-class DirectedGraph:
-    """Who sends to whom; everything has to reach everybody."""
-
-    kind: Literal[tuple(GRAPHS)] = setting(  # type: ignore[valid-type]
-        "offsets", "; ".join(f"{kind}: {meaning}" for kind, meaning in GRAPHS.items())
-    )
-    offsets: tuple[Annotated[int, Field(ge=1)], ...] = setting((1, 3), "of kind offsets", "nodes")
-    neighbours: int = setting(3, "of kind random: how many a node sends to", "nodes", ge=1, le=10_000)
-    seed: int = setting(0, "of kind random", ge=0, le=2**32 - 1)
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
@@ -98,7 +79,7 @@ class AsyncEvaluationConfig(SystemConfig):
 
     system: Literal["async_evaluation"] = setting("async_evaluation", "policy evaluation by nodes that never wait")
     problem: MarkovRewardProcess = setting(MarkovRewardProcess, "")
-    graph: DirectedGraph = setting(DirectedGraph, "")
+    graph: LinksConfig = setting(lambda: LinksConfig(kind="offsets"), "")
     method: PushPull = setting(PushPull, "")
     wake_ups: int | None = setting(
         None, "wake-ups in an iteration, of whichever nodes; null for as many as nodes", "wake-ups", ge=1, le=1_000_000

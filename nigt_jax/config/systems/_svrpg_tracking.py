@@ -11,12 +11,8 @@ from nigt_jax.config._fields import COUNTABLE, LARGEST_BATCH, RULES, Number, set
 from nigt_jax.config._tagged import Tagged
 from nigt_jax.config._workers import WorkersConfig
 from nigt_jax.config.systems._base import SystemConfig, SystemTraining, agents
+from nigt_jax.config.systems._graph import GraphConfig
 
-LINKS = {
-    "ring": "each hears the two beside it",
-    "line": "a ring whose ends are not joined",
-    "complete": "everybody hears everybody",
-}
 REDUCTIONS = {
     "none": "the mean of the batch",
     "svrpg": "the snapshot's gradient, and how the batch says that it has changed since",
@@ -102,11 +98,8 @@ class ReductionConfig:
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
 class NetworkConfig:
-    """Who hears whom, and what agents make of what they hear. Weights are Metropolis'."""
+    """What agents make of what they hear."""
 
-    links: Literal[tuple(LINKS)] = setting(  # type: ignore[valid-type]
-        "ring", "; ".join(f"{name}: {meaning}" for name, meaning in LINKS.items())
-    )
     tracking: bool = setting(True, "agents step along what they track of everybody's gradient, not along their own")
     learning_rate: Number = setting(0.05, "length of a step", "distance in parameter space", gt=0)
 
@@ -132,6 +125,7 @@ class SvrpgTrackingConfig(SystemConfig):
     task: _Task = setting(TabularTask, "")
     estimator: ReductionConfig = setting(ReductionConfig, "")
     network: NetworkConfig = setting(NetworkConfig, "")
+    graph: GraphConfig = setting(GraphConfig, "")
     workers: WorkersConfig = setting(lambda: agents(6), "")
     training: SystemTraining = setting(lambda: SystemTraining(iterations=400), "")
 
@@ -145,6 +139,14 @@ class SvrpgTrackingConfig(SystemConfig):
             only = _SHORTEST.get(self.task.environment, self.task.backend)
             if self.task.backend != only:
                 raise ValueError(f"task.backend: got {self.task.backend}, allowed with {self.task.environment}: {only}")
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_the_mean(self) -> "SvrpgTrackingConfig":
+        if self.graph.weights != "metropolis":
+            raise ValueError(
+                f"graph.weights: got {self.graph.weights}, allowed: metropolis, whose rows and columns sum to 1"
+            )
         return self
 
     @model_validator(mode="after")

@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from nigt_jax.clocks import ArrivalState, Clock, begin_arrivals, make_clock, next_arrival
-from nigt_jax.config.systems import AsyncEvaluationConfig, DirectedGraph
+from nigt_jax.config.systems import AsyncEvaluationConfig
 from nigt_jax.records import Record
-from nigt_jax.related import graph
 from nigt_jax.related._system import Counted, Scalars
+from nigt_jax.related._weights import make_links
 from nigt_jax.related.async_evaluation._gradients import GRADIENTS, Data, Woken
 from nigt_jax.related.async_evaluation._kept import sends_to_keep
 from nigt_jax.related.async_evaluation._network import Network, Nodes, begin_nodes, mass_error, wake, wire
@@ -73,7 +73,6 @@ class AsyncEvaluation:
         samples = make_samples(config.problem, config.seed)
         self.answer = closed_form(samples, config.problem.regularization)
         links = make_links(config.graph, config.workers.count)
-        graph.check_connected(links)
         clock, delays = _clock(config, self.answer.size)
         first, counts = split_evenly(len(samples.reward), config.workers.count)
         owner = np.repeat(np.arange(config.workers.count, dtype=np.int32), counts)
@@ -141,15 +140,6 @@ class AsyncEvaluation:
             ("rate", fell),
             ("mass", f"trackers miss the sum of gradients by {last['mass_error']:.1e}"),
         ]
-
-
-def make_links(section: DirectedGraph, nodes: int) -> graph.Links:
-    """The graph that a configuration describes."""
-    if section.kind == "random":
-        return graph.random_digraph(nodes, section.neighbours, section.seed)
-    if section.kind == "offsets":
-        return graph.offsets(nodes, section.offsets)
-    return {"ring": graph.ring, "directed_ring": graph.directed_ring, "complete": graph.complete}[section.kind](nodes)
 
 
 def fitted_rate(records: Sequence[Record], wake_ups: int) -> float | None:

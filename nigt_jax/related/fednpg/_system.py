@@ -13,7 +13,7 @@ from nigt_jax.config.systems import FednpgConfig
 from nigt_jax.records import Record
 from nigt_jax.related._lockstep import Lockstep
 from nigt_jax.related._system import Counted, Scalars
-from nigt_jax.related._weights import make_links, make_weights
+from nigt_jax.related._weights import make_graph
 from nigt_jax.related.fednpg._linear import Linear, begin_linear, linear_step, log_linear
 from nigt_jax.related.fednpg._softmax import Softmax, begin_softmax, mean_policy, softmax_step
 from nigt_jax.related.fednpg._world import World, grid_world, optimum, state_values, visits
@@ -49,8 +49,7 @@ class Fednpg:
 
     def __init__(self, config: FednpgConfig):
         self.config, own, agents = config, config.method, config.workers.count
-        links = make_links(config.graph, agents)
-        self._weights = make_weights(config.graph, links)
+        links, self._weights = make_graph(config.graph, agents)
         self._linear = own.policy == "linear"
         self._entropy = 0.0 if self._linear else own.entropy
         side = config.world.side

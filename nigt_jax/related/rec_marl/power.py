@@ -31,7 +31,7 @@ class Radio(NamedTuple):
 
 def make_radio(power: PowerLinks, links: int, rng: np.random.Generator) -> Radio:
     """That of the settings."""
-    beside = {"line": graph.line, "ring": graph.ring, "complete": graph.complete}[power.graph](links)
+    beside = graph.NAMED[power.graph](links)
     own = np.diag(rng.uniform(power.least_gain, power.most_gain, links))
     cross = np.where(beside, rng.uniform(power.least_cross_gain, power.most_cross_gain, beside.shape), 0.0)
     prices = rng.uniform(power.least_price, power.most_price, links)

@@ -1,7 +1,7 @@
 """Distributed policy gradient with variance reduction and gradient tracking, after Zhao, Lei, Li and Chen (2021)."""
 
 from nigt_jax.related.svrpg_tracking._estimate import Estimate, estimate
-from nigt_jax.related.svrpg_tracking._network import Agents, begin_agents, exchange, weights_of
+from nigt_jax.related.svrpg_tracking._network import Agents, begin_agents, exchange
 from nigt_jax.related.svrpg_tracking._system import SvrpgTracking, SvrpgTrackingState
 from nigt_jax.related.svrpg_tracking._tabular import Mdp, Tabular, random_mdp
 from nigt_jax.related.svrpg_tracking._task import Task
@@ -21,5 +21,4 @@ __all__ = [
     "estimate",
     "exchange",
     "random_mdp",
-    "weights_of",
 ]

@@ -17,11 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nigt_jax.config.systems import NetworkConfig
-from nigt_jax.related import graph
-from nigt_jax.related.graph import Links, Weights
 from nigt_jax.related.tracking import mix, track
-
-_GRAPHS = {"ring": graph.ring, "line": graph.line, "complete": graph.complete}
 
 
 class Agents(NamedTuple):
@@ -36,19 +32,6 @@ class Agents(NamedTuple):
     params: Any
     tracker: Any
     value: Any
-
-
-def links_of(network: NetworkConfig, agents: int) -> Links:
-    """Who hears whom."""
-    return _GRAPHS[network.links](agents)
-
-
-def weights_of(links: Links) -> Weights:
-    """Metropolis weights, checked: symmetric, doubly stochastic, of a connected graph."""
-    graph.check_connected(links)
-    weights = graph.metropolis(links)
-    graph.check_stochastic(weights, links)
-    return weights
 
 
 def begin_agents(params: Any) -> Agents:

@@ -13,6 +13,7 @@ from nigt_jax.errors import UserError
 from nigt_jax.records import Record
 from nigt_jax.related._lockstep import Lockstep
 from nigt_jax.related._system import Counted, Scalars
+from nigt_jax.related._weights import make_graph
 from nigt_jax.related.svrpg_tracking import _network as network
 from nigt_jax.related.svrpg_tracking._estimate import Estimate, Reference, begin_reference, estimate
 from nigt_jax.related.svrpg_tracking._tabular import Tabular, random_mdp
@@ -56,8 +57,8 @@ class SvrpgTracking:
     def __init__(self, config: SvrpgTrackingConfig, task: Task | None = None):
         self.config, self.x64 = config, isinstance(config.task, TabularTask)
         self.task = _task(config) if task is None else task
-        links = network.links_of(config.network, config.workers.count)
-        self._links, self._weights = int(links.sum()), network.weights_of(links)
+        links, self._weights = make_graph(config.graph, config.workers.count)
+        self._links = int(links.sum())
         if 2 * self._links * self.task.parameters > _COUNTABLE:
             raise UserError(
                 f"workers.count: got {config.workers.count:,} whose {self._links:,} links carry "
