@@ -35,13 +35,13 @@ from nigt_jax.config._load import (
     dump_config,
     load_config,
     load_system,
-    nearest_key,
     read_settings,
     read_yaml,
     system_of,
 )
 from nigt_jax.config._method_kinds import MethodConfig
 from nigt_jax.config._methods import METHODS, RennalaNigt, RingmasterAgnosticNigt, RingmasterNigt, family
+from nigt_jax.config._mistakes import nearest_key
 from nigt_jax.config._related_methods import AdaptiveNigt, FednpgAdmm, FednpgExact, FedpgBr, Lapg, RobustNigt
 from nigt_jax.config._runtimes import (
     RUNTIMES,

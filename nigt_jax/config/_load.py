@@ -1,13 +1,11 @@
 """From a YAML file and overrides to a checked Config, or one line that says what is wrong."""
 
 import copy
-import difflib
 import io
 import json
 import os
-import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from nigt_jax.config._config import Config, to_dict
-from nigt_jax.config._describe import describe, names, sections
+from nigt_jax.config._mistakes import first_mistake, nearest_key
 from nigt_jax.config._tagged import TAGGED, default_of, with_names
 from nigt_jax.config._trace import read_trace
 from nigt_jax.config._worker_files import with_files, with_paths
@@ -25,17 +23,6 @@ from nigt_jax.config.systems import SYSTEMS, SystemConfig
 from nigt_jax.errors import RunWarning, UserError
 
 RUN_FILE = "run.json"  # what makes a folder that of a run, beside config.yaml
-
-_RECORDED = "a file of recorded times is workers.trace"
-_BELONGS = {  # where what people write for another kind of value has its place
-    "workers.compute_time": "a list of times is workers.compute_time.values, one of gradients a time unit "
-    f"workers.compute_time.speeds; {_RECORDED}",
-    "workers.compute_time.values": _RECORDED,
-    "workers.compute_time.speeds": _RECORDED,
-    "workers.communication_time": "a list of times is workers.communication_time.values",
-    "workers.trace": "a list of times is workers.compute_time.values",
-    "workers.speed": "a list of gradients a time unit is workers.compute_time.speeds",
-}
 
 
 def load_config(
@@ -200,7 +187,7 @@ def _validated(kind: Any, changed: Mapping[str, Any], source: str, check_files: 
         # JSON mode, strict: the kinds of value that YAML has, and no silent conversion between them.
         config = _adapter(kind).validate_json(json.dumps(changed, default=_plain), strict=True)
     except ValidationError as error:
-        raise UserError(f"{source}: {_first(error, kind)}") from None
+        raise UserError(f"{source}: {first_mistake(error, kind)}") from None
     except (TypeError, ValueError) as error:  # a mapping with keys that are no strings
         raise UserError(f"{source}: {error}") from None
     if check_files and config.workers.trace is not None:
@@ -221,14 +208,6 @@ def dump_config(config: Config | SystemConfig) -> str:
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # the dataclasses are in order of thought
     yaml.dump(to_dict(config), stream)
     return stream.getvalue()
-
-
-def nearest_key(key: str, among: Iterable[str] | None = None, kind: Any = Config) -> str | None:
-    """The setting of a kind of configuration that `key` was probably meant to be, if any; or that of `among`."""
-    keys = [setting.key for setting in describe(kind)] if among is None else list(among)
-    same_name = [k for k in keys if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]  # right name, wrong section
-    near = difflib.get_close_matches(key, same_name or keys, n=1, cutoff=0.0 if same_name else 0.6)
-    return next(iter(near), None)
 
 
 def _read_with_base(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -352,48 +331,6 @@ def _plain(value: Any) -> Any:
     """What JSON has no word for: arrays and their numbers as lists and numbers, anything else as text."""
     tolist = getattr(value, "tolist", None)
     return str(value) if tolist is None else tolist()
-
-
-def _first(error: ValidationError, kind: Any) -> str:
-    """One line for the first mistake; an unknown key comes first, as it is usually the cause of the rest."""
-    mistakes = sorted(error.errors(), key=lambda e: e["type"] != "unexpected_keyword_argument")
-    first = mistakes[0]
-    key = _key(first, kind)
-    if first["type"] == "unexpected_keyword_argument":
-        near = None if "." in key else nearest_key(key, sections(kind))
-        near = near or nearest_key(key, kind=kind)
-        return (
-            f"unknown key {key}; {f'did you mean {near}?' if near else 'see nigt train --help-settings for the list'}"
-        )
-    if first["type"] == "value_error":
-        message = first["msg"].removeprefix("Value error, ")
-        return f"{key}: {message}" if message.startswith("got ") else message  # the others name keys themselves
-    # Every branch of a union complains: all of them together are what is allowed.
-    allowed = " or ".join(_allowed(m) for m in mistakes if _key(m, kind) == key)
-    given = first["input"]
-    options = re.findall("'([^']*)'", allowed)
-    similar = difflib.get_close_matches(given, options, n=1) if isinstance(given, str) else []
-    hint = f" (did you mean {similar[0]}?)" if similar else ""
-    if allowed == "a list" and isinstance(given, int | float):
-        allowed = f"a list, such as [{given}]"
-    belongs = f"; {_BELONGS[key]}" if key in _BELONGS else ""
-    return f"{key}: got {'a mapping' if isinstance(given, dict) else repr(given)}{hint}, allowed: {allowed}{belongs}"
-
-
-def _key(mistake: Any, kind: Any) -> str:
-    """The dotted key of a mistake; names of a union's branches, which pydantic adds, are no part of it."""
-    kept, unknown = [], mistake["type"] == "unexpected_keyword_argument"
-    for i, part in enumerate(mistake["loc"]):
-        if isinstance(part, int) or part in names(kind) or (unknown and i == len(mistake["loc"]) - 1):
-            kept.append(str(part))
-    return ".".join(kept)
-
-
-def _allowed(mistake: Any) -> str:
-    if mistake["type"] == "too_short":
-        return f"at least {mistake['ctx']['min_length']} of them"
-    message = mistake["msg"].removeprefix("Input should be ")
-    return {"an object": "a mapping", "a valid array": "a list", "a valid string": "a string"}.get(message, message)
 
 
 def _reason(error: Exception) -> str:

@@ -140,12 +140,16 @@ class _Run:
             first_evaluation=self._ledger.first,
             last_evaluation=last,
             totals=standing.totals,
-            results=[] if last is None else self._system.results(read_metrics(self._folder.metrics)),
+            results=[] if last is None else self._system.results(self._up_to(last["iteration"])),
             simulated_time=standing.amounts.simulated_time,
             compile_seconds=self._compiled.compile_seconds,
             training_seconds=self.loop.training_seconds,
             evaluation_seconds=self.loop.evaluation_seconds,
         )
+
+    def _up_to(self, iteration: int) -> list[Record]:
+        """The records up to an evaluation; where a run was interrupted, there may be newer ones."""
+        return read_metrics(self._folder.metrics)[: iteration + 1]
 
     def _notes(self, standings: Sequence[Standing]) -> dict[str, Any]:
         (standing,) = standings

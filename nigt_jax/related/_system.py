@@ -57,5 +57,5 @@ class System(Protocol):
         """What to tell a person when a run has ended: a word and a line each.
 
         Args:
-          records: all of the run's; the first and the last have an evaluation.
+          records: all of the run's up to its last evaluation; so the first and the last have one.
         """

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
-from svrpg_oracle import in_numpy
+from svrpg_oracle import in_numpy, ring_in_numpy
 from svrpg_rounds import KEY, configured, played
 
 from nigt_jax.config.systems import NetworkConfig, SvrpgTrackingConfig

@@ -113,7 +113,7 @@ class Fednpg:
 
     def results(self, records: Sequence[Record]) -> list[tuple[str, str]]:
         """The common policy's value, and how far agents are apart."""
-        first, last = (next(r for r in order if "gap" in r) for order in (records, records[::-1]))
+        first, last = records[0], records[-1]
         share = lambda record: f"{1 - record['gap']:.1%}"
         return [
             ("value", f"{last['return_mean']:.6g} of {self._best:.6g}: {share(first)} -> {share(last)}"),
