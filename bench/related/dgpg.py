@@ -101,7 +101,7 @@ def config(count: int, algorithm: Any, updates: int, load: float) -> DgpgConfig:
     return DgpgConfig(
         workers=agents(count),
         environment=CloudConfig(load=load),
-        method=DgpgMethod(algorithm=algorithm),
+        method=DgpgMethod(algorithm=algorithm, guidance_updates=updates),
         training=DgpgTraining(iterations=updates),
     )
 

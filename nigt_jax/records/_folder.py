@@ -329,9 +329,9 @@ def open_run(
       UserError: it is no run, or of another format, or its configuration is not valid (any more).
     """
     folder = _found(path)
-    if (system := system_of(folder.config)) is not None:
-        raise UserError(f"{path}: is a run of the related system {system().system}, allowed here: one of training")
-    with _by_its_writer(folder, folder.provenance()):
+    with _by_its_writer(folder, folder.written()):
+        if (system := system_of(folder.config)) is not None:
+            raise UserError(f"{path}: is a run of the related system {system().system}, allowed here: one of training")
         config = load_config(folder.config, check_files=check_files)
     if overrides:  # of the run itself: to load_config they would make another one of its configuration
         config = check_config(to_dict(config), str(folder.config), overrides, check_files=check_files)

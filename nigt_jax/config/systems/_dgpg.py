@@ -51,7 +51,10 @@ class DgpgMethod:
         "dgpg", "dgpg: MAPPO with guidance; mappo: a value of the whole state; ippo: of what an agent sees"
     )
     guidance_start: Number = setting(0.9, "dgpg: weight alpha of the guidance in the first update", ge=0, le=1)
-    guidance_end: Number = setting(0.2, "dgpg: its weight in the last update; linear between them", ge=0, le=1)
+    guidance_end: Number = setting(0.2, "dgpg: its weight in the end; linear between them", ge=0, le=1)
+    guidance_updates: int = setting(
+        80, "dgpg: updates from the first weight to the last, however long a run is", "updates", ge=2, le=1_000_000_000
+    )
     episodes: int = setting(8, "episodes of an update", "episodes", ge=1, le=100_000)
     epochs: int = setting(4, "passes over an update's episodes", "passes", ge=1, le=1000)
     minibatches: int = setting(4, "Adam steps of a pass, each on an equal part of the steps", "steps", ge=1, le=100_000)

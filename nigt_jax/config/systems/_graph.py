@@ -39,5 +39,5 @@ class GraphConfig(LinksConfig):
     """Who hears whom, and how much it counts."""
 
     weights: Literal[tuple(WEIGHTS)] = setting(  # type: ignore[valid-type]
-        "metropolis", "what an agent gives to each whom it hears. " + "; ".join(f"{k}: {v}" for k, v in WEIGHTS.items())
+        "metropolis", "what an agent gives to each whom it hears; " + "; ".join(f"{k}: {v}" for k, v in WEIGHTS.items())
     )

@@ -57,8 +57,8 @@ class Dgpg:
         fresh = jax.eval_shape(self.update.begin, jax.random.key(0)).actor
         self._parameters = sum(leaf.size for leaf in jax.tree.leaves(fresh))
         self._lockstep = Lockstep(config.workers, self._parameters)
-        method, last = config.method, config.training.iterations - 1
-        self._weight = optax.linear_schedule(method.guidance_start, method.guidance_end, max(1, last))
+        own = config.method
+        self._weight = optax.linear_schedule(own.guidance_start, own.guidance_end, own.guidance_updates - 1)
 
     def begin(self, key: PRNGKeyArray) -> DgpgState:
         """A fresh learner, at time 0."""
