@@ -1,8 +1,9 @@
 """What variance reduction is worth to agents that track a mean gradient, on random Markov decision processes.
 
-`python bench/related/svrpg_tracking.py` prints a Markdown table, `--figure FILE.png` also draws the curves: against
-rounds, each an exchange with both neighbours, and against the trajectories of an agent. Every line is the mean over
-`--seeds` processes, each with rewards and episodes of its own.
+`python bench/related/svrpg_tracking.py` prints two Markdown tables: what a correction leaves of an episode's variance,
+by the distance from the snapshot, and what that does in 400 rounds. `--figure FILE.png` also draws the curves of the
+second: against rounds, each an exchange with both neighbours, and against the trajectories of an agent. Every line is
+the mean over `--seeds` processes, each with rewards and episodes of its own.
 """
 
 import argparse
@@ -14,9 +15,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from nigt_jax.config.systems import NetworkConfig, ReductionConfig, SvrpgTrackingConfig, SystemTraining, TabularTask
-from nigt_jax.related.svrpg_tracking import Mdp, SvrpgTracking, Tabular, random_mdp
+from nigt_jax.related.svrpg_tracking import (
+    Mdp,
+    SvrpgTracking,
+    Tabular,
+    coefficients,
+    density_weights,
+    random_mdp,
+)
 
 SQUARED = "||grad J||^2 at the mean"
+DISTANCES = (0, 0.03, 0.1, 0.3, 1, 2)
 ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "no tracking, B = 15": ({"reduction": "none", "batch": 15}, {"tracking": False}),
     "tracking, B = 15": ({"reduction": "none", "batch": 15}, {}),
@@ -41,6 +50,23 @@ def curves(config: SvrpgTrackingConfig, task: TabularTask, seeds: int) -> dict[s
     squared = jnp.square(found["gradient_norm"])
     wanted = {name: found[name] for name in ("disagreement", "trajectories", "largest_weight")}
     return {name: np.asarray(values) for name, values in (wanted | {SQUARED: squared}).items()}
+
+
+def variance_left(task: TabularTask, distance: float, seed: int, episodes: int = 20_000) -> float:
+    """Var(g - g_w(ref)) / Var(g) of an episode; ref is so far from the policy that played it, in a random direction."""
+    mdp = random_mdp(task, 1, seed)
+    world, there = Tabular(task, mdp), jnp.ones(1, bool)
+    here, direction = jax.random.normal(jax.random.key(seed), (2, *mdp.rewards.shape))
+    ref = here + distance * direction / jnp.linalg.norm(direction)
+
+    def one(key: Any) -> tuple[Any, Any]:
+        played = world.play(here, key, there)
+        weights, *_ = density_weights(world.log_ratio(here, ref, played), True, None)
+        factors = [coefficients(played.reward, w, there, task.discount, False) for w in (None, weights)]
+        return world.score_sum(here, played, factors[0]), world.score_sum(ref, played, factors[1])
+
+    plain, other = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(seed + 1), episodes))
+    return float((plain - other).var(0).sum() / plain.var(0).sum())
 
 
 def draw(results: dict[str, dict[str, np.ndarray]], path: Path) -> None:
@@ -69,8 +95,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=400)
     parser.add_argument("--figure", type=Path, help="also draw the curves into this file")
     args = parser.parse_args()
-    results = {}
-    print("| method | trajectories a round | squared gradient norm | disagreement | largest weight |")
+    results, task = {}, TabularTask()
+    print("| distance from the snapshot | variance left | over its square |\n|---|---|---|")
+    with jax.enable_x64(True):
+        for distance in DISTANCES:
+            left = np.mean([variance_left(task, distance, seed) for seed in range(args.seeds)])
+            print(f"| {distance:g} | {left:.1e} | {left / distance**2:.2f} |" if distance else f"| 0 | {left:g} | |")
+    print("\n| method | trajectories a round | squared gradient norm | disagreement | largest weight |")
     print("|---|---|---|---|---|")
     with jax.enable_x64(True):
         for name, (estimator, network) in ROWS.items():
@@ -79,7 +110,7 @@ def main() -> None:
                 network=NetworkConfig(**network),
                 training=SystemTraining(iterations=args.rounds),
             )
-            found = results[name] = curves(config, TabularTask(), args.seeds)
+            found = results[name] = curves(config, task, args.seeds)
             tail = {key: values[:, -args.rounds // 4 :].mean() for key, values in found.items()}
             print(
                 f"| {name} | {found['trajectories'].mean():.1f} | {tail[SQUARED]:.1e} | "

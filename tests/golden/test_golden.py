@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from runs import FILE, RUNS, metrics
+from golden_runs import FILE, RUNS, metrics
 
 RECORDED = json.loads(FILE.read_text(encoding="utf-8"))
 

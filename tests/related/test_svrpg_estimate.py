@@ -98,6 +98,28 @@ def test_weights_of_decisions_have_less_variance_than_those_of_episodes():
     assert spread[0] < 0.9 * spread[1]
 
 
+def test_what_a_correction_leaves_of_the_variance_grows_as_the_square_of_the_distance():
+    """None at the snapshot itself; without weights, as much is left, but the estimate is biased (above)."""
+    states, actions, rewards, chances = every_episode(HERE)
+    direction, left = (THERE - HERE) / np.linalg.norm(THERE - HERE), {}
+
+    def spread(gradients):
+        return chances @ np.square(gradients - np.einsum("e,esa->sa", chances, gradients)).sum((1, 2))
+
+    def gradients(theta):
+        logs = np.log(softmax(theta))[states, actions] - np.log(softmax(HERE))[states, actions]
+        weights, *_ = density_weights(jnp.asarray(logs)[:, None], True, None)
+        factors = coefficients(jnp.asarray(rewards)[:, None], weights, jnp.ones(64, bool), GAMMA, False)
+        return np.einsum("te,tesa->esa", factors[:, 0], scores(theta, states, actions))
+
+    here = gradients(HERE)
+    for distance in (0, 0.001, 0.03, 0.1):
+        left[distance] = spread(here - gradients(HERE + distance * direction)) / spread(here)
+    assert left[0] == 0
+    for distance in (0.03, 0.1):
+        assert left[distance] / distance**2 == pytest.approx(left[0.001] / 0.001**2, rel=0.15)
+
+
 @pytest.mark.parametrize("wrong", [False, True])
 def test_a_baseline_of_other_episodes_is_without_bias(wrong):
     """Over all pairs of episodes; where the baseline is not weighted with the decisions before it, it is biased."""

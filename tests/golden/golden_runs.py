@@ -1,6 +1,6 @@
 """Tiny runs whose metrics are kept, so that a change of structure shows that it changes no number.
 
-``python tests/golden/runs.py`` writes golden.json again. That is right only where numbers are meant to change.
+``python tests/golden/golden_runs.py`` writes golden.json again. That is right only where numbers are meant to change.
 """
 
 import json
