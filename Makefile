@@ -14,11 +14,11 @@ SWEEPS := $(notdir $(basename $(wildcard configs/paper/$(SIZE)/*.yaml)))
 FIRST  := reacher hopper walker2d halfcheetah humanoid reacher-100 two-worlds ten-worlds map
 ORDER  := $(filter $(SWEEPS),$(FIRST)) $(filter-out $(FIRST),$(SWEEPS))
 
-.PHONY: help train sweep paper related report test docs dist lint format bench soak clean $(addprefix paper/,$(SWEEPS))
+.PHONY: help train sweep paper related report test test-oldest test-newest audit docs dist lint format bench soak clean $(addprefix paper/,$(SWEEPS))
 .DEFAULT_GOAL := help
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  variables: CONFIG=configs/quick.yaml  ARGS='--method.learning_rate 0.05'  RUN=runs/mine  SIZE=quick  JOBS=2  PYTHON=python3.12  VENV=.venv"
 
 $(READY): pyproject.toml constraints.txt
@@ -50,6 +50,30 @@ report: $(READY)  ## a page and figures of RUN, the folder of a run or a sweep, 
 
 test: $(READY)  ## run the tests (ARGS go to pytest)
 	$(BIN)/python -m pytest $(ARGS)
+
+# The lowest versions that pyproject.toml allows of what users get; of the tools of the tests, the pinned ones.
+test-oldest: $(READY)  ## the tests with the oldest versions that are allowed (ARGS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	rm -rf $(VENV)-oldest && $(PYTHON) -m venv $(VENV)-oldest
+	$(BIN)/uv pip compile --quiet pyproject.toml --extra train --resolution lowest-direct --python $(VENV)-oldest/bin/python \
+	  --output-file $(VENV)-oldest/oldest.txt
+	$(VENV)-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c $(VENV)-oldest/oldest.txt -e '.[dev]'
+	$(VENV)-oldest/bin/python -m pytest -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning $(ARGS)
+
+test-newest:  ## the tests with the newest versions of everything, on Python 3.12 or newer (PYTHON, ARGS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12) and "PYTHON: got %d.%d, allowed: 3.12 or newer" % sys.version_info[:2])'
+	rm -rf $(VENV)-newest && $(PYTHON) -m venv $(VENV)-newest
+	$(VENV)-newest/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(VENV)-newest/bin/python -m pytest $(ARGS)
+
+# What cannot be looked up is a failure, too: --strict.
+audit: $(READY)  ## known vulnerabilities of the pinned versions, licences, and an SBOM in build/audit
+	test -d $(VENV)-audit || $(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt cyclonedx-bom pip-audit pip-licenses
+	mkdir -p build/audit
+	$(VENV)-audit/bin/cyclonedx-py environment $(BIN)/python --output-file build/audit/sbom.json
+	$(VENV)-audit/bin/pip-licenses --python=$(BIN)/python --format=markdown --order=license --partial-match --fail-on=GPL --output-file=build/audit/licences.md
+	$(VENV)-audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
 
 docs: $(VENV)/.ready-docs  ## build the site into site/; a warning or a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
@@ -85,4 +109,4 @@ soak: $(READY)  ## ten minutes of real workers that are killed and come back (AR
 	$(BIN)/python bench/soak.py $(ARGS)
 
 clean:  ## remove the environment and caches, never runs
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-newest $(VENV)-audit .pytest_cache .mypy_cache .ruff_cache .hypothesis

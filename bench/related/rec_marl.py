@@ -89,7 +89,7 @@ def draw(panels: dict[str, tuple[dict[str, list[float]], str]], file: Path) -> N
 def main() -> None:
     """Runs all and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=2, help="problems that are drawn and learnt (default: 2)")
+    parser.add_argument("--seeds", type=int, default=3, help="problems that are drawn and learnt")
     parser.add_argument("--figure", type=Path, help="PNG file to write")
     arguments = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
