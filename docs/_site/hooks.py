@@ -13,6 +13,7 @@ from latex2mathml.converter import convert
 from markdown import Markdown
 from markdown.extensions import Extension
 from markdown.preprocessors import Preprocessor
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
@@ -73,11 +74,16 @@ class _ToMathml(Preprocessor):
         return text.split("\n")
 
     def _block(self, found: re.Match[str]) -> str:
-        formula = re.sub(r"\s+", " ", found[1]).strip()
-        return "\n" + self.md.htmlStash.store(convert(formula, display="block")) + "\n"
+        return "\n" + self._converted(found[1], display="block") + "\n"
 
     def _inline(self, found: re.Match[str]) -> str:
-        return self.md.htmlStash.store(convert(re.sub(r"\s+", " ", found[1])))
+        return self._converted(found[1])
+
+    def _converted(self, formula: str, **options: Any) -> str:
+        formula = re.sub(r"\s+", " ", formula).strip()
+        if "&" in formula or r"\begin" in formula:  # would be shown as they are, in one line
+            raise PluginError(f"a formula has columns, which cannot be converted: {formula}")
+        return self.md.htmlStash.store(convert(formula, **options))
 
 
 def _settings() -> str:
