@@ -155,7 +155,7 @@ def test_tree_map_params_of_low_precision_is_told_what_is_like_the_parameters():
     params = {"w": jnp.ones((2, 3), jnp.bfloat16)}
     tx = nigt(0.1)
     state = tx.init(params)
-    with pytest.raises(ValueError, match="structure|Expected None"):
+    with pytest.raises(ValueError, match=r"structure|Expected None"):
         optax.tree_utils.tree_map_params(tx, lambda x: x, state)
     init = lambda placeholder: tx.init(placeholder)._replace(iterate=placeholder)
     got = optax.tree_utils.tree_map_params(init, lambda x, spec: spec, state, {"w": P("x")})
