@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _command(arguments: Sequence[str]) -> int:
+    _refuse_undecoded(arguments)
     try:
         parsed = _whole_parser(kind_of(arguments)).parse(arguments)
     except SystemExit:  # argparse has shown help, or the version
@@ -55,6 +56,15 @@ def _command(arguments: Sequence[str]) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = _show(warnings.showwarning)
         return parsed.run(parsed)
+
+
+def _refuse_undecoded(arguments: Sequence[str]) -> None:
+    """UserError where one was no text in UTF-8: it would fail where it is written or shown, if not before."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise UserError(f"command line: got {ascii(argument)}, allowed: what is in UTF-8") from None
 
 
 def _whole_parser(trains: Any = Config) -> Parser:

@@ -28,11 +28,13 @@ class Checkpoints:
       path: the folder.
 
     Raises:
+      UserError: the folder's name is not in UTF-8, which is all that Orbax can write to.
       OSError: the folder cannot be made.
     """
 
     def __init__(self, path: Path, keep: int, iteration: int | None = None):
         self.path, self._iteration = path, iteration
+        _refuse_undecoded(path.absolute())
         alone = _alone()
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep, enable_async_checkpointing=False, create=False, multiprocessing_options=alone
@@ -167,6 +169,13 @@ class Checkpoints:
         else:
             instead = f"remove it to go back to iteration {older}"
         return UserError(f"{self._digests.parent}: this checkpoint cannot be read: {why}; {instead}")
+
+
+def _refuse_undecoded(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{ascii(str(path))}: is not a name in UTF-8, so no checkpoint can be written there") from None
 
 
 def _alone() -> Any:
