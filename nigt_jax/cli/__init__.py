@@ -64,7 +64,7 @@ def _refuse_undecoded(arguments: Sequence[str]) -> None:
         try:
             argument.encode()
         except UnicodeEncodeError:
-            raise UserError(f"command line: got {ascii(argument)}, allowed: what is in UTF-8") from None
+            raise UserError(f"command line: got {argument!a}, allowed: what is in UTF-8") from None
 
 
 def _whole_parser(trains: Any = Config) -> Parser:

@@ -175,7 +175,7 @@ def _refuse_undecoded(path: Path) -> None:
     try:
         str(path).encode()
     except UnicodeEncodeError:
-        raise UserError(f"{ascii(str(path))}: is not a name in UTF-8, so no checkpoint can be written there") from None
+        raise UserError(f"{str(path)!a}: is not a name in UTF-8, so no checkpoint can be written there") from None
 
 
 def _alone() -> Any:
