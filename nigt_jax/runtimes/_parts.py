@@ -78,7 +78,7 @@ def make_parts(
             f"training.block: got {episodes:,} episodes at once on a device, of each of {runs:,} runs; allowed with "
             f"environment.horizon {config.environment.horizon:,}: {countable:,}, of {COUNTABLE:,} steps in all"
         )
-    return Parts(
+    parts = Parts(
         environment=environment,
         policy=policy,
         estimator=make_estimator(config.estimator, policy) if estimator is None else estimator,
@@ -89,11 +89,20 @@ def make_parts(
         episodes=episodes,
         server_episodes=-(-config.method.server_episodes // devices),
         num_lanes=(runs * episodes * method.plays,),
-        chunk_size=_CHUNK.get(platform, _CHUNK_ELSEWHERE),
+        chunk_size=_CHUNK_ELSEWHERE,
         trajectories_per_gradient=config.method.trajectories_per_gradient,
         counts_steps=counts_steps,
-        lanes_last=platform == "cpu",
+        lanes_last=False,
     )
+    return on_platform(parts, platform)
+
+
+def on_platform(parts: Parts, platform: str) -> Parts:
+    """The parts as devices of a platform, by JAX's name of it, compute fastest with them."""
+    lanes_last = platform == "cpu"
+    lanes = parts.num_lanes if lanes_last else parts.num_lanes[:1]
+    chunk_size = _CHUNK.get(platform, _CHUNK_ELSEWHERE)
+    return parts._replace(num_lanes=lanes, chunk_size=chunk_size, lanes_last=lanes_last)
 
 
 def _refuse_large(method: MethodConfig, policy: Policy) -> None:

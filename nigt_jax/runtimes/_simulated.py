@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 
@@ -22,7 +23,8 @@ from nigt_jax.policies import Policy, Start
 from nigt_jax.runtimes._devices import claim_devices, device_name, of_this_process
 from nigt_jax.runtimes._lanes import choose_lanes
 from nigt_jax.runtimes._memory import refuse_too_much
-from nigt_jax.runtimes._parts import first_environment, make_parts, memory_for_steps, with_lanes
+from nigt_jax.runtimes._parts import first_environment, make_parts, memory_for_steps, on_platform, with_lanes
+from nigt_jax.runtimes._places import Places
 from nigt_jax.runtimes._runtime import Hardware, Stop
 from nigt_jax.runtimes._spmd import Program, Spmd
 from nigt_jax.training import (
@@ -100,7 +102,7 @@ class SimulatedRuntime:
         wanted = max(room, len(self._runs))
         claim = functools.partial(_claim_for, wanted) if apart else _claim
         self.devices = claim(config) if devices is None else list(devices)
-        self._places = _Places(len(self._runs), wanted, len(self.devices) if apart else 1)
+        self._places = Places(len(self._runs), wanted, len(self.devices) if apart else 1)
         self._runs = self._places.filled(self._runs)
         self.compile_seconds = 0.0
         if apart and method is None:
@@ -125,7 +127,7 @@ class SimulatedRuntime:
             raise UserError(f"runs: got {len(runs)}, allowed: up to {len(self._runs)}, which the programs are made for")
         check_runs(self.config, runs)
         other, parts = copy.copy(self), self.parts
-        other._places = _Places(len(runs), len(self._runs), len(self.devices) if self._spmd.apart else 1)
+        other._places = Places(len(runs), len(self._runs), len(self.devices) if self._spmd.apart else 1)
         other._runs = other._places.filled(runs)
         largest = self.config.method.largest_batch
         other.hyperparameters = stacked_hyperparameters(
@@ -207,10 +209,14 @@ class SimulatedRuntime:
     @functools.cached_property
     def chunk(self) -> Program:
         """The program of a chunk of rounds, compiled when it is first asked for; :meth:`run` calls it."""
-        rounds = functools.partial(engine_of(self.parts.method).run, self.parts, self.config.training.chunk)
-        arguments = (self.initial_state(), self._placed, *self._spmd.place(self._limits(0, None)))
         with jax.default_matmul_precision("highest"):  # TF32 would not reproduce a CPU's numbers
-            return self._spmd.compile(rounds, arguments, donate_first=True)
+            return self._spmd.compile(self._rounds(self.parts), self._arguments(), donate_first=True)
+
+    def _rounds(self, parts: Parts) -> Callable[..., Any]:
+        return functools.partial(engine_of(parts.method).run, parts, self.config.training.chunk)
+
+    def _arguments(self) -> tuple:
+        return (self.initial_state(), self._placed, *self._spmd.place(self._limits(0, None)))
 
     @functools.cached_property
     def _evaluation(self) -> Program:
@@ -218,7 +224,23 @@ class SimulatedRuntime:
         with jax.default_matmul_precision("highest"):
             played = self._evaluated(self.initial_state(), self._placed)
             asked = self._spmd.place(jnp.ones(len(self._runs), bool))
-            return self._spmd.compile(self._play, (*played, asked), (self._evaluation_key,))
+            play = functools.partial(self._play, self.parts)
+            return self._spmd.compile(play, (*played, asked), (self._evaluation_key,))
+
+    def exported(self, platforms: Sequence[str]) -> dict[str, jax.export.Exported]:
+        """Both programs as devices of other platforms would have them; lowered here, and not compiled.
+
+        Args:
+          platforms: of accelerators, as :mod:`jax.export` names them: ``cuda``, ``rocm``, ``tpu``.
+        """
+        parts = on_platform(self.parts, platforms[0])
+        with jax.default_matmul_precision("highest"):
+            state, placed, *limits = self._arguments()
+            chunk = self._spmd.export(self._rounds(parts), (state, placed, *limits), platforms=platforms)
+            played = (*self._evaluated(state, placed), self._spmd.place(jnp.ones(len(self._runs), bool)))
+            play = functools.partial(self._play, parts)
+            evaluation = self._spmd.export(play, played, (self._evaluation_key,), platforms=platforms)
+        return {"chunk": chunk, "evaluation": evaluation}
 
     @functools.cached_property
     def _evaluated(self) -> Program:
@@ -342,28 +364,10 @@ class SimulatedRuntime:
         played = self._evaluated(state, self._placed)
         return self._spmd.collect(self._evaluation(*played, self._spmd.place(chosen), self._evaluation_key))
 
-    def _play(self, model: Any, normalizer: Any, variation: Any, charge: Any, asked: Any, key: Any) -> Any:
-        return evaluate(self.parts, self.config.evaluation.episodes, model, normalizer, key, variation, charge, asked)
-
-
-class _Places:
-    """Where runs are among those that a program has, which are divided over devices in equal shares.
-
-    Attributes:
-      place: of every run. Devices have as many that do not rest, or one more.
-      run: of every place; that of one that rests is the last.
-    """
-
-    def __init__(self, runs: int, wanted: int, devices: int):
-        each = -(-wanted // devices)
-        number = np.arange(runs)
-        self.place = number % devices * each + number // devices
-        self.run = np.full(each * devices, runs - 1)
-        self.run[self.place] = number
-
-    def filled(self, runs: Sequence[Any]) -> list[Any]:
-        """The runs in their places; copies of the last one where they rest."""
-        return [runs[number] for number in self.run]
+    def _play(
+        self, parts: Parts, model: Any, normalizer: Any, variation: Any, charge: Any, asked: Any, key: Any
+    ) -> Any:
+        return evaluate(parts, self.config.evaluation.episodes, model, normalizer, key, variation, charge, asked)
 
 
 def _claim(config: Config) -> list[jax.Device]:

@@ -1,9 +1,10 @@
 """One program on many devices: a per-device function over a named axis, replicated state in and out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.export
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -65,13 +66,30 @@ class Spmd:
           donate_first: whether the first argument is used up.
           options: XLA's options, other than those that suit the platform.
         """
-        # pmap wants something that is split: each device's number, which nobody reads.
-        numbers = _put(np.arange(len(self.devices), dtype=np.int32), NamedSharding(self._mesh, PartitionSpec(AXIS)))
+        numbers = self._numbers()
         mapped = (self._pmapped if self.kind == "pmap" else self._shard_mapped)(
             function, len(of_runs), len(shared), (1,) if donate_first else ()
         )
         chosen = compile_options(self.devices[0].platform) if options is None else dict(options)
         return Program(mapped.lower(numbers, *of_runs, *shared).compile(compiler_options=chosen), numbers)
+
+    def export(
+        self, function: Callable, of_runs: tuple, shared: tuple = (), *, platforms: Sequence[str]
+    ) -> jax.export.Exported:
+        """What :meth:`compile` would compile by shard_map on devices of other platforms; nothing is compiled.
+
+        Args:
+          function: the function of one device.
+          of_runs: arguments with an axis of runs, or their shapes.
+          shared: arguments that every device has, or their shapes.
+          platforms: those of :mod:`jax.export`, such as ``cuda`` and ``tpu``.
+        """
+        mapped = self._shard_mapped(function, len(of_runs), len(shared), ())
+        return jax.export.export(mapped, platforms=platforms)(self._numbers(), *of_runs, *shared)
+
+    def _numbers(self) -> jax.Array:
+        """What pmap wants: something that is split. Nobody reads it."""
+        return _put(np.arange(len(self.devices), dtype=np.int32), NamedSharding(self._mesh, PartitionSpec(AXIS)))
 
     def _pmapped(self, function: Callable, of_runs: int, shared: int, donate: tuple[int, ...]) -> Any:
         mine = 0 if self.apart else None

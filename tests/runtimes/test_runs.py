@@ -12,7 +12,7 @@ from probes import EndsWhenGood
 from nigt_jax.config import Noise, PowerLaw, check_config, converted
 from nigt_jax.errors import UserError
 from nigt_jax.runtimes import SimulatedRuntime, make_parts
-from nigt_jax.runtimes._simulated import _Places
+from nigt_jax.runtimes._places import Places
 from nigt_jax.training import stacked_hyperparameters
 
 
@@ -261,7 +261,7 @@ def test_other_runs_have_to_be_of_the_same_kind():
 
 def test_runs_that_rest_are_shared_out_over_devices():
     """Five runs in eight places on two devices: three and two of them, and none is lost."""
-    places = _Places(5, 8, 2)
+    places = Places(5, 8, 2)
     assert places.place.tolist() == [0, 4, 1, 5, 2]
     assert places.run[places.place].tolist() == [0, 1, 2, 3, 4]
     assert places.filled(list("abcde")) == ["a", "c", "e", "e", "b", "d", "e", "e"]
