@@ -1,0 +1,105 @@
+"""Runs that were killed at any place of their writing go on to the same numbers: nothing that was computed is lost."""
+
+import threading
+
+import pytest
+from probes import Quadratic
+from short_runs import config
+from writing import content, left_behind
+
+from nigt_jax.config import load_config
+from nigt_jax.records import create_run, open_run
+from nigt_jax.runs import train
+
+CONFIG = config(
+    estimator="return_to_go",
+    training={"iterations": 9, "chunk": 3, "devices": 1},
+    evaluation={"every": 3, "episodes": 4},
+    checkpoint={"every": 3, "keep": 1, "keep_best": True},
+)
+PLACES = [
+    "half config.yaml.new 1",
+    "rename run.json 1 half written",
+    "half metrics.jsonl 3",
+    "open best/policy.json.new 1",
+    "rename best/policy.json 3",
+    "rename checkpoints/N.orbax-checkpoint-tmp/state 3 half written",
+    "half checkpoints/N/sha256.new 3",
+    "rmdir checkpoints/N/state/d 1",
+]
+
+
+def uninterrupted(folder):
+    train(CONFIG, folder, environment=Quadratic())
+
+
+def go_on(folder):
+    """As its user does."""
+    own = load_config(folder / "config.yaml") if (folder / "config.yaml").exists() else CONFIG
+    train(own, folder, environment=Quadratic(), resume=True)
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """What a run leaves in the end, and where it was killed."""
+    folder, copies = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("killed")
+    return folder, left_behind(lambda: uninterrupted(folder), folder, copies)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_goes_on_to_the_same_numbers(killed, place):
+    whole, left = killed
+    go_on(left[place])
+    assert content(left[place]) == content(whole)
+
+
+@pytest.mark.slow
+def test_goes_on_from_everywhere(killed):
+    whole, left = killed
+    assert len(left) > 100
+    for place, folder in left.items():
+        if place not in PLACES:
+            go_on(folder)
+            assert content(folder) == content(whole), place
+
+
+def test_a_second_ctrl_c_while_the_best_policy_is_written(killed, tmp_path, monkeypatch):
+    """The checkpoint that is written then is of the evaluation whose policy is not there yet."""
+    from nigt_jax.runs import _train
+
+    write = _train.write_policy
+
+    def interrupted(policy, *where):
+        if policy.iteration > 0:
+            raise KeyboardInterrupt
+        write(policy, *where)
+
+    monkeypatch.setattr(_train, "write_policy", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        uninterrupted(tmp_path)
+    monkeypatch.setattr(_train, "write_policy", write)
+    go_on(tmp_path)
+    assert content(tmp_path) == content(killed[0])
+
+
+def test_a_new_run_is_there_with_its_configuration_or_not_at_all(tmp_path):
+    runs = tmp_path / "runs"
+    left = left_behind(lambda: create_run(runs, "run", "run", CONFIG), runs, tmp_path, occurrences=(1,))
+    assert len(left) > 5
+    for folder in left.values():
+        if (folder / "run").exists():
+            open_run(folder / "run")
+        else:  # its user types the same again
+            create_run(folder, "run", "run", CONFIG)
+
+
+def test_runs_that_are_made_at_once(tmp_path):
+    made = []
+    threads = [threading.Thread(target=lambda: made.append(create_run(tmp_path, None, "run", CONFIG))) for _ in "12345678"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(folder.path.name for folder in made) == [f"run-{k:03d}" for k in range(1, 9)]
+    assert all(folder.config.is_file() for folder in made)
+    assert len(list(tmp_path.iterdir())) == 8
