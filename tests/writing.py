@@ -37,7 +37,8 @@ def left_behind(write, folder, copies, occurrences=(1, 3)):
                 shutil.copytree(folder, found[name])
 
     def tell(place):
-        kind = f"{place.kind} {re.sub(r'\b[0-9]+', 'N', str(place.path.relative_to(folder)))}"
+        name = re.sub(r"\b[0-9]+", "N", str(place.path.relative_to(folder)))
+        kind = f"{place.kind} {name}"
         with one:
             seen[kind] += 1
             if seen[kind] in occurrences:

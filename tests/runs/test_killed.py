@@ -95,7 +95,9 @@ def test_a_new_run_is_there_with_its_configuration_or_not_at_all(tmp_path):
 
 def test_runs_that_are_made_at_once(tmp_path):
     made = []
-    threads = [threading.Thread(target=lambda: made.append(create_run(tmp_path, None, "run", CONFIG))) for _ in "12345678"]
+    threads = [
+        threading.Thread(target=lambda: made.append(create_run(tmp_path, None, "run", CONFIG))) for _ in "12345678"
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
