@@ -7,6 +7,7 @@ is allowed over all iterations and by more than three standard errors. metrics.j
 """
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -37,12 +38,14 @@ class Sample(NamedTuple):
 
     Attributes:
       iteration: rounds done.
+      seconds: of a processor that its process has had.
       memory: resident bytes of its process.
       disk: bytes of its folder without metrics.jsonl.
       records: bytes of metrics.jsonl.
     """
 
     iteration: int
+    seconds: float
     memory: int
     disk: int
     records: int
@@ -69,22 +72,22 @@ def main() -> int:
     parser.add_argument("--every", type=float, default=0.25, help="seconds between two samples")
     parser.add_argument("--json", type=Path, help="also write the samples to this file")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="nigt-endurance-") as folder:
+    with tempfile.TemporaryDirectory(prefix="nigt-endurance-", ignore_cleanup_errors=True) as folder:
         started = time.perf_counter()
         samples = watch(Path(folder), args.iterations, args.every)
         seconds = time.perf_counter() - started
-        records = [json.loads(line) for line in (Path(folder) / "runs" / "long" / "metrics.jsonl").open()]
+        numbers = [json.loads(line)["iteration"] for line in (Path(folder) / "runs" / "long" / "metrics.jsonl").open()]
     if args.json:
         args.json.write_text(json.dumps([sample._asdict() for sample in samples]) + "\n")
-    lines = fit(samples, records)
+    lines = fit(samples)
     print(f"{args.iterations:,} iterations in {seconds:.0f} s, {len(samples)} samples")
     for name, (line, unit) in lines.items():
         gained, error = line.slope * args.iterations, line.error * args.iterations
         part = f"{gained / line.mean:+.1%}"
         print(f"{name}: {line.mean:.4g} {unit}; over all iterations {gained:+.2g} ± {error:.2g} ({part})")
-    print(f"metrics.jsonl: {samples[-1].records / len(records):.0f} bytes a record, {samples[-1].records / 1e6:.1f} MB")
+    print(f"metrics.jsonl: {samples[-1].records / len(numbers):.0f} bytes a record, {samples[-1].records / 1e6:.1f} MB")
     grown = [name for name, (line, _) in lines.items() if grows(line, args.iterations)]
-    missing = [record["iteration"] for record in records] != list(range(args.iterations + 1))
+    missing = numbers != list(range(args.iterations + 1))
     for problem in [*(f"{name} grows" for name in grown), *(["records are missing"] if missing else [])]:
         print(f"PROBLEM: {problem}")
     return 1 if grown or missing else 0
@@ -117,27 +120,29 @@ def look(process: int, run: Path) -> Sample | None:
 
     try:
         pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+        ticks = sum(map(int, Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]))
         iteration = last_record(run / "metrics.jsonl")["iteration"]
     except (OSError, UserError, IndexError):
         return None
     sizes = {}
-    for path in run.rglob("*"):
-        try:
-            sizes[path] = path.lstat().st_size if path.is_file() else 0
-        except OSError:  # an old checkpoint that is just removed
-            continue
+    for folder, _, names in os.walk(run):  # which does not mind an old checkpoint that is just removed
+        for path in (Path(folder) / name for name in names):
+            with contextlib.suppress(OSError):
+                sizes[path] = path.stat().st_size
     records = sizes.pop(run / "metrics.jsonl", 0)
-    return Sample(iteration, pages * os.sysconf("SC_PAGE_SIZE"), sum(sizes.values()), records)
+    seconds, memory = ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE")
+    return Sample(iteration, seconds, memory, sum(sizes.values()), records)
 
 
-def fit(samples: Sequence[Sample], records: Sequence[dict[str, Any]]) -> dict[str, tuple[Line, str]]:
+def fit(samples: Sequence[Sample]) -> dict[str, tuple[Line, str]]:
     """A line for everything that should not grow, with its unit."""
-    at = np.array([sample.iteration for sample in samples])
-    walls = np.array([record["wall_time"] for record in records])
+    at, seconds, memory, disk, _ = np.array(samples).T
+    moved = np.flatnonzero(np.diff(at, append=at[-1]))  # the last sample before every new record
+    each = np.diff(seconds[moved]) / np.diff(at[moved])
     return {
-        "memory": (line(at, np.array([sample.memory for sample in samples]) / 1e6), "MB"),
-        "an iteration": (line(np.arange(1, len(walls)), np.diff(walls) * 1e6), "µs"),
-        "disk without metrics.jsonl": (line(at, np.array([sample.disk for sample in samples]) / 1e3), "kB"),
+        "memory": (line(at, memory / 1e6), "MB"),
+        "an iteration": (line((at[moved][1:] + at[moved][:-1]) / 2, each * 1e6), "µs of a processor"),
+        "disk without metrics.jsonl": (line(at, disk / 1e3), "kB"),
     }
 
 
