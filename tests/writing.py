@@ -23,7 +23,7 @@ places = _loaded("bench_places", BENCH / "doomed" / "places.py")
 content = _loaded("bench_kills", BENCH / "kills.py").content
 
 
-def left_behind(write, folder, copies, occurrences=(1, 3)):
+def left_behind(write, folder, copies, occurrences=(1, 2, 3)):
     """Calls `write`, which writes into `folder`; copies of that by what was about to be done, and for which time.
 
     Names are "rename checkpoints/N 3"; where half of what is renamed was there, "rename checkpoints/N 3 half written".

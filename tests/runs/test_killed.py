@@ -26,7 +26,7 @@ PLACES = [
     "rename best/policy.json 3",
     "rename checkpoints/N.orbax-checkpoint-tmp/state 3 half written",
     "half checkpoints/N/sha256.new 3",
-    "rmdir checkpoints/N/state/d 1",
+    "rmdir checkpoints/N/state/d 2",
 ]
 
 
