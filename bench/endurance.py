@@ -103,11 +103,14 @@ def watch(folder: Path, iterations: int, every: float) -> list[Sample]:
         env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
     )  # fmt: skip
     samples: list[Sample] = []
-    while process.poll() is None:
-        time.sleep(every)
-        sample = look(process.pid, folder / "runs" / "long")
-        if sample is not None and sample.iteration > 0:
-            samples.append(sample)
+    try:
+        while process.poll() is None:
+            time.sleep(every)
+            sample = look(process.pid, folder / "runs" / "long")
+            if sample is not None and sample.iteration > 0:
+                samples.append(sample)
+    finally:
+        process.kill()
     if process.returncode:
         raise SystemExit(f"the run has ended with exit status {process.returncode}")
     return samples

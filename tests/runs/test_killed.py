@@ -10,7 +10,7 @@ from writing import content, left_behind
 
 from nigt_jax.config import load_config
 from nigt_jax.records import create_run, open_run
-from nigt_jax.runs import train
+from nigt_jax.runs import _train, load_policy, train
 
 CONFIG = config(
     estimator="return_to_go",
@@ -67,12 +67,11 @@ def test_goes_on_from_everywhere(killed):
 
 def test_a_second_ctrl_c_while_the_best_policy_is_written(killed, tmp_path, monkeypatch):
     """The checkpoint that is written then is of the evaluation whose policy is not there yet."""
-    from nigt_jax.runs import _train
-
-    write = _train.write_policy
+    whole, write = killed[0], _train.write_policy
+    best = load_policy(whole / "best").iteration
 
     def interrupted(policy, *where):
-        if policy.iteration > 0:
+        if policy.iteration == best:
             raise KeyboardInterrupt
         write(policy, *where)
 
@@ -81,7 +80,7 @@ def test_a_second_ctrl_c_while_the_best_policy_is_written(killed, tmp_path, monk
         uninterrupted(tmp_path)
     monkeypatch.setattr(_train, "write_policy", write)
     go_on(tmp_path)
-    assert content(tmp_path) == content(killed[0])
+    assert content(tmp_path) == content(whole)
 
 
 def test_a_new_run_is_there_with_its_configuration_or_not_at_all(tmp_path):
