@@ -1,5 +1,7 @@
 """Runs that were killed at any place of their writing go on to the same numbers: nothing that was computed is lost."""
 
+import os
+import re
 import threading
 
 import jax
@@ -9,7 +11,7 @@ from short_runs import config
 from writing import content, left_behind
 
 from nigt_jax.config import load_config
-from nigt_jax.records import create_run, open_run
+from nigt_jax.records import create_run, make_whole, open_run
 from nigt_jax.runs import _train, load_policy, train
 
 CONFIG = config(
@@ -56,13 +58,14 @@ def test_goes_on_to_the_same_numbers(killed, place):
 
 @pytest.mark.slow
 def test_goes_on_from_everywhere(killed):
+    """The last of each kind of place, which has the most before it."""
     whole, left = killed
-    assert len(left) > 100
-    for place, folder in left.items():
-        if place not in PLACES:
-            jax.clear_caches()  # or there is a program of every one of them
-            go_on(folder)
-            assert content(folder) == content(whole), place
+    last = {re.sub(r" [0-9]", "", place): place for place in left}
+    assert len(last) > 50
+    for place in set(last.values()) - set(PLACES):
+        jax.clear_caches()  # or there is a program of every one of them
+        go_on(left[place])
+        assert content(left[place]) == content(whole), place
 
 
 def test_a_second_ctrl_c_while_the_best_policy_is_written(killed, tmp_path, monkeypatch):
@@ -106,3 +109,12 @@ def test_runs_that_are_made_at_once(tmp_path):
     assert sorted(folder.path.name for folder in made) == [f"run-{k:03d}" for k in range(1, 9)]
     assert all(folder.config.is_file() for folder in made)
     assert len(list(tmp_path.iterdir())) == 8
+
+
+def test_another_process_that_is_quicker_is_left_alone(tmp_path, monkeypatch):
+    """Its folder is there between the look and the rename, which says so in its own way."""
+    (tmp_path / "run" / "theirs").mkdir(parents=True)
+    monkeypatch.setattr(os.path, "lexists", lambda path: False)
+    with pytest.raises(FileExistsError):
+        make_whole(tmp_path, "run", "run", lambda path: (path / "ours").mkdir())
+    assert [path.name for path in tmp_path.rglob("*")] == ["run", "theirs"]
