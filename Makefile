@@ -105,7 +105,8 @@ format: $(READY)  ## rewrite the code in the house style
 bench: $(READY)  ## measure what this machine does in a second (ARGS); bench/README.md has more
 	$(BIN)/nigt bench $(ARGS)
 
-soak: $(READY)  ## ten minutes of real workers that are killed and come back (ARGS); bench/README.md has more
+soak: $(READY)  ## half an hour of runs, sweeps and real workers that are killed and come back (ARGS); bench/README.md has more
+	$(BIN)/python bench/kills.py
 	$(BIN)/python bench/soak.py $(ARGS)
 
 clean:  ## remove the environment and caches, never runs

@@ -18,6 +18,8 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
+    except KeyboardInterrupt:  # while all this is imported, which takes a second
+        return 130
     return run()
 
 

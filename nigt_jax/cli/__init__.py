@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from nigt_jax.cache import forget_damaged
 from nigt_jax.cli._bench import add_bench
 from nigt_jax.cli._completion import add_completion
 from nigt_jax.cli._evaluate import add_evaluate
@@ -88,12 +89,12 @@ def _whole_parser(trains: Any = Config) -> Parser:
 
 
 def _show(others: Callable[..., None]) -> Callable[..., None]:
-    """Has our own warnings take one line, without the place in the code."""
+    """Has our own warnings take one line, without the place in the code, and sees to what JAX's are about."""
 
     def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
         if issubclass(category, RunWarning):
             print(f"nigt: warning: {message}", file=sys.stderr)
-        else:
+        elif not forget_damaged(str(message)):
             others(message, category, *where)
 
     return show

@@ -1,5 +1,6 @@
 from ._checkpoint import Checkpoints
-from ._folder import RunFolder, check_output, create_run, open_run, open_system_run, with_start, write_whole
+from ._create import check_output, create_run, make_whole
+from ._folder import RunFolder, open_run, open_system_run, with_start, write_whole
 from ._metrics import MetricsLog, Record, last_record, read_metrics, write_metrics
 from ._provenance import (
     Change,
@@ -34,6 +35,7 @@ __all__ = [
     "create_run",
     "installed_versions",
     "last_record",
+    "make_whole",
     "naming_the_writer",
     "open_run",
     "open_system_run",

@@ -15,6 +15,8 @@ from nigt_jax.errors import UserError
 from nigt_jax.keys import with_keys, without_keys
 from nigt_jax.records._folder import write_whole
 
+_DIGESTS = "sha256"
+
 
 class Checkpoints:
     """The checkpoints of one run: a state (any tree of arrays, keys too) and notes (plain JSON).
@@ -33,7 +35,7 @@ class Checkpoints:
     """
 
     def __init__(self, path: Path, keep: int, iteration: int | None = None):
-        self.path, self._iteration = path, iteration
+        self.path, self._keep, self._iteration = path, keep, iteration
         _refuse_undecoded(path.absolute())
         alone = _alone()
         options = ocp.CheckpointManagerOptions(
@@ -58,20 +60,30 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def save(self, iteration: int, state: Any, notes: dict[str, Any]) -> None:
-        """Writes a checkpoint, to a temporary folder that is renamed when it is whole.
+        """Writes a checkpoint, to a temporary folder that is renamed when it is whole; completes it if it is there.
 
         Raises:
           OSError: it cannot be written.
         """
-        if iteration == self.latest:
-            return
-        items = ocp.args.Composite(
-            state=ocp.args.StandardSave(jax.device_get(without_keys(state))), notes=ocp.args.JsonSave(notes)
-        )
+        if iteration != self.latest:
+            items = ocp.args.Composite(
+                state=ocp.args.StandardSave(jax.device_get(without_keys(state))), notes=ocp.args.JsonSave(notes)
+            )
+            with _as_os_error(self.path):
+                if not self._manager.save(iteration, args=items):
+                    raise FileExistsError(None, "newer checkpoints are there already", str(self.path))
+        self._complete()
+
+    def _complete(self) -> None:
+        """None beyond `keep`, and digests of all: a process that was killed may not have come to either."""
         with _as_os_error(self.path):
-            if not self._manager.save(iteration, args=items):
-                raise FileExistsError(None, "newer checkpoints are there already", str(self.path))
-        write_whole(self._digests, "".join(f"{digest}  {name}\n" for name, digest in self._digested().items()))
+            for step in self.all[: -self._keep]:
+                self._manager.delete(step)
+        for step in self.all:
+            folder = self.path / str(step)
+            if not (folder / _DIGESTS).exists():
+                lines = (f"{digest}  {name}\n" for name, digest in _digested(folder).items())
+                write_whole(folder / _DIGESTS, "".join(lines))
 
     def notes(self) -> dict[str, Any]:
         """The notes of the newest checkpoint. UserError where it is damaged."""
@@ -131,12 +143,7 @@ class Checkpoints:
     @property
     def _digests(self) -> Path:
         """Of every file of the checkpoint that is read, as ``sha256sum --check`` reads them."""
-        return self.path / str(self.latest if self._iteration is None else self._iteration) / "sha256"
-
-    def _digested(self) -> dict[str, str]:
-        folder = self._digests.parent
-        files = sorted(p for p in folder.rglob("*") if p.is_file() and p != self._digests)
-        return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+        return self.path / str(self.latest if self._iteration is None else self._iteration) / _DIGESTS
 
     def _refuse_damage(self) -> None:
         """UserError where a file is not as it was written: Orbax reads some damage as numbers, and chokes on other.
@@ -146,7 +153,7 @@ class Checkpoints:
         if not self._digests.exists():
             return
         try:
-            found = self._digested()
+            found = _digested(self._digests.parent)
             wanted = [line.split("  ", 1) for line in self._digests.read_text(errors="replace").splitlines()]
         except OSError as error:
             raise self.unreadable(error.strerror or "cannot be opened") from None
@@ -176,6 +183,13 @@ def _refuse_undecoded(path: Path) -> None:
         str(path).encode()
     except UnicodeEncodeError:
         raise UserError(f"{str(path)!a}: is not a name in UTF-8, so no checkpoint can be written there") from None
+
+
+def _digested(folder: Path) -> dict[str, str]:
+    """The digest of every file of a checkpoint, by its name in it."""
+    own = (folder / _DIGESTS, folder / f"{_DIGESTS}.new")  # the other one is half written by a process that was killed
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p not in own)
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
 def _alone() -> Any:

@@ -262,57 +262,6 @@ def _with_trace(config: _Kind, trace: str) -> _Kind:
     return dataclasses.replace(config, workers=dataclasses.replace(config.workers, trace=trace))
 
 
-def check_output(output: Path, name: str | None) -> None:
-    """Refuses what `create_run` would, as far as can be told without writing anything.
-
-    Raises:
-      UserError: the folder of that name exists, or nothing can be written where it should be.
-    """
-    if name is not None and (name in {"", ".", ".."} or "/" in name or "\0" in name):
-        raise UserError(f"--name: got {name!r}, allowed: the name of one new folder inside --output")
-    try:
-        if name is not None and (output / name).exists():
-            raise _taken(output / name)
-        nearest = output
-        while not nearest.exists() and nearest != nearest.parent:
-            nearest = nearest.parent
-        if not nearest.is_dir():
-            raise UserError(f"--output: {nearest} is no folder")
-        if not os.access(nearest, os.W_OK | os.X_OK):
-            raise UserError(f"--output: {nearest} cannot be written to")
-    except OSError as error:
-        raise UserError(f"--output: {output}: {error.strerror}") from None
-
-
-def create_run(output: Path, name: str | None, stem: str, config: Config | SystemConfig) -> RunFolder:
-    """Makes the folder of a new run and writes its configuration.
-
-    Args:
-      output: folder of runs.
-      name: the run's name; None for `stem` with the first free number.
-      stem: what to name it after.
-      config: complete.
-
-    Returns:
-      The folder, which did not exist before: two runs started at once get two.
-
-    Raises:
-      UserError: it exists, or cannot be written.
-    """
-    check_output(output, name)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        folder = RunFolder(_claim(output / name) if name is not None else _claim_numbered(output, stem))
-    except OSError as error:
-        raise UserError(f"{error.filename or output}: cannot be written: {error.strerror}") from None
-    try:
-        folder.write_config(config)
-    except OSError as error:
-        folder.forget_if_empty()
-        raise UserError(f"{folder.config}: cannot be written: {error.strerror}") from None
-    return folder
-
-
 def open_run(
     path: Path, overrides: Mapping[str, Any] | None = None, *, check_files: bool = True
 ) -> tuple[RunFolder, Config]:
@@ -359,26 +308,3 @@ def _found(path: Path) -> RunFolder:
 def _by_its_writer(folder: RunFolder, before: Written | None) -> contextlib.AbstractContextManager[None]:
     """The context in which what a folder holds is read; without either nothing was computed, by whatever version."""
     return naming_the_writer(before) if before is not None or folder.begun else contextlib.nullcontext()
-
-
-def _taken(path: Path) -> UserError:
-    return UserError(f"{path}: exists already; choose another --name (nigt train FOLDER --resume continues a run)")
-
-
-def _claim(path: Path) -> Path:
-    try:
-        path.mkdir()
-    except FileExistsError:
-        raise _taken(path) from None
-    return path
-
-
-def _claim_numbered(output: Path, stem: str) -> Path:
-    number = 1
-    while True:
-        try:
-            path = output / f"{stem}-{number:03d}"
-            path.mkdir()  # fails where another run was quicker
-            return path
-        except FileExistsError:
-            number += 1

@@ -37,8 +37,8 @@ def write_policy(trained: TrainedPolicy, config: Config, folder: Path) -> None:
         with new.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]  # of one that is none of ours
         new.replace(folder / ARRAYS)
-        write_whole(folder / ABOUT, json.dumps(about, indent=1) + "\n")
         write_whole(folder / CODE, Path(_numpy_policy.__file__).read_text(encoding="utf-8"))
+        write_whole(folder / ABOUT, json.dumps(about, indent=1) + "\n")  # the last: where it is, the others are
     except OSError as error:
         raise RunError(f"{error.filename or folder}: cannot be written: {error.strerror or error}") from error
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from nigt_jax.config import Config, to_dict
 from nigt_jax.errors import RunWarning, UserError
+from nigt_jax.policies import ABOUT
 from nigt_jax.records import Record, RunFolder, Sinks, check_sinks, read_metrics
 from nigt_jax.runs._begin import begin
 from nigt_jax.runs._ledger import Ledger
@@ -120,7 +121,7 @@ def train(
 
 def _best_of(folder: RunFolder) -> float:
     """The highest evaluation of which the policy was kept."""
-    if not folder.best.is_dir():
+    if not (folder.best / ABOUT).is_file():  # which write_policy writes last
         return -math.inf
     kept = read_policy(folder.best).iteration
     return max((r["return_mean"] for r in read_metrics(folder.metrics) if r["iteration"] == kept), default=-math.inf)
@@ -151,6 +152,7 @@ class _Run:
         self._handed_out = -1 if self._ledger.last is None else self._ledger.last["iteration"]
         reached = Reached(begun.state, (self._ledger.standing(Totals(**begun.totals)),))
         self.loop = Loop(self._runtime, begun.checkpoints, [self._ledger], reached, self._notes, writing, self._tell)
+        self._look_at_evaluation()  # of which the last process may not have kept the policy
 
     def close(self) -> None:
         """Lets go of checkpoints, workers and sinks."""

@@ -2,8 +2,6 @@
 
 import io
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from nigt_jax.errors import UserError
-from nigt_jax.records import RunFolder, check_output, read_metrics, write_whole
+from nigt_jax.records import RunFolder, check_output, make_whole, read_metrics, write_whole
 from nigt_jax.sweeps._plan import Plan
 from nigt_jax.sweeps._sweep import Run, Sweep, load_sweep, reported_runs
 from nigt_jax.sweeps._table import write_table
@@ -155,22 +153,13 @@ def create_sweep(output: Path, name: str | None, stem: str, sweep: Sweep, plan: 
         return _joined(output / name, sweep)
     check_output(output, name)
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        temporary = output / f".{name or stem}.{os.getpid()}.new"
-        temporary.mkdir()
-        try:
-            _write_plan(temporary, sweep, plan)
-            path = _moved(temporary, output, name, stem)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-    except FileExistsError:
+        return open_sweep(make_whole(output, name, stem, lambda path: _write_plan(path, sweep, plan)))
+    except FileExistsError as error:
         if join and name is not None:
             return _joined(output / name, sweep)
-        raise UserError(f"{output / (name or stem)}: exists already; choose another --name") from None
+        raise UserError(f"{error.filename}: exists already; choose another --name") from None
     except OSError as error:
-        raise UserError(f"{error.filename or output}: cannot be written: {error.strerror}") from None
-    return open_sweep(path)
+        raise UserError(f"{output}: cannot be written: {error.strerror}") from None
 
 
 def open_sweep(path: Path) -> SweepFolder:
@@ -222,16 +211,6 @@ def _joined(path: Path, sweep: Sweep) -> SweepFolder:
     if folder.sweep.settings != sweep.settings:
         raise UserError(f"{path}: is the folder of another sweep; choose another --name")
     return folder
-
-
-def _moved(temporary: Path, output: Path, name: str | None, stem: str) -> Path:
-    """The folder under its own name, which no other has."""
-    for number in [None] if name is not None else range(1, 10_000):
-        path = output / (name if number is None else f"{stem}-{number:03d}")  # type: ignore[operator]
-        if not path.exists():
-            os.rename(temporary, path)
-            return path
-    raise FileExistsError(str(output / (name or stem)))
 
 
 def _write_plan(path: Path, sweep: Sweep, plan: Plan) -> None:

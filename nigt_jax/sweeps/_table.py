@@ -3,11 +3,13 @@
 It is a process of its own: pyarrow's libraries do not always get on with XLA's in one.
 """
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +27,27 @@ def write_table(path: Path, columns: Iterable[str], rows: Iterable[dict[str, Any
     Raises:
       RunError: it cannot be written.
     """
-    lines = "\n".join(json.dumps(row) for row in ({"columns": list(columns)}, *rows))
+    rows = list(rows)
+    lines = "\n".join(json.dumps(row) for row in ({"columns": list(columns), "rows": len(rows)}, *rows))
     command = [sys.executable, "-m", "nigt_jax.sweeps._table", str(path)]
-    done = subprocess.run(command, input=lines.encode(), capture_output=True, check=False)
+    with _asked_nothing():
+        done = subprocess.run(command, input=lines.encode(), capture_output=True, check=False)
     if done.returncode:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
         raise RunError(f"{path}: cannot be written: {last[0] if last else 'the process that should was killed'}")
+
+
+@contextlib.contextmanager
+def _asked_nothing() -> Iterator[None]:
+    """Has a process that is started here be deaf to whoever asks a sweep to stop.
+
+    Ctrl-C, or a scheduler, asks all processes at once. The sweep itself hears it when the table is there.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _write(path: Path, lines: Iterable[bytes]) -> None:
@@ -38,6 +55,8 @@ def _write(path: Path, lines: Iterable[bytes]) -> None:
     import pyarrow.parquet
 
     first, *rows = map(json.loads, lines)
+    if len(rows) != first["rows"]:
+        raise EOFError(f"{len(rows)} rows of {first['rows']}: the process that sent them was killed")
     names = dict.fromkeys([*first["columns"], *(name for row in rows for name in row)])
     columns = {name: _alike([row.get(name) for row in rows]) for name in names}
     table = pyarrow.table({name: pyarrow.array(values, _kind(values)) for name, values in columns.items()})

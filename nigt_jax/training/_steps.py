@@ -25,8 +25,8 @@ class StepCount(NamedTuple):
 
     @classmethod
     def of(cls, number: Int[np.ndarray, "*shape"]) -> "StepCount":
-        """From whole numbers on the host, at most :meth:`most`."""
-        number = np.asarray(number, np.int64)
+        """From whole numbers on the host; :meth:`most` for all that are larger."""
+        number = np.minimum(np.asarray(number, np.int64), cls.most())
         parts = number >> _BITS, number & ((1 << _BITS) - 1)
         return cls(*(jnp.asarray(part, jnp.int32) for part in parts))
 

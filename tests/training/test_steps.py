@@ -27,6 +27,7 @@ from nigt_jax.training import (
     whole_steps,
 )
 from nigt_jax.training._layout import can_be_numbered
+from nigt_jax.training._steps import StepCount
 
 
 def test_sums_of_steps_are_those_of_unlimited_integers():
@@ -56,6 +57,13 @@ def config(name="rennala_nigt", **sections):
         }
         | sections
     )
+
+
+def test_more_steps_than_can_be_counted_are_as_many_as_can():
+    """Rather than fewer than none: a schedule of the steps made would begin anew, and worse."""
+    most = StepCount.most()
+    numbers = np.array([0, 2**31, most - 1, most, most + 1, 2**62])
+    assert whole_steps(StepCount.of(numbers)).tolist() == np.minimum(numbers, most).tolist()
 
 
 @pytest.mark.parametrize(("name", "steps"), [("rennala_nigt", 8000 * 400_000), ("malenia_nigt", 0)])
