@@ -8,25 +8,24 @@ from probes import Faulty
 from short_runs import config
 
 from nigt_jax.config import check_system
-from nigt_jax.errors import RunError
+from nigt_jax.errors import RunError, RunWarning
 from nigt_jax.records import open_system_run, read_metrics
 from nigt_jax.related import train as train_system
 from nigt_jax.runs import train
 
 
-def of_plain_steps(iterations, learning_rate):
-    """Where the direction is not normalised, a step is as long as the gradient."""
-    method = {"name": "rennala_pg", "batch_size": 50, "learning_rate": learning_rate}
-    environment = {"name": "fast", "horizon": 6, "max_diverged": 1.0}
-    return config("return_to_go", iterations, method=method, environment=environment)
+def of_steps(iterations, learning_rate):
+    """Query points lie ahead of the iterate by several steps, so it takes one of 9e37 for them to be no numbers."""
+    method = {"batch_size": 50, "learning_rate": learning_rate}
+    return config("return_to_go", iterations, method=method, environment={"name": "fast", "horizon": 6})
 
 
-@pytest.mark.filterwarnings("ignore:iteration|the physics")
 def test_the_last_good_checkpoint_outlives_a_step_that_is_too_long(tmp_path):
     """The step is the last one of all, so no later gradient could tell."""
-    environment = Faulty("observation", 0.03)
-    go_on = lambda *settings: train(of_plain_steps(*settings), tmp_path, resume=True, environment=environment)
-    train(of_plain_steps(4, 1e-3), tmp_path, environment=environment)
+    environment = Faulty("observation", 0.01)
+    go_on = lambda *settings: train(of_steps(*settings), tmp_path, resume=True, environment=environment)
+    with pytest.warns(RunWarning, match=r"the physics of probes:Faulty broke .* in \d+ of the newest 200 episodes"):
+        train(of_steps(4, 1e-3), tmp_path, environment=environment)
     with pytest.raises(RunError) as error:
         go_on(5, 9e37)
     assert str(error.value) == (
@@ -38,7 +37,7 @@ def test_the_last_good_checkpoint_outlives_a_step_that_is_too_long(tmp_path):
     assert [record["iteration"] for record in records] == list(range(6))
     assert all(math.isfinite(value) for record in records for value in record.values())
     assert [record["diverged_fraction"] for record in records[1:]] == [r["diverged"] / 50 for r in records[1:]]
-    assert sum(record["diverged"] for record in records[1:]) > 10
+    assert 2 < sum(record["diverged"] for record in records[1:]) < 60
 
 
 def test_a_system_whose_step_is_too_long_stops_where_it_can_go_on(tmp_path):
