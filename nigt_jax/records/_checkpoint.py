@@ -209,7 +209,7 @@ def _leaves(tree: Any) -> dict[tuple[str, ...], Any]:
 
 
 def _as_saved(like: Any, saved: Any) -> Any:
-    """Mappings from names as the nodes that were saved: Orbax restores sequences, as Optax has them, as nothing else."""
+    """Mappings from names as the nodes that were saved: Orbax restores a sequence, as Optax has, no other way."""
     if isinstance(saved, list) and isinstance(like, Mapping):
         return [_as_saved(like.get(str(place)), own) for place, own in enumerate(saved)]
     if isinstance(saved, Mapping) and isinstance(like, Mapping):
