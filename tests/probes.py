@@ -158,6 +158,54 @@ class Costly(Breaks):
         return expected
 
 
+class FaultyState(NamedTuple):
+    """What a faulty environment knows: what shows, where it really is, and the randomness of its faults."""
+
+    obs: jax.Array
+    reward: jax.Array
+    done: jax.Array
+    place: jax.Array
+    key: jax.Array
+
+
+class Faulty:
+    """The quadratic probe, some of whose steps go wrong whatever the policy does, and in one field alone.
+
+    Of "reward", "observation" and "done" one step goes wrong, of "start" the first observation, and what follows would
+    be in order again. Of "place" it is the state that cannot be seen, which shows in the step after.
+    """
+
+    observation_size = action_size = 1
+    FIELDS = "reward", "observation", "place", "done", "start"
+
+    def __init__(self, field: str | jax.Array, rate: Any, value: Any = float("nan")):
+        """The field may be its number in FIELDS, and all three may be traced."""
+        self.field = self.FIELDS.index(field) if isinstance(field, str) else field
+        self.rate, self.value = rate, value
+
+    def reset(self, key: jax.Array) -> FaultyState:
+        """A fresh start."""
+        own, place = jax.random.key_data(jax.random.fold_in(key, 1)), Quadratic().reset(key).obs
+        return FaultyState(self._wrong("start", own, 0, place), jnp.zeros(()), jnp.zeros(()), place, own)
+
+    def step(self, state: FaultyState, action: jax.Array) -> FaultyState:
+        """One move by the sample before tanh."""
+        own = jax.random.key_data(jax.random.fold_in(jax.random.wrap_key_data(state.key), 0))
+        wrong = lambda field, number, value: self._wrong(field, own, number, value)
+        place = state.place + jnp.arctanh(action)
+        return FaultyState(
+            obs=wrong("observation", 1, place),
+            reward=wrong("reward", 1, -jnp.square(place[0])),
+            done=wrong("done", 1, state.done),
+            place=wrong("place", 1, place),
+            key=own,
+        )
+
+    def _wrong(self, field: str, key: jax.Array, number: int, value: jax.Array) -> jax.Array:
+        chosen = jax.random.bernoulli(jax.random.fold_in(jax.random.wrap_key_data(key), number), self.rate)
+        return jnp.where((self.field == self.FIELDS.index(field)) & chosen, self.value, value)
+
+
 class Dense(NamedTuple):
     """Episodes side by side, time first; zero after an episode's end. What a reader of arrays wants."""
 

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,7 @@ class Checkpoints:
 
     def fields(self, like: dict[str, Any]) -> dict[str, Any]:
         """Some fields of the state of the newest checkpoint, as :meth:`state` gives the whole; no keys among them."""
-        target = _target(like)
+        target = _target(_as_saved(like, self.shapes()))
         each = ocp.checkpoint_utils.construct_restore_args(target)
         args = ocp.args.PyTreeRestore(item=target, restore_args=each, partial_restore=True)
         return self._read(lambda step: self._partial.restore(step / "state", args=args))
@@ -229,6 +229,15 @@ def _names(path: Any) -> tuple[str, ...]:
 def _leaves(tree: Any) -> dict[tuple[str, ...], Any]:
     found = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda x: hasattr(x, "shape"))[0]
     return {_names(path): x for path, x in found}
+
+
+def _as_saved(like: Any, saved: Any) -> Any:
+    """Mappings from names as the nodes that were saved: Orbax restores a sequence, as Optax has, no other way."""
+    if isinstance(saved, list) and isinstance(like, Mapping):
+        return [_as_saved(like.get(str(place)), own) for place, own in enumerate(saved)]
+    if isinstance(saved, Mapping) and isinstance(like, Mapping):
+        return {name: _as_saved(own, saved.get(name)) for name, own in like.items()}
+    return like
 
 
 def _nested(leaves: dict[tuple[str, ...], Any]) -> dict[str, Any]:

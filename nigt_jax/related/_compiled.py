@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Int
 from nigt_jax.compilation import compile_options
 from nigt_jax.related._system import Counted, Scalars, System
 from nigt_jax.runtimes import Stop, devices_of
+from nigt_jax.training import all_finite
 
 
 class Metrics(NamedTuple):
@@ -19,11 +20,13 @@ class Metrics(NamedTuple):
 
     Attributes:
       made: whether there was this iteration at all.
+      finite: whether the state that it has left is.
       counted: what it has used.
       scalars: numbers for its record.
     """
 
     made: Any
+    finite: Any
     counted: Counted
     scalars: Scalars
 
@@ -101,15 +104,15 @@ class Compiled:
     def _iterations(self, state: Any, rounds: Int[Array, ""]) -> tuple[Any, Metrics]:
         """As many iterations as are asked for, in the places of a whole chunk."""
         _, counted, scalars = jax.eval_shape(self._system.step, state)
-        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (counted, scalars))
+        unknown, nothing = jnp.zeros([], bool), jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (counted, scalars))
 
         def one(state: Any, number: Int[Array, ""]) -> tuple[Any, Metrics]:
             def step() -> tuple[Any, Any]:
                 after, counted, scalars = self._system.step(state)
-                return after, (counted, scalars)
+                return after, (all_finite(after), counted, scalars)
 
             made: Bool[Array, ""] = number < rounds
-            state_after, report = jax.lax.cond(made, step, lambda: (state, nothing))
+            state_after, report = jax.lax.cond(made, step, lambda: (state, (unknown, *nothing)))
             return state_after, Metrics(made, *report)
 
         return jax.lax.scan(one, state, jnp.arange(self._system.config.training.chunk, dtype=jnp.int32))

@@ -11,6 +11,8 @@ from nigt_jax.related._compiled import Metrics
 from nigt_jax.related._system import System
 from nigt_jax.runs import Account, Amounts, Entry, Standing, Trouble, Writing
 
+_LIKELY = ", most likely for too large a step"
+
 
 @dataclasses.dataclass
 class SystemTotals:
@@ -57,7 +59,7 @@ class SystemLedger(Account):
         for place in range(made):
             iteration = standing.amounts.iterations + place + 1
             scalars = {name: float(values[place]) for name, values in metrics.scalars.items()}
-            trouble = _trouble(place, iteration, float(times[place]), scalars)
+            trouble = _trouble(place, iteration, float(times[place]), scalars, bool(metrics.finite[place]))
             if trouble is not None:
                 break
             totals.gradients += int(metrics.counted.gradients[place])
@@ -69,8 +71,8 @@ class SystemLedger(Account):
         after = Standing(Amounts.of(records[-1]), totals) if records else standing
         return Entry(records, after, trouble)
 
-    def note_breakage(self, metrics: Any) -> None:
-        """Nothing: no physics can break."""
+    def note_breakage(self, iteration: int, metrics: Any) -> None:
+        """Nothing: where physics can break, the records of the system tell, and nothing ends it."""
 
 
 def _record(iteration: int, totals: SystemTotals, time: float, scalars: dict[str, float]) -> Record:
@@ -79,10 +81,12 @@ def _record(iteration: int, totals: SystemTotals, time: float, scalars: dict[str
     return {"iteration": iteration, **counters, "simulated_time": time, "wall_time": wall, **scalars}
 
 
-def _trouble(place: int, iteration: int, time: float, scalars: dict[str, float]) -> Trouble | None:
+def _trouble(place: int, iteration: int, time: float, scalars: dict[str, float], finite: bool) -> Trouble | None:
     if not math.isfinite(time):
         return Trouble(place, f"iteration {iteration} never ends", endless=True)
     wrong = [name for name, value in scalars.items() if not math.isfinite(value)]
     if wrong:
-        return Trouble(place, f"the {wrong[0]} of iteration {iteration} is not finite", endless=False)
+        return Trouble(place, f"the {wrong[0]} of iteration {iteration} is not finite{_LIKELY}", endless=False)
+    if not finite:
+        return Trouble(place, f"the state after iteration {iteration} is not finite{_LIKELY}", endless=False)
     return None

@@ -155,9 +155,10 @@ def play(
 ) -> tuple[Outcomes, Int[Array, ""], Any]:
     """Plays all active episodes, each until it ends or has `horizon` steps.
 
-    A step whose reward or next observation is not finite ends its episode. That step, and all that follow it up to the
-    horizon, earn the charge: to the policy it is as if every further step earned so much, so the gradient stays that of
-    a well-defined problem.
+    A step ends its episode where its reward, its `done` or the next observation is not finite, or the first observation
+    was not: the policy is then shown zeros, so that its score has the expectation 0. That step, and all that follow it
+    up to the horizon, earn the charge: to the policy it is as if every further step earned so much, so the gradient
+    stays that of a well-defined problem.
 
     Args:
       environment: an environment without wrappers: those would reset to a cached state.
@@ -271,14 +272,16 @@ def _begin(game: _Game, column: Array, place: Int[Array, " lanes"]) -> _Lanes:
 def _advance(game: _Game, now: _Play, columns: Int[Array, " lanes"] | None) -> tuple[_Play, Bool[Array, " lanes"]]:
     """One step of every lane, and which episodes it has ended."""
     lanes = now.lanes
-    observation = jnp.where(lanes.busy[:, None], observed(lanes.state).T.astype(float), 0)
+    seen = observed(lanes.state)
+    in_order = jnp.all(jnp.isfinite(seen), axis=0)  # only a first observation may not be: after others the episode ends
+    observation = jnp.where((lanes.busy & in_order)[:, None], seen.T.astype(float), 0)
     sample = game.act(lanes.policy, observation, jax.vmap(jax.random.fold_in)(lanes.key, lanes.time))
     state = game.step(lanes.variation, lanes.state, game.action(sample).T)
-    earned = state.reward.astype(float)
-    finite = jnp.isfinite(earned) & jnp.all(jnp.isfinite(observed(state)), axis=0)
+    earned, done = state.reward.astype(float), state.done.astype(float)
+    finite = in_order & jnp.isfinite(earned) & jnp.isfinite(done) & jnp.all(jnp.isfinite(observed(state)), axis=0)
     reward = jnp.where(lanes.busy & finite, earned, 0)
     time = lanes.time + 1
-    ended = lanes.busy & ((state.done.astype(float) > 0) | ~finite | (time == game.horizon))
+    ended = lanes.busy & ((done > 0) | ~finite | (time == game.horizon))
     made = Step(observation, jnp.where(lanes.busy[:, None], sample, 0), reward)
     record = game.write(now.record, now.row, columns, made)
     lanes = lanes._replace(state=state, time=time, earned=lanes.earned + reward)

@@ -92,8 +92,13 @@ class Account(abc.ABC):
         """
 
     @abc.abstractmethod
-    def note_breakage(self, metrics: Any) -> str | None:
-        """Counts what was played and cannot be right; one clause where there is too much of it."""
+    def note_breakage(self, iteration: int, metrics: Any) -> str | None:
+        """Counts what was played and cannot be right; one clause where there is too much of it.
+
+        Args:
+          iteration: rounds done since the start.
+          metrics: those of the newest ones.
+        """
 
     def standing(self, totals: Any) -> Standing:
         """Where the run is that has these counters; before its first round where there are no records."""

@@ -14,10 +14,11 @@ class Breakage:
 
     Args:
       most: fraction that may break, beyond which the run stops.
+      environment: whose physics it is.
     """
 
-    def __init__(self, most: float):
-        self._most, self._warned = most, False
+    def __init__(self, most: float, environment: str):
+        self._most, self._environment, self._warned = most, environment, False
         self._chunks: collections.deque[tuple[int, int]] = collections.deque()
 
     def note(self, episodes: int, broken: int) -> None:
@@ -50,7 +51,8 @@ class Breakage:
         """One clause."""
         episodes, broken = self._newest
         return (
-            f"the physics broke (a NaN or an infinity) in {broken} of the newest {episodes} episodes "
+            f"the physics of {self._environment} broke (a NaN or an infinity) in {broken} of the newest {episodes} "
+            f"episodes "
             f"({100 * self.fraction:.3g}%), allowed: {100 * self._most:.12g}% (environment.max_diverged)"
         )
 

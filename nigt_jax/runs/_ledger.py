@@ -5,7 +5,6 @@ from collections.abc import Callable
 import jax
 
 from nigt_jax.config import Config
-from nigt_jax.methods import METHODS
 from nigt_jax.records import Record, RunFolder
 from nigt_jax.runs._account import Account, Entry, Trouble
 from nigt_jax.runs._breakage import Breakage
@@ -41,7 +40,7 @@ class Ledger(Account):
         tell: Callable[[list[Record]], None] = lambda records: None,
     ):
         super().__init__(config, folder, iteration, writing, "return_mean", tell)
-        self.breakage = Breakage(config.environment.max_diverged)
+        self.breakage = Breakage(config.environment.max_diverged, config.environment.name)
 
     def untrained(self) -> Record:
         """The record of iteration 0, without an evaluation."""
@@ -59,9 +58,7 @@ class Ledger(Account):
         after = Standing(Amounts.of(records[-1]), totals) if records else standing
         return Entry(records, after, trouble)
 
-    def note_breakage(self, metrics: RoundMetrics) -> str | None:
+    def note_breakage(self, iteration: int, metrics: RoundMetrics) -> str | None:
         """Counts episodes that broke the physics; one clause where there are too many."""
-        method = self.config.method
-        episodes = int(metrics.gradients.sum()) * method.trajectories_per_gradient * METHODS[method.name].plays
-        self.breakage.note(episodes, int(metrics.diverged.sum()))
-        return self.breakage.in_words if self.breakage.too_much else None
+        self.breakage.note(int(metrics.episodes.sum()), int(metrics.diverged.sum()))
+        return f"iteration {iteration}: {self.breakage.in_words}" if self.breakage.too_much else None

@@ -173,7 +173,10 @@ class Loop:
             for run in _where(records):
                 self._ledgers[run].append(records[run])
             self.reached = reached
-        broken = {run: self._ledgers[run].note_breakage(columns[run]) for run in _where(records)}
+        broken = {
+            run: self._ledgers[run].note_breakage(records[run][-1]["iteration"], columns[run])
+            for run in _where(records)
+        }
         self._show([own[-1] for own in records if own], int(metrics.env_steps.sum()), seconds)
         self._fail(problems | {run: what for run, what in broken.items() if what is not None})
         if self._checkpoint_is_due(before):

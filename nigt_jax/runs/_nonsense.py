@@ -40,9 +40,9 @@ def _nonsense(metrics: RoundMetrics, place: int, config: Config, goes_on: bool) 
         int(getattr(metrics, name)[place])
         for name in ("gradients", "env_steps", "computed_steps", "discarded", "communications")
     )
-    episodes = gradients * config.method.trajectories_per_gradient * METHODS[config.method.name].plays
-    most = episodes + config.method.most_server_episodes
-    counted = 0 < episodes <= steps <= most * config.environment.horizon
+    own = gradients * config.method.trajectories_per_gradient * METHODS[config.method.name].plays
+    episodes, most = int(metrics.episodes[place]), own + config.method.most_server_episodes
+    counted = 0 < own <= episodes <= most and episodes <= steps <= episodes * config.environment.horizon
     if not (counted and goes_on and exchanges > 0 <= min(computed, discarded)):
         return (
             f"{{}} cannot be right, which is a fault of nigt_jax: {gradients:,} gradients, {steps:,} steps of "
@@ -50,5 +50,12 @@ def _nonsense(metrics: RoundMetrics, place: int, config: Config, goes_on: bool) 
             f"{'on' if goes_on else 'back'}"
         )
     if not (math.isfinite(metrics.gradient_norm[place]) and math.isfinite(metrics.query_return_mean[place])):
-        return "the gradient or the return of {} is not finite"
+        return f"the gradient or the return of {{}} is not finite ({_step_size(config)})"
+    if not metrics.finite[place]:
+        return f"the parameters, or what later updates are made of, are not finite after {{}} ({_step_size(config)})"
     return None
+
+
+def _step_size(config: Config) -> str:
+    """What is the most likely to be too large."""
+    return f"method.learning_rate {config.method.learning_rate:g}"

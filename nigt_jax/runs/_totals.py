@@ -77,6 +77,7 @@ def records_of(
                 "query_return_mean": float(metrics.query_return_mean[k]),
                 "gradient_norm": float(metrics.gradient_norm[k]),
                 "diverged": int(metrics.diverged[k]),
+                "diverged_fraction": int(metrics.diverged[k]) / int(metrics.episodes[k]),
                 **({} if isinstance(metrics.noise_scale, tuple) else {"noise_scale": float(metrics.noise_scale[k])}),
             }
         )

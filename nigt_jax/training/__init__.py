@@ -16,7 +16,7 @@ from nigt_jax.training._limits import Limits, Spent, limits_of, spent_of
 from nigt_jax.training._metrics import RoundMetrics, messages
 from nigt_jax.training._parts import Parts
 from nigt_jax.training._round import run_round
-from nigt_jax.training._state import Sent, TrainState, stream
+from nigt_jax.training._state import Sent, TrainState, all_finite, stream
 from nigt_jax.training._steps import StepCount, add_steps, count_steps, whole_steps
 from nigt_jax.training._unit import (
     Assignment,
@@ -43,6 +43,7 @@ __all__ = [
     "add_steps",
     "add_units",
     "advance_unit",
+    "all_finite",
     "begin_unit",
     "check_runs",
     "count_steps",

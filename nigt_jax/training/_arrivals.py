@@ -21,7 +21,7 @@ from nigt_jax.training._hyperparameters import Hyperparameters
 from nigt_jax.training._limits import Limits, Spent, progress
 from nigt_jax.training._metrics import RoundMetrics, no_metrics
 from nigt_jax.training._parts import Parts
-from nigt_jax.training._state import Sent, TrainState
+from nigt_jax.training._state import Sent, TrainState, all_finite
 from nigt_jax.training._steps import add_steps, at_least, count_steps, steps_left
 
 
@@ -55,11 +55,16 @@ def run_arrivals(
         block, after, nobody = jax.vmap(functools.partial(next_block, parts))(state, hyperparameters, until)
         delivered, episodes = deliver(parts, state, hyperparameters, block)
         rows = jnp.where(block.taken, block.number - first[:, None], length)  # those of empty places are dropped
-        metrics = jax.vmap(_report)(metrics, block, delivered, rows)
+        report = functools.partial(_report, each=parts.trajectories_per_gradient)
+        metrics = jax.vmap(report)(metrics, block, delivered, rows)
         absorb = functools.partial(_absorb, parts, episodes)
-        state, spent, norms = jax.vmap(absorb)(after, spent, hyperparameters, block, delivered)
+        state, spent, norms, finite = jax.vmap(absorb)(after, spent, hyperparameters, block, delivered)
         add = jax.vmap(lambda column, row, norm: column.at[row].add(norm, mode="drop"))
-        metrics = metrics._replace(gradient_norm=add(metrics.gradient_norm, rows, norms))
+        put = jax.vmap(lambda column, row, value: column.at[row].set(value, mode="drop"))
+        made = jnp.where(block.updates, rows, length)
+        metrics = metrics._replace(
+            gradient_norm=add(metrics.gradient_norm, rows, norms), finite=put(metrics.finite, made, finite)
+        )
         used_up = at_least(spent.env_steps, limits.env_steps) & jax.vmap(ends_with_update)(block)
         ends = block.last.any(1) | used_up
         goes &= (state.iteration < last) & ~nobody & ~ends
@@ -82,15 +87,17 @@ def _absorb(
     hyperparameters: Hyperparameters,
     block: Block,
     delivered: Delivered,
-) -> tuple[TrainState, Spent, Float[Array, " places"]]:
-    """One run's state after the block, what it has used by then, and the norms of the directions of its updates."""
+) -> tuple[TrainState, Spent, Float[Array, " places"], Bool[Array, " places"]]:
+    """One run's state after the block, what it has used by then, and of its updates the norm of the direction, and
+    whether what they have left is finite.
+    """
 
     def grouped(tree: Any) -> Any:
         return jax.tree.map(lambda x: x[None], tree)
 
     collected = cast(Arrivals, parts.method.schedule).table
 
-    def one(carry: tuple[TrainState, Spent], arrival: tuple[Block, Delivered]) -> tuple[tuple, Array]:
+    def one(carry: tuple[TrainState, Spent], arrival: tuple[Block, Delivered]) -> tuple[tuple, tuple]:
         state, spent = carry
         of, (gradient, statistics, outcomes, lowest, _) = arrival
         worker = of.worker
@@ -128,13 +135,15 @@ def _absorb(
             add_steps(spent.gradients, count_steps(of.absorbed.astype(jnp.int32))),
             add_steps(spent.env_steps, count_steps(steps)),
         )
-        return (after, spent), jnp.where(of.updates, norm, 0)
+        return (after, spent), (jnp.where(of.updates, norm, 0), all_finite(server, normalizer, estimator))
 
-    (state, spent), norms = jax.lax.scan(one, (state, spent), (block, delivered))
-    return state, spent, norms
+    (state, spent), (norms, finite) = jax.lax.scan(one, (state, spent), (block, delivered))
+    return state, spent, norms, finite
 
 
-def _report(metrics: RoundMetrics, block: Block, delivered: Delivered, rows: Int[Array, " places"]) -> RoundMetrics:
+def _report(
+    metrics: RoundMetrics, block: Block, delivered: Delivered, rows: Int[Array, " places"], each: int
+) -> RoundMetrics:
     """A run's metrics with a block's, all but the norms; what makes no update stands in the row of the one after it.
 
     Returns are added up.
@@ -144,6 +153,7 @@ def _report(metrics: RoundMetrics, block: Block, delivered: Delivered, rows: Int
     outcomes, taken, absorbed = delivered.outcomes, block.taken.astype(jnp.int32), block.absorbed.astype(jnp.int32)
     return metrics._replace(
         gradients=add(metrics.gradients, absorbed),
+        episodes=add(metrics.episodes, each * absorbed),
         discarded=add(metrics.discarded, taken - absorbed),
         communications=add(metrics.communications, taken),
         uploads=add(metrics.uploads, taken),

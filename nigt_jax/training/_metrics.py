@@ -17,6 +17,7 @@ class RoundMetrics(NamedTuple):
     Attributes:
       made: whether the run had this round at all; where it had stopped before, the rest is zero.
       gradients: gradients counted.
+      episodes: episodes that were played for them, and by the server itself.
       discarded: gradients that a worker began, but that were not counted.
       communications: exchanges of the size of the parameters: one a round, or one an arrival.
       uploads: messages from workers to the server.
@@ -31,11 +32,13 @@ class RoundMetrics(NamedTuple):
       diverged: episodes that the physics ended with a number that is not finite.
       complete: whether the clock could decide the round; the rest means nothing where it could not.
       too_large: whether the round has more episodes than can be numbered; none was played, and the rest means nothing.
+      finite: whether what the round has left is: parameters, and whatever later updates are made of.
       noise_scale: the gradient noise scale that the next round's M follows, in gradients; () where M is given.
     """
 
     made: Bool[Array, " runs"]
     gradients: Int[Array, " runs"]
+    episodes: Int[Array, " runs"]
     discarded: Int[Array, " runs"]
     communications: Int[Array, " runs"]
     uploads: Int[Array, " runs"]
@@ -49,6 +52,7 @@ class RoundMetrics(NamedTuple):
     diverged: Int[Array, " runs"]
     complete: Bool[Array, " runs"]
     too_large: Bool[Array, " runs"]
+    finite: Bool[Array, " runs"]
     noise_scale: Any = ()
 
 
@@ -80,6 +84,7 @@ def no_metrics(runs: int, length: int) -> RoundMetrics:
     return RoundMetrics(
         made=never,
         gradients=whole,
+        episodes=whole,
         discarded=whole,
         communications=whole,
         uploads=whole,
@@ -93,4 +98,5 @@ def no_metrics(runs: int, length: int) -> RoundMetrics:
         diverged=whole,
         complete=never,
         too_large=never,
+        finite=never,
     )

@@ -32,7 +32,7 @@ from nigt_jax.training._limits import Spent
 from nigt_jax.training._metrics import RoundMetrics, messages
 from nigt_jax.training._parts import Parts
 from nigt_jax.training._seen import seen_after
-from nigt_jax.training._state import TrainState
+from nigt_jax.training._state import TrainState, all_finite
 from nigt_jax.training._steps import StepCount, add_steps, count_steps
 from nigt_jax.training._work import Work, no_sums, work_of_block
 
@@ -86,6 +86,7 @@ def run_round(
     metrics = RoundMetrics(
         made=jnp.ones_like(counted.complete),
         gradients=gradients,
+        episodes=gradients * (parts.trajectories_per_gradient * parts.method.plays),
         discarded=counted.discarded.sum(1, dtype=jnp.int32),
         communications=jnp.ones_like(state.iteration),
         **messages(hyperparameters.clock, uploads),
@@ -98,6 +99,7 @@ def run_round(
         diverged=sums.diverged,
         complete=counted.complete,
         too_large=~fits,
+        finite=jax.vmap(all_finite)(server, normalizer, estimator),
         noise_scale=noise_scale(seen) if parts.method.adapts else (),
     )
     after = state._replace(

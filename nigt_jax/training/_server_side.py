@@ -48,6 +48,8 @@ class Absorbed(NamedTuple):
       server: the server after it.
       gradient_norm: norm of the direction that it has absorbed; of the first one, where there were several.
       time: what its own episodes took, one after the other; None of a server that never has any.
+      episodes: how many these were.
+      diverged: those of this device's share that broke the physics.
       env_steps: steps of its own episodes, up to their ends.
       computed_steps: steps that the lanes made for them.
       lowest: the lowest reward of a step that is known now.
@@ -56,6 +58,8 @@ class Absorbed(NamedTuple):
     server: ServerState
     gradient_norm: Float[Array, " runs"]
     time: SimulatedTime | None
+    episodes: Int[Array, " runs"]
+    diverged: Int[Array, " runs"]
     env_steps: StepCount
     computed_steps: StepCount
     lowest: Float[Array, " runs"]
@@ -67,6 +71,7 @@ class _Steps(NamedTuple):
     goes: Bool[Array, " runs"]
     made: Int[Array, " runs"]
     server: ServerState
+    diverged: Int[Array, " runs"]
     env_steps: StepCount
     computed_steps: StepCount
     lowest: Float[Array, " runs"]
@@ -82,14 +87,15 @@ def absorb(parts: Parts, state: TrainState, hyperparameters: Hyperparameters, co
       counted: the round; a run of which nothing is counted has none.
       heard: what came of the messages.
     """
-    nothing = count_steps(jnp.zeros_like(state.iteration))
+    zero = jnp.zeros_like(state.iteration)
+    nothing = count_steps(zero)
     if parts.method.server is None:
 
         def step(server: ServerState, own: Any, heard: Heard) -> tuple:
             return tell(parts.method, server, own, heard.total, heard.weight, parts.axis, **heard.beside)
 
         server, norm = jax.vmap(step)(state.server, hyperparameters.step, heard)
-        return Absorbed(server, norm, None, nothing, nothing, state.lowest)
+        return Absorbed(server, norm, None, zero, zero, nothing, nothing, state.lowest)
 
     def mean(total: Array) -> Array:
         return total / weight.reshape(-1, *[1] * (total.ndim - 1))
@@ -98,11 +104,12 @@ def absorb(parts: Parts, state: TrainState, hyperparameters: Hyperparameters, co
     start = jax.tree.map(mean, total)
     plan, key = _plans(parts, state, hyperparameters, counted)
     goes = counted.complete & (counted.counts.sum(1) > 0)
-    begin = _Steps(goes, jnp.zeros_like(state.iteration), state.server, nothing, nothing, state.lowest)
+    begin = _Steps(goes, zero, state.server, zero, nothing, nothing, state.lowest)
     one = functools.partial(_step, parts, state, hyperparameters, start, plan, key)
     end = jax.lax.while_loop(lambda steps: steps.goes.any(), one, begin)
-    time = jax.vmap(time_of)(end.made * plan.episodes, plan.episode_time)
-    return Absorbed(end.server, jax.vmap(tree_norm)(start), time, end.env_steps, end.computed_steps, end.lowest)
+    episodes, norm = end.made * plan.episodes, jax.vmap(tree_norm)(start)
+    time = jax.vmap(time_of)(episodes, plan.episode_time)
+    return Absorbed(end.server, norm, time, episodes, end.diverged, end.env_steps, end.computed_steps, end.lowest)
 
 
 def _plans(
@@ -140,6 +147,7 @@ def _step(
         goes=moves & (made < plan.steps),
         made=made,
         server=only_runs(moves, after, before.server),
+        diverged=before.diverged + batch.outcomes.diverged.reshape(there.shape).sum(1, dtype=jnp.int32),
         env_steps=add_steps(before.env_steps, count_steps(useful)),
         computed_steps=add_steps(before.computed_steps, count_steps(shares(batch.computed_steps, useful))),
         lowest=jnp.minimum(before.lowest, batch.lowest()),

@@ -1,9 +1,11 @@
 """The state that every round replaces."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
-from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt
 
 from nigt_jax.methods import ServerState
 from nigt_jax.policies import Normalizer
@@ -58,6 +60,12 @@ class Sent(NamedTuple):
     estimator: Any
     lowest: Float[Array, " workers"]
     at: Int[Array, " workers"]
+
+
+def all_finite(*trees: Any) -> Bool[Array, ""]:
+    """Whether all real numbers of some trees are finite."""
+    real = [x for x in jax.tree.leaves(trees) if jnp.issubdtype(x.dtype, jnp.floating)]
+    return functools.reduce(jnp.logical_and, (jnp.isfinite(x).all() for x in real), jnp.ones([], bool))
 
 
 def stream(seed: int | UInt[Array, ""], purpose: str) -> PRNGKeyArray:

@@ -27,7 +27,7 @@ from nigt_jax.training._limits import Spent
 from nigt_jax.training._metrics import RoundMetrics, messages
 from nigt_jax.training._parts import Parts
 from nigt_jax.training._server_side import Heard, absorb
-from nigt_jax.training._state import TrainState
+from nigt_jax.training._state import TrainState, all_finite
 from nigt_jax.training._steps import add_steps, count_steps
 
 _ATTACKS = 0xFFFFFFFE  # folded into the key of a round, and not the number of any episode
@@ -60,6 +60,7 @@ def run_worker_round(
     metrics = RoundMetrics(
         made=jnp.ones_like(counted.complete),
         gradients=gradients,
+        episodes=gradients * parts.trajectories_per_gradient + absorbed.episodes,
         discarded=counted.discarded.sum(1, dtype=jnp.int32),
         communications=jnp.full_like(state.iteration, uploads.shape[1]),
         **messages(hyperparameters.clock, uploads),
@@ -70,9 +71,10 @@ def run_worker_round(
         query_return_mean=batch.returns.reshape(places.episode.shape).sum(1)
         / (gradients.astype(jnp.float32) * parts.trajectories_per_gradient),
         gradient_norm=absorbed.gradient_norm,
-        diverged=batch.outcomes.diverged.reshape(places.episode.shape).sum(1, dtype=jnp.int32),
+        diverged=batch.outcomes.diverged.reshape(places.episode.shape).sum(1, dtype=jnp.int32) + absorbed.diverged,
         complete=counted.complete,
         too_large=jnp.zeros_like(counted.complete),
+        finite=jax.vmap(all_finite)(absorbed.server, normalizer, estimator, workers),
     )
     after = state._replace(
         iteration=state.iteration + 1,

@@ -1,5 +1,6 @@
 """Gradient tracking in simulated worlds: weighted gradients against closed forms, worlds of agents' own, whole runs."""
 
+import dataclasses
 import itertools
 
 import jax
@@ -98,6 +99,14 @@ def test_agents_play_in_their_own_world_by_their_own_policy():
     at = np.stack([first[0, :, 0], -first[1, :, 0]]) + sample
     np.testing.assert_allclose(rewards[0, :, :7], -(at**2), rtol=1e-4, atol=1e-6)
     assert (rewards[:, :, 7:] == 0).all()
+
+
+def test_records_tell_how_many_episodes_broke():
+    own, there = task(), jnp.arange(100) < 50
+    episodes = own.play(params(HERE), jax.random.key(0), there)
+    assert own.told(episodes) == {"diverged": 0.0, "diverged_fraction": 0.0}
+    broken = dataclasses.replace(episodes, outcomes=episodes.outcomes._replace(diverged=jnp.arange(200) < 25))
+    assert own.told(broken) == {"diverged": 25.0, "diverged_fraction": 0.25}
 
 
 def test_evaluations_are_of_the_mean_parameters_in_every_world():

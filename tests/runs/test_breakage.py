@@ -116,7 +116,10 @@ def test_devices_lanes_blocks_and_layouts_do_not_matter(course):
 def test_a_run_that_breaks_too_often_warns_and_stops_where_it_can_go_on(tmp_path):
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", RunWarning)
-        with pytest.raises(RunError, match=r"physics broke .* allowed: 5% .*last checkpoint is of iteration 10"):
+        with pytest.raises(
+            RunError,
+            match=r"iteration 10: the physics of .*Costly broke .* allowed: 5% .*last checkpoint is of iteration 10",
+        ):
             train(config(most=0.05), tmp_path, environment=Costly())
     (warning,) = [str(w.message) for w in told if w.category is RunWarning]
     first, *rounds = read_metrics(tmp_path / "metrics.jsonl")
@@ -130,7 +133,7 @@ def test_a_run_that_breaks_too_often_warns_and_stops_where_it_can_go_on(tmp_path
 
 def told(most, episodes, broken):
     """The warning, and the clause of the error."""
-    breakage = Breakage(most)
+    breakage = Breakage(most, "hopper")
     with pytest.warns(RunWarning) as warned:
         breakage.note(episodes, broken)
     return str(warned[0].message), breakage.in_words
@@ -142,7 +145,8 @@ def told(most, episodes, broken):
 )
 def test_what_is_allowed_is_shown_as_it_is(most, shown):
     _, words = told(most, 1000, 20)
-    assert f"in 20 of the newest 1000 episodes (2%), allowed: {shown} (environment.max_diverged)" in words
+    assert "the physics of hopper broke (a NaN or an infinity) in 20 of the newest 1000 episodes (2%)" in words
+    assert f", allowed: {shown} (environment.max_diverged)" in words
 
 
 def test_the_warning_claims_no_charge_where_there_is_none():
@@ -154,7 +158,7 @@ def test_the_warning_claims_no_charge_where_there_is_none():
 
 def test_one_episode_is_not_a_fraction():
     """Episodes of few at a time are judged a hundred at a time, the newest ones."""
-    breakage = Breakage(most=0.5)
+    breakage = Breakage(0.5, "hopper")
     for number in range(99):
         breakage.note(1, 1 if number < 1 else 0)
         assert breakage.fraction == 0

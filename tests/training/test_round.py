@@ -56,6 +56,13 @@ def leaves(state):
     return [np.asarray(jax.random.key_data(x) if is_key(x) else x) for x in jax.tree.leaves(state)]
 
 
+def same_counts(one, other):
+    """What the clock decides is the same to the last bit, however many devices share the episodes."""
+    for name in ("gradients", "episodes", "discarded", "communications", "uploads", "downloads", "delay"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    np.testing.assert_array_equal(one.time, other.time)
+
+
 @pytest.mark.parametrize(
     "estimator", ["gae", *(pytest.param(name, marks=pytest.mark.slow) for name in ("policy_gradient", "leave_one_out"))]
 )
@@ -65,6 +72,7 @@ def test_one_device_and_eight_agree(estimator):
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
     for a, b in zip(*(jax.tree.leaves(m._replace(computed_steps=0)) for _, _, m in runs), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
+    same_counts(*(metrics for _, _, metrics in runs))
     evaluations = [runtime.evaluate(state)[0] for runtime, state, _ in runs]
     assert evaluations[0] == pytest.approx(evaluations[1], rel=1e-4)
 
@@ -231,6 +239,7 @@ def test_every_rule_on_one_device_and_on_four(method):
     (_, a, first), (_, b, second) = (run(c, EndsWhenGood(), rounds=4) for c in cfg)
     for x, y in zip(*(leaves((s, m._replace(computed_steps=0))) for s, m in ((a, first), (b, second))), strict=True):
         np.testing.assert_allclose(x, y, rtol=2e-4, atol=2e-5)
+    same_counts(first, second)
     assert first.complete.all()
     each = {"malenia_nigt": None, "synchronous_nigt": 10, "synchronous_pg": 10}.get(method, batch_size)
     assert (first.gradients == each).all() if each else len(set(first.gradients.tolist())) > 1

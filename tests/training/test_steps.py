@@ -104,6 +104,7 @@ def metrics_of(**changed):
     row = {
         "made": True,
         "gradients": 8,
+        "episodes": 8000,
         "discarded": 1,
         "communications": 1,
         "uploads": 2,
@@ -113,6 +114,7 @@ def metrics_of(**changed):
         "computed_steps": 13_000,
     }
     row |= {"query_return_mean": 0.5, "gradient_norm": 0.0, "diverged": 0, "complete": True, "too_large": False}
+    row |= {"finite": True}
     rows = {name: np.array([value] * 3) for name, value in row.items()}
     rows["time"] = SimulatedTime(np.array([1.0, 2.0, 3.0], np.float32), np.zeros(3, np.float32))
     for name, value in changed.items():
@@ -143,6 +145,7 @@ def metrics_of(**changed):
         ({"complete": False, "gradients": -3}, "iteration 6 never ends"),
         ({"gradient_norm": np.inf}, "the gradient or the return of iteration 6 is not finite"),
         ({"query_return_mean": np.nan}, "the gradient or the return of iteration 6 is not finite"),
+        ({"finite": False}, r"parameters, .* are not finite after iteration 6 \(method.learning_rate 0.03125\)"),
     ],
 )
 def test_a_round_that_cannot_be_right_is_found(wrong, says):
@@ -156,8 +159,9 @@ def test_a_server_may_have_played_episodes_of_its_own():
     """Up to three times two, of up to two steps."""
     method = {"name": "fedpg_br", "batch_size": 8, "trajectories_per_gradient": 1000, "max_inner": 3, "server_batch": 2}
     own = config(method=method)
-    assert first_nonsense(metrics_of(env_steps=16_012), own, 4, 0.5) is None
-    assert first_nonsense(metrics_of(env_steps=16_013), own, 4, 0.5)[0] == 1
+    assert first_nonsense(metrics_of(env_steps=16_012, episodes=8_006), own, 4, 0.5) is None
+    assert first_nonsense(metrics_of(env_steps=16_013, episodes=8_006), own, 4, 0.5)[0] == 1
+    assert first_nonsense(metrics_of(env_steps=16_012, episodes=8_007), own, 4, 0.5)[0] == 1
 
 
 def test_time_does_not_go_back_between_chunks():

@@ -79,6 +79,12 @@ class Brax:
         """Those that were played."""
         return episodes.lengths.sum(dtype=jnp.int32)
 
+    def told(self, episodes: Trajectories) -> Scalars:
+        """How many of them broke the physics."""
+        diverged, played = episodes.outcomes.diverged.sum(), (episodes.lengths > 0).sum()
+        fraction = diverged.astype(jnp.float32) / jnp.maximum(played, 1).astype(jnp.float32)
+        return {"diverged": diverged.astype(jnp.float32), "diverged_fraction": fraction}
+
     def rewards(self, episodes: Trajectories) -> Float[Array, "time agents places"]:
         """With what steps are charged that were missed because the physics broke."""
         return self._by_agent(episodes.rewards(jnp.full(self.agents, self.discount, jnp.float32)))

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from nigt_jax.config.systems import ReductionConfig
+from nigt_jax.related._system import Scalars
 from nigt_jax.related.svrpg_tracking._task import Task
 from nigt_jax.related.svrpg_tracking._weights import coefficients, density_weights
 
@@ -41,6 +42,7 @@ class Estimate(NamedTuple):
       reference: what agents remember from now on.
       episodes: number of episodes of each agent.
       steps: steps in the episodes of all agents.
+      told: what a record says of these.
       largest_weight: the largest weight of a reward, 1 at least.
       capped: number of weights that were too large.
     """
@@ -49,6 +51,7 @@ class Estimate(NamedTuple):
     reference: Reference
     episodes: Int[Array, ""]
     steps: Int[Array, ""]
+    told: Scalars
     largest_weight: Float[Array, ""]
     capped: Int[Array, ""]
 
@@ -102,7 +105,7 @@ def estimate(
         renewed = fresh | (settings.reduction == "mdpgt")
         reference = _renewed(renewed, Reference(params, value), reference)
     whole = jax.tree.map(jnp.add, value, task.deterministic(params))
-    return Estimate(whole, reference, number, task.steps(episodes), largest, capped)
+    return Estimate(whole, reference, number, task.steps(episodes), task.told(episodes), largest, capped)
 
 
 def _is_fresh(settings: ReductionConfig, iteration: Int[Array, ""]) -> Bool[Array, ""]:

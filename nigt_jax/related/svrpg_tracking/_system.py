@@ -126,13 +126,17 @@ class SvrpgTracking:
 
     def _scalars(self, agents: network.Agents, found: Estimate) -> Scalars:
         real = found.largest_weight.dtype
-        return self.task.measures(network.mean_of(agents.params)) | {
-            "disagreement": network.disagreement(agents.params),
-            "largest_weight": found.largest_weight,
-            "capped_weights": found.capped.astype(real),
-            "tracker_error": network.tracker_error(agents),
-            "trajectories": found.episodes.astype(real),
-        }
+        return (
+            self.task.measures(network.mean_of(agents.params))
+            | found.told
+            | {
+                "disagreement": network.disagreement(agents.params),
+                "largest_weight": found.largest_weight,
+                "capped_weights": found.capped.astype(real),
+                "tracker_error": network.tracker_error(agents),
+                "trajectories": found.episodes.astype(real),
+            }
+        )
 
 
 def _task(config: SvrpgTrackingConfig) -> Task:

@@ -41,6 +41,9 @@ class Task(Protocol):
     def steps(self, episodes: Any) -> Int[Array, ""]:
         """Steps in all places that have an episode."""
 
+    def told(self, episodes: Any) -> Scalars:
+        """What a record says of the episodes."""
+
     def rewards(self, episodes: Any) -> Float[Array, "time agents places"]:
         """Rewards, 0 after an episode's end."""
 

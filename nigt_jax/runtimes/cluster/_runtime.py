@@ -29,6 +29,7 @@ from nigt_jax.runtimes.cluster._watch import Done
 from nigt_jax.runtimes.cluster._worker import example_assignment
 from nigt_jax.training import (
     RoundMetrics,
+    all_finite,
     begin_unit,
     evaluate,
     finish_unit,
@@ -143,7 +144,8 @@ class RayRuntime:
                 state, done = self._leader.one(state, step)
                 seconds = began + time.monotonic() - started
                 state = state._replace(elapsed=_as_time(seconds))
-                rows.append(self._row(done, seconds))
+                finite = bool(all_finite(state.server, state.normalizer, state.workers))
+                rows.append(self._row(done, seconds, finite))
                 spent = spent.after(done)
         finally:
             self.crew.hold(True)
@@ -233,7 +235,7 @@ class RayRuntime:
         run = begin_unit(parts, assignment, variation, key)
         return finish_unit(parts, assignment, self._hyperparameters.estimator, variation, key, run)
 
-    def _row(self, done: Done, seconds: float) -> RoundMetrics:
+    def _row(self, done: Done, seconds: float, finite: bool) -> RoundMetrics:
         """The metrics of a round, leaves [1]."""
         each, unit = self._parts.trajectories_per_gradient, done.total
         whole: Any = lambda number: np.asarray([number], np.int32)
@@ -243,6 +245,7 @@ class RayRuntime:
         return RoundMetrics(
             made=yes,
             gradients=whole(done.gradients),
+            episodes=whole(done.gradients * each),
             discarded=whole(done.discarded),
             communications=whole(1),
             uploads=whole(done.uploads),
@@ -256,6 +259,7 @@ class RayRuntime:
             diverged=whole(int(unit.diverged)),
             complete=yes,
             too_large=~yes,
+            finite=yes & finite,
         )
 
 
