@@ -9,6 +9,8 @@ from short_runs import same
 
 from nigt_jax.records import read_metrics
 
+pytestmark = pytest.mark.slow  # two processes that compile everything: in one process other tests look at the same
+
 TRAINING = """
 environment: {name: fast, horizon: 6}
 policy: {hidden_sizes: [8]}
