@@ -8,14 +8,15 @@ import jax
 
 from nigt_jax.cache import keep_compiled_programs
 from nigt_jax.config import Config, LockstepRuntimeConfig
+from nigt_jax.records import code_of
 
 
 def prepare(config: Config, resume: bool = False) -> None:
     """Sets up the process for a run.
 
     A CPU becomes as many devices as the run asks for, or as it has cores. JAX keeps compiled programs in the user's
-    cache folder where ``training.compilation_cache`` says so. A class that ``environment.name`` names is looked for in
-    the current folder, too. What libraries report of what went as planned is not shown.
+    cache folder where ``training.compilation_cache`` says so. Code that the configuration names is looked for in the
+    current folder, too. What libraries report of what went as planned is not shown.
 
     Args:
       config: the run's configuration.
@@ -23,7 +24,8 @@ def prepare(config: Config, resume: bool = False) -> None:
     """
     from nigt_jax.runtimes import cpu_cores, number_of_processes, split_cpu  # with the physics, which clocks do without
 
-    look_here()
+    if code_of(config):
+        look_here()
     asked = config.training.devices
     if isinstance(config.runtime, LockstepRuntimeConfig):
         here = cpu_cores() // (config.runtime.processes or 1)  # a scheduler's processes have cores of their own

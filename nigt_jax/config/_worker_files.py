@@ -30,8 +30,8 @@ def with_paths(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     def whole(path: Any) -> Any:
         if not isinstance(path, str):
             return path
-        wanted = folder / Path(path).expanduser()
-        return path if not wanted.exists() and Path(path).exists() else str(wanted)
+        wanted = folder / at_home(path)
+        return path if not _is_there(wanted) and _is_there(Path(path)) else str(wanted)
 
     found = dict(data)
     for setting in FILES:
@@ -39,6 +39,21 @@ def with_paths(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         if isinstance(found.get(section), dict) and key in found[section]:
             found[section] = found[section] | {key: whole(found[section][key])}
     return found
+
+
+def at_home(path: str) -> Path:
+    """A path whose ``~`` is a home folder. UserError where there is none of that name."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(f"{path}: there is no home folder of this name") from None
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that is too long, or has a NUL
+        return False
 
 
 def with_files(data: Mapping[str, Any], given: Set[str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 from ._checkpoint import Checkpoints
-from ._folder import RunFolder, check_output, create_run, open_run, open_system_run, with_start, write_whole
-from ._metrics import MetricsLog, Record, last_record, read_metrics, write_metrics
+from ._code import code_of, mark_code, refuse_strange_code
+from ._folder import RunFolder, check_output, create_run, open_run, open_system_run, with_start
+from ._metrics import MetricsLog, Record, check_numbers, last_record, read_metrics, write_metrics
 from ._provenance import (
     Change,
     EnvironmentRecord,
@@ -14,6 +15,7 @@ from ._provenance import (
     written_now,
 )
 from ._sinks import Sink, Sinks, check_sinks
+from ._whole import write_whole
 
 __all__ = [
     "Change",
@@ -29,15 +31,19 @@ __all__ = [
     "Sinks",
     "Trace",
     "Written",
+    "check_numbers",
     "check_output",
     "check_sinks",
+    "code_of",
     "create_run",
     "installed_versions",
     "last_record",
+    "mark_code",
     "naming_the_writer",
     "open_run",
     "open_system_run",
     "read_metrics",
+    "refuse_strange_code",
     "with_start",
     "write_metrics",
     "write_whole",

@@ -108,6 +108,7 @@ class _Run:
             checkpoints = Checkpoints(folder.checkpoints, config.checkpoint.keep)
             stack.callback(checkpoints.close)
         totals: dict[str, Any] = {}
+        checkpoints.go_back()
         if checkpoints.latest is not None:
             with naming_the_writer(before):
                 totals = _goes_on(config, folder, checkpoints)

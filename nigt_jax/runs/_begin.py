@@ -82,6 +82,7 @@ def begin(config: Config, folder: RunFolder, resume: bool, environment: Any) -> 
     with own_writes(folder.path):
         checkpoints = Checkpoints(folder.checkpoints, config.checkpoint.keep)
     with naming_the_writer(before):
+        checkpoints.go_back()
         began, totals = _began_with(checkpoints)
     if environment is not None:
         named = converted(config.environment, class_name(environment))

@@ -100,6 +100,7 @@ def _begin(
     own = [to_dict(folder.portable(config)) for config, folder in zip(configs, folders, strict=True)]
     known: list[dict[str, Any]] = [{} for _ in configs]
     state = runtime.initial_state()
+    checkpoints.go_back()
     if checkpoints.latest is not None:
         notes = checkpoints.notes()
         if [run["config"] for run in notes["runs"]] != own:

@@ -143,10 +143,11 @@ class _Run:
         self._runtime, self._folder, self._progress = begun.runtime, folder, progress
         self._checkpoints = begun.checkpoints
         self._wanted: int | None = None
-        self._best = _best_of(folder) if begun.runtime.config.checkpoint.keep_best else math.inf
         writing = lambda: own_writes(folder.path, begun.checkpoints)
         self._sinks, self._unsunk = Sinks(begun.runtime.config, folder.path), list[Record]()
         self._ledger = Ledger(begun.runtime.config, folder, begun.iteration, writing, self._unsunk.extend)
+        # Once records that are computed again are gone: of these a policy may be kept that is not there yet.
+        self._best = _best_of(folder) if begun.runtime.config.checkpoint.keep_best else math.inf
         self._policies = policies
         self._handed_out = -1 if self._ledger.last is None else self._ledger.last["iteration"]
         reached = Reached(begun.state, (self._ledger.standing(Totals(**begun.totals)),))
