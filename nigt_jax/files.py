@@ -14,8 +14,8 @@ MOST_SETTINGS = 2**26
 """Bytes of a file of settings; the times of a million workers are 20 million."""
 MOST_NOTES = 2**28
 """Bytes of a file of JSON that a run or a sweep writes beside its records."""
-MOST_TABLE = 2**36
-"""Bytes of a table of recorded times: a billion rows."""
+MOST_TABLE = 2**34
+"""Bytes of a table of recorded times: a billion rows of CSV."""
 
 
 def read_bytes(path: Path, most: int) -> bytes:

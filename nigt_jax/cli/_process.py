@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from typing import Any
 
 import jax
 
@@ -50,8 +51,20 @@ def quiet() -> None:
     Orbax tells at length of what went as planned; Matplotlib warns where there is no home to keep its cache in; Ray
     says that it uses a token.
     """
-    for name in ("absl", "matplotlib", "ray"):
+    for name in ("matplotlib", "ray"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # what Orbax cannot read it raises as well
+    if sys.excepthook is not _only_own_errors:
+        sys.excepthook = _only_own_errors
+
+
+def _only_own_errors(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """Shows an error that nobody has caught, but for answers that come after nobody waits for them any more.
+
+    Where one array of a checkpoint cannot be read, Orbax ends its event loop, and those that read others complain.
+    """
+    if not (kind is RuntimeError and str(error) == "Event loop is closed"):
+        sys.__excepthook__(kind, error, trace)
 
 
 def use_cpu(keep_programs: bool) -> None:

@@ -13,6 +13,7 @@ _TIMES = {"s": 1.0, "ms": 1e-3, "min": 60.0, "h": 3600.0}
 _SPEEDS = {f"1/{unit}": seconds for unit, seconds in _TIMES.items()}
 _BITS = 32  # of a parameter in a message
 _DAY = 86400.0
+_DIGITS = 9  # of the number of a worker
 _NO_EXCHANGES = {"communication_time": {"scale": 0.0}}
 _CLOCK = re.compile(r"([01]?\d|2[0-3]|24(?=:00$)):([0-5]\d)(?::([0-5]\d))?")
 
@@ -219,7 +220,7 @@ def _number_of_worker(table: Table, row: int, names: list[str] | None) -> int:
     given = table.columns["worker"][row]
     if names is not None and given in names:
         return names.index(given) + 1
-    if names is None and given.isdecimal() and int(given) >= 1:
+    if names is None and given.isdecimal() and len(given) <= _DIGITS and int(given) >= 1:
         return int(given)
     raise table.mistake(row, "worker", "a number from 1 on" if names is None else "a worker of workers.file")
 

@@ -50,6 +50,7 @@ class RunFolder:
 
     def __init__(self, path: Path):
         self.path = path
+        self._claimed: os.stat_result | None = None
 
     @property
     def config(self) -> Path:
@@ -196,6 +197,14 @@ class RunFolder:
                 own.unlink(missing_ok=True)
             raise
 
+    def refuse_links(self) -> None:
+        """UserError where a folder that a run writes into is a symbolic link: nobody knows who wants it to be one."""
+        for name in ("checkpoints", "damaged", "start", "best", "tensorboard", "wandb"):
+            if (self.path / name).is_symlink():
+                raise UserError(
+                    f"{self.path / name}: is a symbolic link, allowed: a folder; {self.path} as a whole may be a link"
+                )
+
     @property
     def begun(self) -> bool:
         """Whether anything computed is there: a record, or a checkpoint. A start that failed early leaves neither."""
@@ -218,6 +227,7 @@ class RunFolder:
           OSError: the folder is not there, or may not be opened.
         """
         descriptor = os.open(self.path, os.O_RDONLY)
+        self._claimed = os.fstat(descriptor)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -234,7 +244,13 @@ class RunFolder:
                 )
             yield
         finally:
+            self._claimed = None
             os.close(descriptor)  # and with it goes the lock, as it does when the process dies
+
+    def check_claim(self) -> None:
+        """OSError where the folder that was claimed is gone, or another one has its name."""
+        if self._claimed is not None and not os.path.samestat(self._claimed, os.stat(self.path)):
+            raise OSError(errno.ESTALE, "another folder is in the place of the one that the run is in", str(self.path))
 
 
 def _read_line(path: Path) -> str:

@@ -123,7 +123,7 @@ class _Run:
             with naming_the_writer(before):
                 state = self._compiled.place(checkpoints.state(state))
         written = Written(versions=written_now(before, iteration), platform=self._compiled.device.platform, trace=trace)
-        writing = lambda: own_writes(folder.path, checkpoints)
+        writing = lambda: own_writes(folder.path, checkpoints, folder)
         with writing():
             folder.write_provenance(written)
             folder.write_config(config)

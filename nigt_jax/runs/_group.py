@@ -57,12 +57,15 @@ def train_group(
         with own_writes(shared):
             for path in (shared, *(folder.path for folder in folders)):
                 path.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(RunFolder(shared).claimed())
+            claimed = RunFolder(shared)
+            stack.enter_context(claimed.claimed())
+            for folder in (claimed, *folders):
+                folder.refuse_links()
             checkpoints = Checkpoints(shared / "checkpoints", max(config.checkpoint.keep for config in configs))
         stack.callback(checkpoints.close)
         own, traces = _keeping_traces(configs, folders, stack)
         runtime = _runtime_of(own, room) if known is None else known.for_runs(own)
-        loop = _begin(runtime, own, folders, traces, checkpoints, shared, tell)
+        loop = _begin(runtime, own, folders, traces, checkpoints, claimed, tell)
         loop.work(interrupted)
         return list(loop.reached.standings), runtime
 
@@ -93,10 +96,11 @@ def _begin(
     folders: Sequence[RunFolder],
     traces: Sequence[Trace | None],
     checkpoints: Checkpoints,
-    shared: Path,
+    claimed: RunFolder,
     tell: Callable[[Told], None],
 ) -> Loop:
     """The loop before its next chunk, from the newest checkpoint if there is one."""
+    shared = claimed.path
     own = [to_dict(folder.portable(config)) for config, folder in zip(configs, folders, strict=True)]
     known: list[dict[str, Any]] = [{} for _ in configs]
     state = runtime.initial_state()
@@ -108,7 +112,7 @@ def _begin(
         known, state = notes["runs"], runtime.place(checkpoints.state(runtime.unplaced(state)))
     iterations = [then.get("iteration", 0) for then in known]
     _record(runtime, configs, folders, traces, iterations, shared)
-    writing = lambda: own_writes(shared, checkpoints)
+    writing = lambda: own_writes(shared, checkpoints, claimed)
     ledgers, standings = [], []
     for config, folder, then in zip(configs, folders, known, strict=True):
         ledger = Ledger(config, folder, then.get("iteration", 0), writing)

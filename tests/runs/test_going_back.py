@@ -51,11 +51,22 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
-def test_the_run_goes_back_to_the_newest_that_is_whole(straight, tmp_path, damage):
+def test_every_kind_of_damage_is_noticed(straight, tmp_path, damage):
+    shutil.copytree(straight[1] / "checkpoints", tmp_path / "checkpoints")
+    damage(tmp_path / "checkpoints" / "12")
+    checkpoints = Checkpoints(tmp_path / "checkpoints", 2)
+    with pytest.warns(RunWarning, match=TOLD):
+        checkpoints.go_back()
+    assert (checkpoints.latest, checkpoints.all) == (10, [10])
+    assert checkpoints.notes()["totals"]["gradients"] > 0
+    checkpoints.close()
+
+
+def test_the_run_goes_back_to_the_newest_that_is_whole(straight, tmp_path):
     cfg, folder, _ = straight
     run = tmp_path / "run"
     shutil.copytree(folder, run)
-    damage(run / "checkpoints" / "12")
+    flip(largest(run / "checkpoints" / "12" / "state"))
     with (run / "metrics.jsonl").open("ab") as file:
         file.write(b"\0\0\0\n")  # what a file system may leave of lines after the checkpoint
     with pytest.warns(RunWarning, match=TOLD):
@@ -107,6 +118,7 @@ def test_where_none_is_whole_there_is_one_line(straight, tmp_path, capsys):
     assert "there is no older one" in line
 
 
+@pytest.mark.slow
 def test_versions_and_changes_of_what_is_computed_again_are_forgotten(straight, tmp_path):
     cfg, folder, _ = straight
     run = tmp_path / "run"
