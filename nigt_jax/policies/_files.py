@@ -20,6 +20,7 @@ from nigt_jax.policies._policy import Policy
 ABOUT, ARRAYS = "policy.json", "policy.npz"
 _FORMAT = 1
 _LARGEST = 2**31 - 1
+_MOST_LAYERS = 1000
 _SEEN = "observation_"
 
 
@@ -111,6 +112,7 @@ def _about(path: Path) -> dict[str, Any]:
         discrete = about["distribution"] == "categorical"
         whole = ("observation_size", "num_actions" if discrete else "action_size", "iteration")
         right = all(_is_size(about[key]) for key in whole) and isinstance(about["normalize"], bool)
+        right = right and len(about["hidden_sizes"]) <= _MOST_LAYERS
         right = right and all(_is_size(size) and size > 0 for size in about["hidden_sizes"])
         if not right or not (discrete or 0 < float(about["min_std"]) < 1):
             raise ValueError
@@ -122,4 +124,4 @@ def _about(path: Path) -> dict[str, Any]:
 
 
 def _is_size(value: Any) -> bool:
-    return isinstance(value, int) and 0 <= value <= _LARGEST
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST
