@@ -134,7 +134,7 @@ def check_config(
     Raises:
       UserError: names the first key that is wrong, what was given and what is allowed.
     """
-    changed, given = _changed(data, overrides)
+    changed, given = _changed(data, source, overrides)
     if (system := _system_in(changed, source)) is not None:
         raise UserError(
             f"{source}: is of the related system {changed['system']} ({system.__name__}), allowed here: a "
@@ -158,7 +158,7 @@ def check_system(
     check_files: bool = True,
 ) -> SystemConfig:
     """Checks plain mappings of a related system's configuration; see :func:`check_config`."""
-    changed, given = _changed(data, overrides)
+    changed, given = _changed(data, source, overrides)
     kind = _system_in(changed, source)
     if kind is None:
         raise UserError(f"{source}: has no key system, allowed: {', '.join(SYSTEMS)}")
@@ -176,8 +176,12 @@ def check_system(
     return config
 
 
-def _changed(data: Mapping[str, Any], overrides: Mapping[str, Any] | None) -> tuple[dict[str, Any], set[str]]:
+def _changed(
+    data: Mapping[str, Any], source: str, overrides: Mapping[str, Any] | None
+) -> tuple[dict[str, Any], set[str]]:
     """The settings with their overrides and with what files of workers say; and the dotted keys of these."""
+    if not isinstance(data, Mapping):
+        raise UserError(f"{source}: got {shown(data)}, expected a mapping of sections")
     given: set[str] = set()
     changed = copy.deepcopy(dict(data))
     _override(changed, {} if overrides is None else overrides, given)

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import math
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ from nigt_jax.keys import with_keys, without_keys
 from nigt_jax.records._whole import write_whole
 
 _DIGESTS = "sha256"
+_BYTES = 4  # of a number, nearly always
 
 
 class Checkpoints:
@@ -118,7 +120,10 @@ class Checkpoints:
     def notes(self) -> dict[str, Any]:
         """The notes of the newest checkpoint. UserError where it is damaged."""
         args = ocp.args.Composite(notes=ocp.args.JsonRestore())
-        return self._read(lambda step: self._manager.restore(int(step.name), args=args))["notes"]
+        notes = self._read(lambda step: self._manager.restore(int(step.name), args=args))["notes"]
+        if not isinstance(notes, dict):
+            raise self.unreadable("its notes are none of a run")
+        return notes
 
     def state(self, like: Any, optional: Set[str] = frozenset()) -> Any:
         """The state of the newest checkpoint, with the structure, shapes and dtypes of `like`.
@@ -141,6 +146,8 @@ class Checkpoints:
 
     def fields(self, like: dict[str, Any]) -> dict[str, Any]:
         """Some fields of the state of the newest checkpoint, as :meth:`state` gives the whole; no keys among them."""
+        if not _fits(like):
+            raise self.unreadable("it claims to hold more than this machine has memory", whole=True)
         target = _target(like)
         each = ocp.checkpoint_utils.construct_restore_args(target)
         args = ocp.args.PyTreeRestore(item=target, restore_args=each, partial_restore=True)
@@ -198,6 +205,8 @@ class Checkpoints:
         try:
             self._manager.restore(iteration, args=ocp.args.Composite(notes=ocp.args.JsonRestore()))
             shapes = ocp.PyTreeCheckpointHandler().metadata(step / "state").tree
+            if not _fits(shapes):
+                return "it claims to hold more than this machine has memory"
             plain = jax.tree.map(lambda x: ocp.RestoreArgs(restore_type=np.ndarray), shapes, is_leaf=_has_shape)
             self._partial.restore(step / "state", args=ocp.args.PyTreeRestore(restore_args=plain))
         except Exception:  # Orbax and what it stands on raise anything
@@ -279,6 +288,12 @@ def _target(like: Any) -> Any:
 def _names(path: Any) -> tuple[str, ...]:
     """Of the nodes on the way to a leaf: the same in a NamedTuple as in the mapping that Orbax makes of it."""
     return tuple(jax.tree_util.keystr((key,), simple=True) for key in path)
+
+
+def _fits(tree: Any) -> bool:
+    """Whether arrays of these shapes fit into the memory of this machine: whoever wrote them may claim anything."""
+    needed = sum(math.prod(x.shape) * _BYTES for x in jax.tree.leaves(tree, is_leaf=_has_shape) if _has_shape(x))
+    return needed <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _has_shape(x: Any) -> bool:

@@ -17,7 +17,7 @@ from nigt_jax.runs._loop import Loop, Reached, Told
 from nigt_jax.runs._resources import resources
 from nigt_jax.runs._standing import Standing
 from nigt_jax.runs._start import read_start
-from nigt_jax.runs._totals import Totals
+from nigt_jax.runs._totals import Totals, are_counters
 from nigt_jax.runs._writing import own_writes
 from nigt_jax.runtimes import SimulatedRuntime
 
@@ -107,9 +107,12 @@ def _begin(
     checkpoints.go_back()
     if checkpoints.latest is not None:
         notes = checkpoints.notes()
-        if [run["config"] for run in notes["runs"]] != own:
+        found = notes.get("runs")
+        if not isinstance(found, list) or not all(map(_is_known, found)):
+            raise checkpoints.unreadable("its notes are not complete, or of another version")
+        if [run["config"] for run in found] != own:
             raise UserError(f"{shared}: its checkpoints are those of other runs; take another folder")
-        known, state = notes["runs"], runtime.place(checkpoints.state(runtime.unplaced(state)))
+        known, state = found, runtime.place(checkpoints.state(runtime.unplaced(state)))
     iterations = [then.get("iteration", 0) for then in known]
     _record(runtime, configs, folders, traces, iterations, shared)
     writing = lambda: own_writes(shared, checkpoints, claimed)
@@ -134,6 +137,12 @@ def _begin(
         }
 
     return Loop(runtime, checkpoints, ledgers, Reached(state, tuple(standings)), notes_of, writing, tell)
+
+
+def _is_known(run: Any) -> bool:
+    """Whether something is what a checkpoint notes of a run."""
+    whole = isinstance(run, dict) and run.keys() >= {"config", "iteration", "totals"}
+    return whole and isinstance(run["iteration"], int) and are_counters(Totals, run["totals"])
 
 
 def _record(

@@ -8,8 +8,11 @@ import shutil
 import warnings
 import zipfile
 
+import jax
 import numpy as np
 import pytest
+from resuming import begun, change, refused_by_command_line
+from resuming import config as small
 
 from nigt_jax.cli import main
 from nigt_jax.errors import UserError
@@ -100,6 +103,46 @@ def test_a_checkpoint(straight, tmp_path, digests):
         line = told(checkpoints.go_back) if checkpoints.latest is not None else "it is no checkpoint any more"
         checkpoints.close()
         assert not digests or line is not None or path.read_bytes() == whole, path
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda notes: [],
+        lambda notes: {},
+        lambda notes: notes | {"totals": 3},
+        lambda notes: notes | {"totals": notes["totals"] | {"of a newer version": 1}},
+        lambda notes: notes | {"totals": notes["totals"] | {"gradients": "many"}},
+        lambda notes: notes | {"totals": notes["totals"] | {"gradients": -1}},
+        lambda notes: notes | {"config": 3},
+        lambda notes: notes | {"config": {"environment": [[]]}},
+    ],
+)
+def test_notes_of_somebody_else(tmp_path, capsys, other):
+    """Of a checkpoint whose digests are right, or which has none."""
+    begun(small(), tmp_path)
+    path = tmp_path / "checkpoints" / "0" / "notes" / "metadata"
+    path.write_text(json.dumps(other(json.loads(path.read_text()))))
+    (tmp_path / "checkpoints" / "0" / "sha256").unlink()
+    assert str(tmp_path) in refused_by_command_line(tmp_path, capsys)
+
+
+def test_a_run_that_says_it_is_one_of_a_sweep(tmp_path, capsys):
+    run = tmp_path / "sweep" / "runs" / "a"
+    begun(small(), run)
+    (tmp_path / "sweep" / "programs" / "001").mkdir(parents=True)
+    shutil.move(run / "checkpoints", tmp_path / "sweep" / "programs" / "001" / "checkpoints")
+    change(run, shared={"checkpoints": "../../programs/001/checkpoints", "row": 7})
+    assert main(["export", str(run)]) == 2
+    assert "its notes do not know this run" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_claims_more_than_there_is_memory(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    checkpoints.save(1, {"server": np.ones(2, np.float32)}, {})
+    with pytest.raises(UserError, match="it claims to hold more than this machine has memory"):
+        checkpoints.fields({"server": jax.ShapeDtypeStruct((10**14,), np.float32)})
+    checkpoints.close()
 
 
 def claim(folder, **claims):
