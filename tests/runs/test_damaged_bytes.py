@@ -16,6 +16,7 @@ from resuming import config as small
 
 from nigt_jax.cli import main
 from nigt_jax.errors import UserError
+from nigt_jax.policies._files import _arrays
 from nigt_jax.records import Checkpoints, open_run
 from nigt_jax.report import write_report
 from nigt_jax.report._run_page import load_run, run_page
@@ -157,7 +158,7 @@ def test_sizes_that_are_claimed_are_not_allocated(straight, tmp_path):
         {"observation_size": 10**12},
         {"hidden_sizes": [2**31 - 1, 2**31 - 1]},
         {"observation_size": 2**31 - 1, "hidden_sizes": [2**31 - 1]},
-        {"hidden_sizes": [1] * 3000},
+        {"hidden_sizes": [1] * 1001},
         {"observation_size": -1},
         {"observation_size": True},
     ):
@@ -174,8 +175,11 @@ def test_sizes_that_are_claimed_are_not_allocated(straight, tmp_path):
         for name in arrays:
             file.writestr(f"{name}.npy", header.getvalue())
     assert "does not hold what" in told(lambda: load_policy(tmp_path / "policy"))
-    np.savez_compressed(tmp_path / "policy" / "policy.npz", **{name: x * 0 for name, x in arrays.items()})
-    assert "does not hold what" in told(lambda: load_policy(tmp_path / "policy"))
+    np.savez_compressed(tmp_path / "zeros.npz", a=np.zeros(10**6, np.float32))
+    wanted = {"a": ((10**6,), np.dtype(np.float32))}
+    assert "does not hold what" in told(lambda: _arrays(tmp_path / "zeros.npz", wanted))
+    np.savez(tmp_path / "zeros.npz", a=np.zeros(10**6, np.float32))
+    assert told(lambda: _arrays(tmp_path / "zeros.npz", wanted)) is None
 
 
 def test_a_huge_file_is_refused_before_it_is_read(straight, tmp_path):
