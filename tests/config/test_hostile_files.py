@@ -239,3 +239,10 @@ def test_a_table_that_claims_too_many_rows(tmp_path, monkeypatch):
     monkeypatch.setattr("nigt_jax.config._tables._MOST_ROWS", 8)
     with pytest.raises(UserError, match="has 9 rows, allowed: up to 8"):
         check_config({"workers": {"file": path}})
+
+
+def test_a_worker_whose_number_has_thousands_of_digits(tmp_path):
+    """Python itself refuses to read that many."""
+    (tmp_path / "w.csv").write_text(f"worker,start,end\n{'9' * 5000},22:30,06:00\n")
+    with pytest.raises(UserError, match=r"line 2: got worker '9+', allowed: a number from 1 on"):
+        check_config({"workers": {"availability": str(tmp_path / "w.csv")}})
