@@ -2,6 +2,9 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
+
+_LONGEST = 200  # letters
 
 
 class UserError(Exception):
@@ -14,6 +17,12 @@ class RunError(Exception):
 
 class RunWarning(UserWarning):
     """The run goes on, but not as its user may expect. The message is one line: what happens instead, what to do."""
+
+
+def shown(given: Any) -> str:
+    """What was given, as a message has it: however much it is."""
+    text = "a mapping" if isinstance(given, dict) else repr(given)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 @contextlib.contextmanager

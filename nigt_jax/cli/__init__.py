@@ -21,6 +21,8 @@ from nigt_jax.cli._train import add_train, kind_of
 from nigt_jax.config import Config
 from nigt_jax.errors import RunError, RunWarning, UserError, enough_memory
 
+_LONGEST_LINE = 4000
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
@@ -93,7 +95,7 @@ def _show(others: Callable[..., None]) -> Callable[..., None]:
 
     def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
         if issubclass(category, RunWarning):
-            print(f"nigt: warning: {message}", file=sys.stderr)
+            print(f"nigt: warning: {_one_line(str(message))}", file=sys.stderr)
         elif not forget_damaged(str(message)):
             others(message, category, *where)
 
@@ -103,8 +105,14 @@ def _show(others: Callable[..., None]) -> Callable[..., None]:
 def _say(error: BaseException, status: int, what: str = "") -> int:
     """The error in one line, with what was noted about the state of a run."""
     text = "; ".join(filter(None, [what, *map(str, error.args), *_notes(error)]))
-    print(f"nigt: {' '.join(text.split())}", file=sys.stderr)
+    print(f"nigt: {_one_line(text)}", file=sys.stderr)
     return status
+
+
+def _one_line(text: str) -> str:
+    """A message in a line that a terminal only shows: names in it may be somebody else's."""
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in " ".join(text.split()))
+    return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE // 2]} ... {line[-_LONGEST_LINE // 2 :]}"
 
 
 def _notes(error: BaseException) -> list[str]:

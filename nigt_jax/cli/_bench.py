@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from nigt_jax.cli._options import add_settings, given_settings
+from nigt_jax.cli._options import add_settings, add_trust, check_code_beside, given_settings
 from nigt_jax.cli._streams import was_shown
 from nigt_jax.config import Config, check_config, load_config
 from nigt_jax.errors import RunError, UserError
@@ -56,6 +56,7 @@ def add_bench(commands: Any) -> None:
         type=Path,
         help="also trace a round, cut short, for TensorBoard or Perfetto, and say what its operations were for",
     )
+    add_trust(parser)
     add_settings(parser)
     parser.set_defaults(run=_bench)
 
@@ -89,5 +90,7 @@ def _bench(arguments: argparse.Namespace) -> int:
 def _config(arguments: argparse.Namespace) -> Config:
     overrides = given_settings(arguments)
     if arguments.source is not None:
-        return load_config(arguments.source, overrides)
+        config = load_config(arguments.source, overrides)
+        check_code_beside(arguments.source, config, arguments)
+        return config
     return check_config(_DEFAULT, "nigt bench", overrides)

@@ -4,9 +4,9 @@ import argparse
 import json
 from typing import Any
 
-from nigt_jax.cli._options import add_trained
+from nigt_jax.cli._options import add_trained, add_trust
 from nigt_jax.cli._streams import was_shown
-from nigt_jax.records import open_run
+from nigt_jax.records import code_of, open_run, refuse_strange_code
 
 _DESCRIPTION = """\
 Evaluate the policy of a run once more: with more episodes, on other ones, without noise, or of an older checkpoint."""
@@ -24,10 +24,12 @@ def add_evaluate(commands: Any) -> None:
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="nigt evaluate RUN [--episodes N] [--without-noise] [--seed N] [--iteration N] [--json]",
+        usage="nigt evaluate RUN [--episodes N] [--without-noise] [--seed N] [--iteration N] [--json]\n"
+        "                         [--trust-code]",
         allow_abbrev=False,
     )
     add_trained(parser)
+    add_trust(parser)
     parser.add_argument("--episodes", metavar="N", type=int, help="how many (default: those of the run)")
     parser.add_argument("--without-noise", action="store_true", help="actions are the policy's mode, and not drawn")
     parser.add_argument(
@@ -38,7 +40,8 @@ def add_evaluate(commands: Any) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    _, config = open_run(arguments.run_folder, check_files=False)
+    folder, config = open_run(arguments.run_folder, check_files=False)
+    refuse_strange_code(folder.path, code_of(config, sinks=False), arguments.trust_code)
     from nigt_jax.cli._process import prepare
 
     prepare(config, resume=True)
@@ -50,6 +53,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         noise=not arguments.without_noise,
         seed=arguments.seed,
         iteration=arguments.iteration,
+        trust_code=True,  # as it has been asked for by now
     )
     if arguments.json:
         print(json.dumps(found))

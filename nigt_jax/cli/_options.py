@@ -5,8 +5,9 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from nigt_jax.config import Config, SettingInfo, describe, nearest_key, sections
+from nigt_jax.config import RUN_FILE, Config, SettingInfo, describe, nearest_key, sections
 from nigt_jax.errors import UserError
+from nigt_jax.records import code_of, refuse_strange_code
 
 
 def add_settings(parser: argparse.ArgumentParser, kind: Any = Config) -> None:
@@ -93,6 +94,37 @@ def add_trained(parser: argparse.ArgumentParser) -> None:
     """Adds a run, and ``--iteration``, of which of its checkpoints the policy is."""
     parser.add_argument("run_folder", metavar="RUN", type=Path, help="folder of a run")
     parser.add_argument("--iteration", metavar="N", type=int, help="of this checkpoint (default: the newest)")
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--trust-code``."""
+    parser.add_argument(
+        "--trust-code",
+        action="store_true",
+        help="import what the folder names as module:Class, though nothing shows that you have begun it",
+    )
+
+
+def check_code(folder: Path, config: Config, arguments: argparse.Namespace) -> None:
+    """Refuses code that a folder names and a stranger may have named; what options name is the user's own word.
+
+    Args:
+      folder: of the run.
+      config: its configuration, with the options.
+      arguments: those of the command.
+
+    Raises:
+      UserError: names the code, and how to have it imported.
+    """
+    own = given_settings(arguments).values()
+    names = [name for name in code_of(config) if not any(name in value for value in own)]
+    refuse_strange_code(folder, names, arguments.trust_code)
+
+
+def check_code_beside(source: Path, config: Config, arguments: argparse.Namespace) -> None:
+    """The same of a configuration's file, where that is the one in a run's folder. Any other is the user's own word."""
+    if (source.parent / RUN_FILE).is_file():
+        check_code(source.parent, config, arguments)
 
 
 def given_settings(arguments: argparse.Namespace) -> dict[str, str]:

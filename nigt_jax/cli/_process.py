@@ -3,19 +3,21 @@
 import logging
 import os
 import sys
+from typing import Any
 
 import jax
 
 from nigt_jax.cache import keep_compiled_programs
 from nigt_jax.config import Config, LockstepRuntimeConfig
+from nigt_jax.records import code_of
 
 
 def prepare(config: Config, resume: bool = False) -> None:
     """Sets up the process for a run.
 
     A CPU becomes as many devices as the run asks for, or as it has cores. JAX keeps compiled programs in the user's
-    cache folder where ``training.compilation_cache`` says so. A class that ``environment.name`` names is looked for in
-    the current folder, too. What libraries report of what went as planned is not shown.
+    cache folder where ``training.compilation_cache`` says so. Code that the configuration names is looked for in the
+    current folder, too. What libraries report of what went as planned is not shown.
 
     Args:
       config: the run's configuration.
@@ -23,7 +25,8 @@ def prepare(config: Config, resume: bool = False) -> None:
     """
     from nigt_jax.runtimes import cpu_cores, number_of_processes, split_cpu  # with the physics, which clocks do without
 
-    look_here()
+    if code_of(config):
+        look_here()
     asked = config.training.devices
     if isinstance(config.runtime, LockstepRuntimeConfig):
         here = cpu_cores() // (config.runtime.processes or 1)  # a scheduler's processes have cores of their own
@@ -48,8 +51,20 @@ def quiet() -> None:
     Orbax tells at length of what went as planned; Matplotlib warns where there is no home to keep its cache in; Ray
     says that it uses a token.
     """
-    for name in ("absl", "matplotlib", "ray"):
+    for name in ("matplotlib", "ray"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # what Orbax cannot read it raises as well
+    if sys.excepthook is not _only_own_errors:
+        sys.excepthook = _only_own_errors
+
+
+def _only_own_errors(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """Shows an error that nobody has caught, but for answers that come after nobody waits for them any more.
+
+    Where one array of a checkpoint cannot be read, Orbax ends its event loop, and those that read others complain.
+    """
+    if not (kind is RuntimeError and str(error) == "Event loop is closed"):
+        sys.__excepthook__(kind, error, trace)
 
 
 def use_cpu(keep_programs: bool) -> None:

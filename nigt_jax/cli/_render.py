@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from nigt_jax.cli._options import add_trained
+from nigt_jax.cli._options import add_trained, add_trust
 from nigt_jax.errors import UserError
-from nigt_jax.records import open_run
+from nigt_jax.records import code_of, open_run, refuse_strange_code
 
 _DESCRIPTION = """\
 Show the policy of a run in motion: an episode as one HTML page that opens from the disk and asks the network for
@@ -25,10 +25,12 @@ def add_render(commands: Any) -> None:
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="nigt render RUN [--output FILE.html] [--with-noise] [--seed N] [--iteration N]",
+        usage="nigt render RUN [--output FILE.html] [--with-noise] [--seed N] [--iteration N]\n"
+        "                       [--trust-code]",
         allow_abbrev=False,
     )
     add_trained(parser)
+    add_trust(parser)
     parser.add_argument("--output", metavar="FILE.html", type=Path, help="the page (default: RUN/motion.html)")
     parser.add_argument("--with-noise", action="store_true", help="actions are drawn, as in training, and not the mode")
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the episode (default: 0)")
@@ -38,6 +40,7 @@ def add_render(commands: Any) -> None:
 def _render(arguments: argparse.Namespace) -> int:
     folder = arguments.run_folder
     _, config = open_run(folder, check_files=False)
+    refuse_strange_code(folder, code_of(config, sinks=False), arguments.trust_code)
     output = arguments.output or folder / "motion.html"
     if not output.absolute().parent.is_dir():
         raise UserError(f"--output: got {output}, but there is no folder {output.parent}")
@@ -49,15 +52,17 @@ def _render(arguments: argparse.Namespace) -> int:
     from nigt_jax.report import Scene, write_motion
     from nigt_jax.runs import evaluate, record_episode
 
+    own = {"noise": arguments.with_noise, "iteration": arguments.iteration}
+    own["trust_code"] = True  # as it has been asked for by now
     worlds: dict[str, int | None] = {config.environment.name: None}
     if config.workers.differ:
-        returns = evaluate(folder, noise=arguments.with_noise, iteration=arguments.iteration)["return_by_worker"]
+        returns = evaluate(folder, **own)["return_by_worker"]
         best, worst = returns.index(max(returns)), returns.index(min(returns))
         worlds = {
             f"best: worker {best + 1}, mean return {returns[best]:,.1f}": best,
             f"worst: worker {worst + 1}, mean return {returns[worst]:,.1f}": worst,
         }
-    options = {"noise": arguments.with_noise, "seed": arguments.seed, "iteration": arguments.iteration}
+    options = own | {"seed": arguments.seed}
     scenes = [Scene(name, record_episode(folder, worker=worker, **options)) for name, worker in worlds.items()]
     episode = scenes[0].episode
     kind = "drawn from the policy" if arguments.with_noise else "the policy's mode"

@@ -10,13 +10,13 @@ from typing import Any
 from rich.console import Console
 
 from nigt_jax.cli._display import duration
-from nigt_jax.cli._options import add_folder
+from nigt_jax.cli._options import add_folder, add_trust
 from nigt_jax.cli._streams import was_shown
 from nigt_jax.config import Config
 from nigt_jax.errors import UserError
 from nigt_jax.interrupts import interruptions
-from nigt_jax.records import check_output
-from nigt_jax.sweeps import Progress, Result, Sweep, SweepFolder, create_sweep, load_sweep, open_sweep
+from nigt_jax.records import check_output, refuse_strange_code
+from nigt_jax.sweeps import PLAN, Progress, Result, Sweep, SweepFolder, create_sweep, load_sweep, open_sweep
 
 _DESCRIPTION = """\
 Run many configurations, as few programs as possible. SWEEP is a YAML file: a base configuration, variants of it and a
@@ -54,7 +54,7 @@ def add_sweep(commands: Any) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="nigt sweep SWEEP [--output DIR] [--name NAME] [--shard K/N] [--dry-run]\n"
-        "       nigt sweep FOLDER --resume [--shard K/N]",
+        "       nigt sweep FOLDER --resume [--shard K/N] [--trust-code]",
         allow_abbrev=False,
     )
     parser.add_argument("source", metavar="SWEEP", type=Path, help="YAML file; with --resume the folder of a sweep")
@@ -64,6 +64,7 @@ def add_sweep(commands: Any) -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="check everything, say how much it is and exit")
     parser.add_argument("--resume", action="store_true", help="continue an interrupted sweep from its own folder")
+    add_trust(parser)
     parser.set_defaults(run=_sweep)
 
 
@@ -76,12 +77,15 @@ def _sweep(arguments: argparse.Namespace) -> int:
         if given:
             raise UserError(f"{given[0]}: not with --resume, which continues a sweep as it was")
         folder = open_sweep(arguments.source)
+        refuse_strange_code(folder.path, folder.sweep.code, arguments.trust_code)
         _prepare(folder.sweep)
         return _run(console, folder, shard)
     if arguments.shard and arguments.name is None:
         raise UserError("--shard: got it without --name, allowed: the same --name for all of them")
     output = arguments.output or Path("runs")
     sweep = load_sweep(arguments.source)
+    if (arguments.source.parent / PLAN).is_file():  # the file in a sweep's folder; any other is the user's own word
+        refuse_strange_code(arguments.source.parent, sweep.code, arguments.trust_code)
     joins = bool(arguments.shard)
     if not joins:
         check_output(output, arguments.name)
@@ -109,9 +113,11 @@ def _shard(given: str | None) -> tuple[int, int]:
 
 
 def _prepare(sweep: Sweep) -> None:
-    from nigt_jax.cli._process import prepare
+    from nigt_jax.cli._process import look_here, prepare
 
     prepare(sweep.runs[0].config)
+    if sweep.code:
+        look_here()
 
 
 def _say_how_much(console: Console, sweep: Sweep, plan: Any) -> None:

@@ -8,7 +8,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nigt_jax.cli._options import add_folder, add_settings, given_settings, refuse_with_resume
+from nigt_jax.cli._options import (
+    add_folder,
+    add_settings,
+    add_trust,
+    check_code,
+    check_code_beside,
+    given_settings,
+    refuse_with_resume,
+)
 from nigt_jax.cli._related import train_system
 from nigt_jax.cli._running import Lines, begun, shown
 from nigt_jax.cli._streams import keep_descriptor_to_us, was_shown
@@ -57,13 +65,14 @@ def add_train(commands: Any, kind: Any) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="nigt train CONFIG [--section.key VALUE ...] [--output DIR] [--name NAME] [--dry-run]\n"
-        "       nigt train RUN --resume [--section.key VALUE ...]",
+        "       nigt train RUN --resume [--section.key VALUE ...] [--trust-code]",
         allow_abbrev=False,
     )
     parser.add_argument("source", metavar="CONFIG", type=Path, help="YAML file; with --resume the folder of a run")
     add_folder(parser, "CONFIG's, with a number")
     parser.add_argument("--dry-run", action="store_true", help="check everything, print the configuration and exit")
     parser.add_argument("--resume", action="store_true", help="continue an interrupted run from its own folder")
+    add_trust(parser)
     add_settings(parser, kind)
     parser.set_defaults(run=_train if kind is Config else train_system)
 
@@ -73,6 +82,7 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.resume:
         return _resume(arguments, overrides)
     config = load_config(arguments.source, overrides)
+    check_code_beside(arguments.source, config, arguments)
     if not arguments.dry_run and _only_follows(config):
         return 0
     check_output(arguments.output or Path("runs"), arguments.name)
@@ -105,6 +115,7 @@ def _check_without_compiling(config: Config) -> None:
 def _resume(arguments: argparse.Namespace, overrides: dict[str, str]) -> int:
     refuse_with_resume(arguments)
     folder, config = open_run(arguments.source, overrides)
+    check_code(folder.path, config, arguments)
     return 0 if _only_follows(config) else _run(config, folder, resume=True)
 
 

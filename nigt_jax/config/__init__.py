@@ -52,7 +52,7 @@ from nigt_jax.config._runtimes import (
 )
 from nigt_jax.config._tagged import TAGGED, converted
 from nigt_jax.config._trace import LONGEST_TIME, SHORTEST_TIME, read_trace
-from nigt_jax.config._worker_files import FILES, settings_from
+from nigt_jax.config._worker_files import FILES, at_home, settings_from
 from nigt_jax.config._workers import (
     ATTACKS,
     NOISES,
@@ -129,6 +129,7 @@ __all__ = [
     "TrainingConfig",
     "WorkersConfig",
     "amount_of",
+    "at_home",
     "check_config",
     "check_system",
     "converted",

@@ -106,7 +106,9 @@ class BraxEnvironment(EnvironmentConfig):
     @classmethod
     def _default_there(cls, given: Any) -> Any:
         """Whoever leaves the backend out gets one that the environment has."""
-        settings = given if isinstance(given, dict) else given.kwargs
+        if not isinstance(given, dict | ArgsKwargs):
+            return given  # the schema says what is wrong with that
+        settings: Any = given if isinstance(given, dict) else given.kwargs
         there = _ONLY_ON.get(str((settings or {}).get("name")))
         if there is None or "backend" in settings:
             return given

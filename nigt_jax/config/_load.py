@@ -16,11 +16,13 @@ from ruamel.yaml.error import YAMLError
 
 from nigt_jax.config._config import Config, to_dict
 from nigt_jax.config._mistakes import first_mistake, nearest_key
+from nigt_jax.config._monsters import refuse_monsters
 from nigt_jax.config._tagged import TAGGED, default_of, with_names
 from nigt_jax.config._trace import read_trace
 from nigt_jax.config._worker_files import with_files, with_paths
 from nigt_jax.config.systems import SYSTEMS, SystemConfig
-from nigt_jax.errors import RunWarning, UserError
+from nigt_jax.errors import RunWarning, UserError, shown
+from nigt_jax.files import MOST_SETTINGS, read_json, read_text
 
 RUN_FILE = "run.json"  # what makes a folder that of a run, beside config.yaml
 
@@ -101,7 +103,7 @@ def _system_in(data: Mapping[str, Any], source: str) -> type[SystemConfig] | Non
     if str(name) not in SYSTEMS:
         near = nearest_key(str(name), SYSTEMS)
         hint = f" (did you mean {near}?)" if near else ""
-        raise UserError(f"{source}: system: got {name!r}{hint}, allowed: {', '.join(SYSTEMS)}, or none")
+        raise UserError(f"{source}: system: got {shown(name)}{hint}, allowed: {', '.join(SYSTEMS)}, or none")
     return SYSTEMS[name]
 
 
@@ -132,7 +134,7 @@ def check_config(
     Raises:
       UserError: names the first key that is wrong, what was given and what is allowed.
     """
-    changed, given = _changed(data, overrides)
+    changed, given = _changed(data, source, overrides)
     if (system := _system_in(changed, source)) is not None:
         raise UserError(
             f"{source}: is of the related system {changed['system']} ({system.__name__}), allowed here: a "
@@ -156,7 +158,7 @@ def check_system(
     check_files: bool = True,
 ) -> SystemConfig:
     """Checks plain mappings of a related system's configuration; see :func:`check_config`."""
-    changed, given = _changed(data, overrides)
+    changed, given = _changed(data, source, overrides)
     kind = _system_in(changed, source)
     if kind is None:
         raise UserError(f"{source}: has no key system, allowed: {', '.join(SYSTEMS)}")
@@ -174,8 +176,12 @@ def check_system(
     return config
 
 
-def _changed(data: Mapping[str, Any], overrides: Mapping[str, Any] | None) -> tuple[dict[str, Any], set[str]]:
+def _changed(
+    data: Mapping[str, Any], source: str, overrides: Mapping[str, Any] | None
+) -> tuple[dict[str, Any], set[str]]:
     """The settings with their overrides and with what files of workers say; and the dotted keys of these."""
+    if not isinstance(data, Mapping):
+        raise UserError(f"{source}: got {shown(data)}, expected a mapping of sections")
     given: set[str] = set()
     changed = copy.deepcopy(dict(data))
     _override(changed, {} if overrides is None else overrides, given)
@@ -212,14 +218,14 @@ def dump_config(config: Config | SystemConfig) -> str:
 
 def _read_with_base(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a file says, by itself and with what it changes of its base."""
+    own = with_paths(read_yaml(path), path.parent)
     if path.resolve() in above:
         raise UserError(f"{path}: base: is its own base, allowed: a file that does not lead back to this one")
-    own = with_paths(read_yaml(path), path.parent)
     base = own.pop("base", None)
     if base is None:
         return own, own
     if not isinstance(base, str):
-        raise UserError(f"{path}: base: got {base!r}, allowed: the path of a YAML file, relative to this one")
+        raise UserError(f"{path}: base: got {shown(base)}, allowed: the path of a YAML file, relative to this one")
     _, whole = _read_with_base(path.parent / base, (*above, path.resolve()))
     training = own.get("training")
     given = {f"training.{key}" for key in training} if isinstance(training, dict) else set()
@@ -229,7 +235,7 @@ def _read_with_base(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any]
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file. UserError where there is none."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, MOST_SETTINGS)
     except IsADirectoryError:
         raise UserError(f"{path}: is a folder; give a YAML file, or --resume to continue a run") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -286,18 +292,20 @@ def _warn_of_foreign(path: Path, own: dict[str, Any], config: Config) -> None:
 def _was_given(folder: Path) -> bool:
     """Whether ``run.json`` says that an object was given as the environment; a damaged one is not judged here."""
     try:
-        return bool(json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))["environment"]["given_as"] == "object")
+        return bool(read_json(folder / RUN_FILE)["environment"]["given_as"] == "object")
     except (OSError, ValueError, TypeError, LookupError):
         return False
 
 
 def _parse(text: str, where: str) -> Any:
     try:
-        return YAML(typ="safe", pure=True).load(text)
+        found = YAML(typ="safe", pure=True).load(text)
     except (YAMLError, ValueError, RecursionError) as error:  # a date of the 99th, ten thousand brackets
         mark = getattr(error, "problem_mark", None)
         at = f" at line {mark.line + 1}" if mark is not None else ""
         raise UserError(f"{where}: not YAML{at}: {getattr(error, 'problem', None) or error}".split("\n")[0]) from None
+    refuse_monsters(found, where)
+    return found
 
 
 def _override(data: dict[str, Any], overrides: Any, given: set[str], prefix: str = "") -> None:
@@ -322,7 +330,7 @@ def _section(data: dict[str, Any], path: list[str]) -> dict[str, Any]:
         if data.get(name) is None:
             data[name] = {}
         if not isinstance(data[name], dict):
-            raise UserError(f"{'.'.join(path[:depth])}: got {data[name]!r}, expected a mapping")
+            raise UserError(f"{'.'.join(path[:depth])}: got {shown(data[name])}, expected a mapping")
         data = data[name]
     return data
 

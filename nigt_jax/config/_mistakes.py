@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from nigt_jax.config._config import Config
 from nigt_jax.config._describe import describe, names, sections
+from nigt_jax.errors import shown
 
 _RECORDED = "a file of recorded times is workers.trace"
 _BELONGS = {  # where what people write for another kind of value has its place
@@ -53,7 +54,7 @@ def first_mistake(error: ValidationError, kind: Any) -> str:
     if allowed == "a list" and isinstance(given, int | float):
         allowed = f"a list, such as [{given}]"
     belongs = f"; {_BELONGS[key]}" if key in _BELONGS else ""
-    return f"{key}: got {'a mapping' if isinstance(given, dict) else repr(given)}{hint}, allowed: {allowed}{belongs}"
+    return f"{key}: got {shown(given)}{hint}, allowed: {allowed}{belongs}"
 
 
 def _key(mistake: Any, kind: Any) -> str:

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nigt_jax.errors import UserError
+from nigt_jax.files import MOST_SETTINGS, MOST_TABLE, check_regular
+
+_MOST_ROWS = 10_000_000  # some windows of each of a million workers
 
 
 class Table(NamedTuple):
@@ -75,6 +78,7 @@ def read_table(path: str, where: str) -> Table:
       UserError: says where it is not like that.
     """
     with _told(where):
+        check_regular(Path(path), MOST_SETTINGS)
         table = _parquet(path, where) if path.endswith(".parquet") else _csv(path, where)
     if not table.columns or not table.number:
         raise UserError(f"{where}: has no rows, allowed: a header and at least one")
@@ -84,6 +88,7 @@ def read_table(path: str, where: str) -> Table:
 def read_names(path: str, where: str) -> list[str]:
     """The names of a file's columns; its rows, of which there may be very many, are left alone."""
     with _told(where):
+        check_regular(Path(path), MOST_TABLE)
         if path.endswith(".parquet"):
             return [name for name, _ in _from_parquet(path, "names")]
         with Path(path).open(newline="", encoding="utf-8-sig") as file:
@@ -122,7 +127,8 @@ def _parquet(path: str, where: str) -> Table:
 def _from_parquet(path: str, what: str) -> list[tuple[str, list[str]]]:
     """Read in a process of its own: pyarrow's libraries do not always get on with XLA's in one."""
     Path(path).open("rb").close()  # to say in the usual words what is wrong with that
-    done = subprocess.run([sys.executable, "-c", _READER, path, what], capture_output=True, text=True, check=False)
+    asked = [path, what, str(_MOST_ROWS)]
+    done = subprocess.run([sys.executable, "-c", _READER, *asked], capture_output=True, text=True, check=False)
     if done.returncode:
         kind, _, reason = "".join(done.stderr.strip().splitlines()[-1:]).partition(": ")
         raise ValueError(reason or kind)
@@ -133,6 +139,8 @@ _READER = """
 import json, sys
 from pyarrow import parquet
 file = parquet.ParquetFile(sys.argv[1])
+if sys.argv[2] == "rows" and file.metadata.num_rows > int(sys.argv[3]):
+    raise ValueError(f"has {file.metadata.num_rows:,} rows, allowed: up to {int(sys.argv[3]):,}")
 table = file.schema_arrow.empty_table() if sys.argv[2] == "names" else file.read()
 text = lambda value: "" if value is None else str(value)
 columns = zip(table.column_names, table.columns)

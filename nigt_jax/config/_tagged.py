@@ -10,7 +10,7 @@ from nigt_jax.config._estimators import ESTIMATORS, EstimatorConfig
 from nigt_jax.config._method_kinds import MethodConfig
 from nigt_jax.config._methods import METHODS
 from nigt_jax.config._runtimes import RUNTIMES, RuntimeConfig
-from nigt_jax.errors import UserError
+from nigt_jax.errors import UserError, shown
 
 
 class Tagged(NamedTuple):
@@ -121,7 +121,7 @@ def _refuse_unknown(key: str, name: Any, tagged: Tagged) -> None:
     similar = difflib.get_close_matches(name, tagged.names, n=1) if isinstance(name, str) else []
     hint = f" (did you mean {similar[0]}?)" if similar else ""
     *most, last = map(repr, tagged.first or tagged.names)
-    got, more = "a mapping" if isinstance(name, dict) else repr(name), ""
+    got, more = shown(name), ""
     if tagged.first:
         more = f", or another one of nigt list {key}s"
     raise UserError(f"{key}: got {got}{hint}, allowed: {', '.join(most)} or {last}{more}")

@@ -12,6 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from nigt_jax.errors import UserError
+from nigt_jax.files import MOST_TABLE, check_regular
+
+MOST_ROWS = 10**9  # places in a recording are int32
 
 _NEEDED = ("worker", "duration")
 _MAY_BE_EMPTY = ("exchange",)
@@ -41,6 +44,7 @@ def read_rows(path: str, where: str) -> Rows:
       UserError: says where the file is not like that.
     """
     try:
+        check_regular(Path(path), MOST_TABLE)
         return _parquet(path, where) if path.endswith(".parquet") else _csv(path, where)
     except (OSError, UnicodeDecodeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
@@ -78,6 +82,8 @@ def _csv(path: str, where: str) -> Rows:
                 for place, may_be_empty, column in fields:
                     column.append(_number(row[place], may_be_empty))
                 lines.append(reader.line_num)
+                if len(lines) > MOST_ROWS:
+                    raise UserError(f"{where}: got more than {MOST_ROWS:,} rows, allowed: up to {MOST_ROWS:,}")
         except csv.Error as error:
             raise UserError(f"{where}: line {reader.line_num}: not CSV: {error}") from None
         except _NotANumberError:
@@ -112,7 +118,7 @@ def _wrong_length(where: str, line: int, got: int, wanted: int) -> UserError:
 def _parquet(path: str, where: str) -> Rows:
     """Read in a process of its own: pyarrow's libraries do not always get on with XLA's in one."""
     Path(path).open("rb").close()  # to say in the usual words what is wrong with that
-    asked = [path, ",".join(_COLUMNS), ",".join(_MAY_BE_EMPTY)]
+    asked = [path, ",".join(_COLUMNS), ",".join(_MAY_BE_EMPTY), str(MOST_ROWS)]
     done = subprocess.run([sys.executable, "-c", _READER, *asked], capture_output=True, check=False)
     if done.returncode:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
@@ -141,6 +147,8 @@ from pyarrow import parquet, types
 path, wanted, may_be_empty = sys.argv[1], sys.argv[2].split(","), sys.argv[3].split(",")
 with open(path, "rb") as source:
     file = parquet.ParquetFile(source)
+    if file.metadata.num_rows > int(sys.argv[4]):
+        raise ValueError(f"has {file.metadata.num_rows:,} rows, allowed: up to {int(sys.argv[4]):,}")
     schema = file.schema_arrow
     wanted = [name for name in wanted if schema.names.count(name) == 1]
     found, columns = {"names": schema.names, "types": {}, "numbers": {}, "missing": {}, "sent": wanted}, []

@@ -13,6 +13,7 @@ _TIMES = {"s": 1.0, "ms": 1e-3, "min": 60.0, "h": 3600.0}
 _SPEEDS = {f"1/{unit}": seconds for unit, seconds in _TIMES.items()}
 _BITS = 32  # of a parameter in a message
 _DAY = 86400.0
+_DIGITS = 9  # of the number of a worker
 _NO_EXCHANGES = {"communication_time": {"scale": 0.0}}
 _CLOCK = re.compile(r"([01]?\d|2[0-3]|24(?=:00$)):([0-5]\d)(?::([0-5]\d))?")
 
@@ -30,8 +31,8 @@ def with_paths(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     def whole(path: Any) -> Any:
         if not isinstance(path, str):
             return path
-        wanted = folder / Path(path).expanduser()
-        return path if not wanted.exists() and Path(path).exists() else str(wanted)
+        wanted = folder / at_home(path)
+        return path if not _is_there(wanted) and _is_there(Path(path)) else str(wanted)
 
     found = dict(data)
     for setting in FILES:
@@ -39,6 +40,21 @@ def with_paths(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         if isinstance(found.get(section), dict) and key in found[section]:
             found[section] = found[section] | {key: whole(found[section][key])}
     return found
+
+
+def at_home(path: str) -> Path:
+    """A path whose ``~`` is a home folder. UserError where there is none of that name."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(f"{path}: there is no home folder of this name") from None
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that is too long, or has a NUL
+        return False
 
 
 def with_files(data: Mapping[str, Any], given: Set[str]) -> dict[str, Any]:
@@ -204,7 +220,7 @@ def _number_of_worker(table: Table, row: int, names: list[str] | None) -> int:
     given = table.columns["worker"][row]
     if names is not None and given in names:
         return names.index(given) + 1
-    if names is None and given.isdecimal() and int(given) >= 1:
+    if names is None and given.isdecimal() and len(given) <= _DIGITS and int(given) >= 1:
         return int(given)
     raise table.mistake(row, "worker", "a number from 1 on" if names is None else "a worker of workers.file")
 

@@ -1,7 +1,8 @@
 """A policy as JSON and plain arrays: what a description of its network says, and what its arrays are called."""
 
-import json
+import math
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from nigt_jax.errors import UserError
+from nigt_jax.files import MOST_SETTINGS, MOST_TABLE, check_regular, read_json
 from nigt_jax.policies._networks import CategoricalMLP, GaussianMLP
 from nigt_jax.policies._normalizer import MOST_DEVIATIONS, Count, Normalizer, init_normalizer
 from nigt_jax.policies._policy import Policy
 
 ABOUT, ARRAYS = "policy.json", "policy.npz"
 _FORMAT = 1
+_LARGEST = 2**31 - 1
+_MOST_LAYERS = 1000
 _SEEN = "observation_"
 
 
@@ -48,15 +52,9 @@ def read_policy_files(folder: Path) -> tuple[Policy, Any, Normalizer, int]:
     """
     about = _about(folder / ABOUT)
     policy = Policy(_network(about), about["observation_size"], about["normalize"])
-    try:
-        with np.load(folder / ARRAYS, allow_pickle=False) as file:
-            found = {name: jnp.asarray(file[name]) for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"{folder / ARRAYS}: cannot be read: {error}") from None
-    fresh = jax.eval_shape(policy.init, jax.random.key(0)), init_normalizer(policy.observation_size)
-    wanted = {name: (array.shape, array.dtype) for name, array in _named(*fresh)}
-    if {name: (array.shape, array.dtype) for name, array in found.items()} != wanted:
-        raise UserError(f"{folder / ARRAYS}: does not hold what {ABOUT} beside it says")
+    fresh = jax.eval_shape(lambda: (policy.init(jax.random.key(0)), init_normalizer(policy.observation_size)))
+    wanted = jax.eval_shape(lambda trees: dict(_named(*trees)), fresh)
+    found = _arrays(folder / ARRAYS, {name: (array.shape, np.dtype(array.dtype)) for name, array in wanted.items()})
     layers: dict[str, dict[str, Any]] = {}
     for name in wanted:
         layer, _, kind = name.rpartition("_")
@@ -65,6 +63,30 @@ def read_policy_files(folder: Path) -> tuple[Policy, Any, Normalizer, int]:
     seen = {name.removeprefix(_SEEN): array for name, array in found.items() if name.startswith(_SEEN)}
     normalizer = Normalizer(Count(*seen.pop("count")), **seen)
     return policy, {"params": layers}, normalizer, about["iteration"]
+
+
+def _arrays(path: Path, wanted: dict[str, tuple[tuple[int, ...], np.dtype]]) -> dict[str, Any]:
+    """The arrays of a file by name, once their headers say what is wanted, and it is large enough to hold them."""
+    bytes_of = sum(math.prod(shape) * dtype.itemsize for shape, dtype in wanted.values())
+    try:
+        check_regular(path, MOST_TABLE)
+        with zipfile.ZipFile(path) as file:
+            there = {name.removesuffix(".npy"): _header(file, name) for name in file.namelist()}
+        if there != wanted or path.stat().st_size < bytes_of:  # our files are not compressed
+            raise UserError(f"{path}: does not hold what {ABOUT} beside it says")
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: jnp.asarray(arrays[name]) for name in wanted}
+    except (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+
+
+def _header(file: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and kind of an array in a file."""
+    with file.open(name) as array:
+        version = np.lib.format.read_magic(array)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(array)
+    return shape, dtype
 
 
 def _named(params: Any, normalizer: Normalizer) -> Iterator[tuple[str, Any]]:
@@ -84,13 +106,14 @@ def _network(about: dict[str, Any]) -> Any:
 
 def _about(path: Path) -> dict[str, Any]:
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        about = read_json(path, MOST_SETTINGS)
         if about["format"] != _FORMAT:
             raise UserError(f"{path}: got format {about['format']!r}, allowed: {_FORMAT}; a newer version wrote it")
         discrete = about["distribution"] == "categorical"
         whole = ("observation_size", "num_actions" if discrete else "action_size", "iteration")
-        right = all(isinstance(about[key], int) for key in whole) and isinstance(about["normalize"], bool)
-        right = right and all(isinstance(size, int) and size > 0 for size in about["hidden_sizes"])
+        right = all(_is_size(about[key]) for key in whole) and isinstance(about["normalize"], bool)
+        right = right and len(about["hidden_sizes"]) <= _MOST_LAYERS
+        right = right and all(_is_size(size) and size > 0 for size in about["hidden_sizes"])
         if not right or not (discrete or 0 < float(about["min_std"]) < 1):
             raise ValueError
     except OSError as error:
@@ -98,3 +121,7 @@ def _about(path: Path) -> dict[str, Any]:
     except (ValueError, LookupError, TypeError):
         raise UserError(f"{path}: is damaged, or no description of a policy") from None
     return about
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST

@@ -2,10 +2,12 @@
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import hashlib
 import os
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +24,9 @@ from nigt_jax.config import (
     system_of,
     to_dict,
 )
-from nigt_jax.errors import UserError
+from nigt_jax.errors import RunWarning, UserError
+from nigt_jax.files import MOST_SETTINGS, MOST_TABLE, check_regular, new_file, read_bytes, read_text
+from nigt_jax.records._code import code_of, mark_code
 from nigt_jax.records._provenance import (
     Provenance,
     Trace,
@@ -31,8 +35,10 @@ from nigt_jax.records._provenance import (
     naming_the_writer,
     read_provenance,
 )
+from nigt_jax.records._whole import copy_whole, write_whole
 
 _Kind = TypeVar("_Kind", bound=Config | SystemConfig)
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
 
 class RunFolder:
@@ -44,6 +50,7 @@ class RunFolder:
 
     def __init__(self, path: Path):
         self.path = path
+        self._claimed: os.stat_result | None = None
 
     @property
     def config(self) -> Path:
@@ -79,10 +86,10 @@ class RunFolder:
         """How many real workers there should be, as somebody has written into ``workers``; None where nobody has.
 
         Raises:
-          UserError: it is no number.
+          UserError: it is no number, or cannot be read.
         """
         with contextlib.suppress(FileNotFoundError):
-            text = (self.path / "workers").read_text(encoding="utf-8", errors="replace").strip()
+            text = _read_line(self.path / "workers")
             if not text.isdecimal() or len(text) > 9:
                 raise UserError(
                     f"{self.path / 'workers'}: got {text[:20]!r}, allowed: how many workers there should be"
@@ -99,7 +106,7 @@ class RunFolder:
             for worker, duration, complete, exchange in rows
             if duration >= 1e-6  # what is broken off at once says nothing
         ]
-        with self.durations.open("a", encoding="utf-8") as file:
+        with new_file(self.durations, "a") as file:
             file.write(header + "".join(lines))
 
     def provenance(self) -> Provenance | None:
@@ -115,7 +122,8 @@ class RunFolder:
         write_whole(self.path / RUN_FILE, dump_provenance(provenance))
 
     def write_config(self, config: Config | SystemConfig) -> None:
-        """Writes ``config.yaml``, whole or not at all; OSError where it cannot."""
+        """Writes ``config.yaml``, whole or not at all, and marks the code that it names; OSError where it cannot."""
+        mark_code(self.path, code_of(config))
         write_whole(self.config, dump_config(self.portable(config)))
 
     def portable(self, config: _Kind) -> _Kind:
@@ -136,7 +144,7 @@ class RunFolder:
         """
         if self.written() is None and self.config.exists():
             try:
-                ours = self.config.read_text(encoding="utf-8") == dump_config(self.portable(config))
+                ours = read_text(self.config, MOST_SETTINGS) == dump_config(self.portable(config))
             except (OSError, UnicodeDecodeError):
                 ours = False
             if not ours:
@@ -181,13 +189,21 @@ class RunFolder:
         elif given.resolve() != own.resolve():
             if was_there and self.written() is None and _digest(own) != _digest(given):
                 raise self._stranger(own)
-            _copy_whole(given, own)
+            copy_whole(given, own)
         try:
             yield _with_trace(config, str(own)), Trace(own.name, _digest(own))
         except BaseException:
             if not was_there:
                 own.unlink(missing_ok=True)
             raise
+
+    def refuse_links(self) -> None:
+        """UserError where a folder that a run writes into is a symbolic link: nobody knows who wants it to be one."""
+        for name in ("checkpoints", "damaged", "start", "best", "tensorboard", "wandb"):
+            if (self.path / name).is_symlink():
+                raise UserError(
+                    f"{self.path / name}: is a symbolic link, allowed: a folder; {self.path} as a whole may be a link"
+                )
 
     @property
     def begun(self) -> bool:
@@ -208,45 +224,48 @@ class RunFolder:
 
         Raises:
           UserError: another one does.
+          OSError: the folder is not there, or may not be opened.
         """
         descriptor = os.open(self.path, os.O_RDONLY)
+        self._claimed = os.fstat(descriptor)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UserError(f"{self.path}: another process is running this run") from None
+            except OSError as error:  # of the network or of user space, without locks
+                if error.errno not in _NO_LOCKS:
+                    raise
+                warnings.warn(
+                    f"{self.path}: its file system has no locks ({error.strerror}), so nothing keeps a second process "
+                    "out of this run: see to it that there is none",
+                    RunWarning,
+                    stacklevel=2,
+                )
             yield
         finally:
+            self._claimed = None
             os.close(descriptor)  # and with it goes the lock, as it does when the process dies
 
+    def check_claim(self) -> None:
+        """OSError where the folder that was claimed is gone, or another one has its name."""
+        if self._claimed is not None and not os.path.samestat(self._claimed, os.stat(self.path)):
+            raise OSError(errno.ESTALE, "another folder is in the place of the one that the run is in", str(self.path))
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file by way of a temporary one, so that a reader finds the old text or the new, and never a part."""
-    temporary = path.with_name(f"{path.name}.new")
+
+def _read_line(path: Path) -> str:
+    """A file that somebody writes a number into while the run goes on."""
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
+        return read_bytes(path, 2**10).decode("utf-8", errors="replace").strip()
+    except FileNotFoundError:
         raise
-
-
-def _copy_whole(source: Path, target: Path) -> None:
-    """Copies a file by way of a temporary one."""
-    temporary = target.with_name(f"{target.name}.new")
-    try:
-        shutil.copyfile(source, temporary)
-        temporary.replace(target)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _digest(path: Path) -> str:
     try:
+        check_regular(path, MOST_TABLE)
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:

@@ -1,16 +1,19 @@
 """metrics.jsonl: one record a line, only ever appended to, and cut back to a checkpoint when a run is resumed."""
 
 import json
-import os
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from nigt_jax.errors import UserError
-from nigt_jax.records._folder import write_whole
+from nigt_jax.files import check_regular, fsync, new_file, read_bytes
+from nigt_jax.records._whole import write_whole
 
 Record = dict[str, Any]
 _TAIL = 2**20  # bytes; a record of a thousand workers' returns is some twenty thousand
+_LARGEST = 2**34  # bytes
+_COUNTED = ("iteration", "gradients", "env_steps", "simulated_time", "wall_time")  # in every record
 
 
 class MetricsLog:
@@ -28,7 +31,7 @@ class MetricsLog:
 
     def __init__(self, path: Path, until: int):
         self._path = path
-        kept = [] if until < 0 else read_metrics(path)[: until + 1]
+        kept = [] if until < 0 else _records(path, until + 1)
         if [record["iteration"] for record in kept] != list(range(until + 1)):
             raise UserError(f"{path}: does not hold every iteration from 0 to {until}, where the checkpoint is")
         write_metrics(path, kept)
@@ -44,10 +47,10 @@ class MetricsLog:
     def append(self, records: Iterable[Record]) -> None:
         """Writes the records. On a full disk the last line may remain incomplete; no reader takes it for a record."""
         text = "".join(map(_line, records))
-        with self._path.open("a", encoding="utf-8") as file:
+        with new_file(self._path, "a") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
+            fsync(file.fileno())
 
 
 def read_metrics(path: Path) -> list[Record]:
@@ -56,22 +59,56 @@ def read_metrics(path: Path) -> list[Record]:
     Raises:
       UserError: another line is no record, or the file cannot be read.
     """
+    return _records(path, None)
+
+
+def _records(path: Path, most: int | None) -> list[Record]:
+    """The first records of a file, or all; what comes after these is not looked at."""
     try:
-        lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
+        content = read_bytes(path, _LARGEST) if path.exists() else b""
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    records = []
-    for number, line in enumerate(lines[:-1], 1):  # what follows the last line break is empty or incomplete
-        try:
-            record = json.loads(line)
-            if not isinstance(record["iteration"], int):
-                raise TypeError
-        except (ValueError, TypeError, KeyError):
-            raise UserError(
-                f"{path}: line {number} is damaged; a run is resumed only where nothing is missing"
-            ) from None
-        records.append(record)
-    return records
+    lines = content.split(b"\n")[:-1]  # what follows the last line break is empty or incomplete
+    return [_record(path, number, line) for number, line in enumerate(lines[:most], 1)]
+
+
+def _record(path: Path, number: int, line: bytes) -> Record:
+    """The record in a line: its iteration, and numbers by name. UserError where it is none."""
+    try:
+        record = json.loads(line)
+        if not isinstance(record["iteration"], int) or not all(map(_is_value, record.values())):
+            raise TypeError
+        if any(record[name] < 0 for name in _COUNTED):
+            raise ValueError
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise UserError(f"{path}: line {number} is damaged; a run is resumed only where nothing is missing") from None
+    return record
+
+
+def _is_value(value: Any) -> bool:
+    """Whether it is a number, or some: `json` reads NaN and infinities, too, which nobody has written."""
+    if isinstance(value, list):
+        return all(map(_is_value, value)) and not any(isinstance(part, list) for part in value)
+    return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+
+
+def check_numbers(path: Path, records: Iterable[Record], names: Callable[[Record], Iterable[str]]) -> None:
+    """Refuses records without a number that is needed of them.
+
+    Args:
+      path: their file.
+      records: those of its first lines.
+      names: of the numbers that are needed of a record.
+
+    Raises:
+      UserError: names the line, and what it does not have.
+    """
+    for number, record in enumerate(records, 1):
+        for name in names(record):
+            if not isinstance(record.get(name), int | float):
+                raise UserError(
+                    f"{path}: line {number} has no number {name}, which is needed; allowed: as it was written"
+                )
 
 
 def last_record(path: Path) -> Record:
@@ -81,11 +118,12 @@ def last_record(path: Path) -> Record:
       UserError: it has none, is damaged there, or cannot be read.
     """
     try:
+        check_regular(path, _LARGEST)
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - _TAIL))
             lines = file.read().split(b"\n")[:-1]
-        return json.loads(lines[-1])
-    except (OSError, ValueError, IndexError):
+        return _record(path, len(lines), lines[-1])
+    except (OSError, IndexError, UserError):
         raise UserError(f"{path}: has no whole record at its end") from None
 
 

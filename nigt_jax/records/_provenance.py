@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 
 import nigt_jax
 from nigt_jax.errors import UserError
+from nigt_jax.files import read_text
 
 FORMAT = 1
 _PACKAGES = ("jax", "jaxlib", "brax", "mujoco")
@@ -60,7 +61,7 @@ class Trace:
       sha256: digest of its content.
     """
 
-    file: str
+    file: Annotated[str, Field(pattern=r"^trace[^/\x00]*$")]
     sha256: str
 
 
@@ -73,8 +74,8 @@ class Shared:
       row: number of the run in them, from 0.
     """
 
-    checkpoints: str
-    row: int
+    checkpoints: Annotated[str, Field(pattern=r"^\.\./\.\./[^./\x00][^/\x00]*/[^./\x00][^/\x00]*/checkpoints$")]
+    row: Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ def read_provenance(path: Path, kind: type[_Kind]) -> _Kind | None:
       UserError: it is damaged, or of a format that this version does not know.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         data = json.loads(text)
         if data["format"] != FORMAT:
             raise UserError(f"{path}: got format {data['format']}, allowed: {FORMAT}; the run was {_writer(data)}")
@@ -170,7 +171,7 @@ def read_provenance(path: Path, kind: type[_Kind]) -> _Kind | None:
         return None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, TypeError, LookupError, AttributeError, ValidationError):
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, ValidationError):
         raise UserError(f"{path}: is damaged; it has to be as this package wrote it") from None
 
 
@@ -181,7 +182,10 @@ def dump_provenance(provenance: Written) -> str:
 
 def written_now(before: Written | None, iteration: int) -> tuple[Versions, ...]:
     """The versions of a run that this process goes on with from `iteration` on."""
-    earlier = () if before is None or iteration == 0 else before.versions
+    then = () if before is None else before.versions
+    earlier = tuple(
+        own for own in then if own.from_iteration < iteration
+    )  # later ones have written nothing that is left
     now = Versions(from_iteration=iteration, packages=installed_versions())
     return earlier if earlier and earlier[-1].packages == now.packages else (*earlier, now)
 

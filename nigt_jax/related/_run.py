@@ -16,7 +16,7 @@ from nigt_jax.related._compiled import Compiled
 from nigt_jax.related._ledger import SystemLedger, SystemTotals
 from nigt_jax.related._registry import make_system
 from nigt_jax.related._system import System
-from nigt_jax.runs import Loop, Reached, Standing, Told, opened, own_writes
+from nigt_jax.runs import Loop, Reached, Standing, Told, are_counters, opened, own_writes
 
 _MAY_CHANGE = (
     *("training.iterations", "training.platform", "training.compilation_cache", "evaluation.every"),
@@ -108,6 +108,7 @@ class _Run:
             checkpoints = Checkpoints(folder.checkpoints, config.checkpoint.keep)
             stack.callback(checkpoints.close)
         totals: dict[str, Any] = {}
+        checkpoints.go_back()
         if checkpoints.latest is not None:
             with naming_the_writer(before):
                 totals = _goes_on(config, folder, checkpoints)
@@ -122,7 +123,7 @@ class _Run:
             with naming_the_writer(before):
                 state = self._compiled.place(checkpoints.state(state))
         written = Written(versions=written_now(before, iteration), platform=self._compiled.device.platform, trace=trace)
-        writing = lambda: own_writes(folder.path, checkpoints)
+        writing = lambda: own_writes(folder.path, checkpoints, folder)
         with writing():
             folder.write_provenance(written)
             folder.write_config(config)
@@ -164,8 +165,8 @@ class _Run:
 def _goes_on(config: SystemConfig, folder: RunFolder, checkpoints: Checkpoints) -> dict[str, Any]:
     """The counters of the newest checkpoint. UserError where it was made with other settings that matter."""
     notes = checkpoints.notes()
-    if not notes.keys() >= {"config", "totals"}:
-        raise checkpoints.unreadable("its notes are not complete")
+    if not notes.keys() >= {"config", "totals"} or not are_counters(SystemTotals, notes["totals"]):
+        raise checkpoints.unreadable("its notes are not complete, or of another version")
     began = check_system(notes["config"], str(checkpoints.path), check_files=False)
     then, now = (dotted(to_dict(own)) for own in (began, folder.portable(config)))
     for key in sorted(now):

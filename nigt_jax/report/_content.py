@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -115,3 +116,8 @@ def with_interval(found: Interval) -> str:
 def data_uri(png: bytes) -> str:
     """A PNG that stands in the page itself."""
     return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def command(*words: Any) -> str:
+    """A command of this package that a shell takes as it stands: names of folders may be somebody else's."""
+    return shlex.join(["nigt", *map(str, words)])

@@ -10,6 +10,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from nigt_jax.files import new_file
 from nigt_jax.report._content import COLOURS, DASHES, MARKERS, Chart
 
 _DASHES: dict[str, Any] = {
@@ -48,7 +49,8 @@ def write_figure(charts: Sequence[Chart], axis: str, stem: Path) -> list[Path]:
         files = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
         for file in files:
             meta: dict[str, Any] = {"Date": None} if file.suffix == ".svg" else {}
-            figure.savefig(file, dpi=150, metadata=meta)
+            with new_file(file, "wb") as written:
+                figure.savefig(written, format=file.suffix[1:], dpi=150, metadata=meta)
     return files
 
 

@@ -27,7 +27,7 @@ def latex(page: Page, settings: Mapping[str, str], versions: Mapping[str, str]) 
       settings: values of the configuration by dotted key.
       versions: of the packages that computed the numbers.
     """
-    parts = [_HEAD.replace("VERSION", versions.get("nigt_jax", "unknown"))]
+    parts = [_HEAD.replace("VERSION", escaped(versions.get("nigt_jax", "unknown")))]
     for section in page.sections:
         parts += [_table(table, _caption(section, table)) for table in section.tables]
     parts.append(_long("Settings.", ["setting", "value"], list(settings.items())))
@@ -78,4 +78,4 @@ def _row(cells: Sequence[str]) -> str:
 
 def escaped(text: str) -> str:
     """Text that LaTeX takes for text."""
-    return "".join(_ESCAPES.get(letter, letter) for letter in text)
+    return "".join(_ESCAPES.get(letter, letter) for letter in " ".join(text.split()))  # a line break ends a comment

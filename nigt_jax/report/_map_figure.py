@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
+from nigt_jax.files import new_file
 from nigt_jax.report._content import COLOURS
 from nigt_jax.report._map import Cell, lead_predicted, scale_in_words
 from nigt_jax.report._study import Line
@@ -21,7 +22,8 @@ def write_map(cells: Sequence[Cell], stem: Path) -> list[Path]:
     files = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
     for file in files:
         meta: dict[str, Any] = {"Date": None} if file.suffix == ".svg" else {}
-        figure.savefig(file, dpi=130, metadata=meta)
+        with new_file(file, "wb") as written:
+            figure.savefig(written, format=file.suffix[1:], dpi=130, metadata=meta)
     return files
 
 

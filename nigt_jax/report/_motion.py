@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 import nigt_jax
 from nigt_jax.errors import RunError, UserError
+from nigt_jax.records import write_whole
 from nigt_jax.report._page import asset
 from nigt_jax.runs import Episode
 
@@ -51,7 +52,7 @@ def write_motion(path: Path, title: str, lead: str, scenes: Sequence[Scene]) -> 
         content=Markup(data),
     )
     try:
-        path.write_text(page, encoding="utf-8")
+        write_whole(path, page)
     except OSError as error:
         raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
 

@@ -48,6 +48,8 @@ def write_report(
     folder = output.with_suffix("")
     if folder == output:
         raise UserError(f"--output: got {output}, allowed: a file that ends in .html")
+    if folder.is_symlink():  # whoever made the folder that it is in may want something overwritten
+        raise UserError(f"{folder}: is a symbolic link, allowed: a folder, or another --output")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         of = _PAGES.get(next(iter(kinds.values())), _of_systems)

@@ -1,20 +1,22 @@
 """The page of one run, or of a few side by side. Needs no JAX, but for the workers' timeline."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from nigt_jax.config import Config, dump_config
 from nigt_jax.errors import UserError
-from nigt_jax.records import Provenance, Record, open_run, read_metrics
-from nigt_jax.report._content import Chart, Section, Series, Table, number
+from nigt_jax.records import Provenance, Record, check_numbers, open_run, read_metrics
+from nigt_jax.report._content import Chart, Section, Series, Table, command, number
 from nigt_jax.report._page import Page
 from nigt_jax.report._workers import picture_of_workers
 
 _AXES = {"simulated_time": "simulated time", "iteration": "iteration", "gradients": "gradients counted"}
 _POINTS = 400
+_TOTALS = ("iteration", "gradients", "env_steps", "computed_steps", "communications", "uploads", "downloads",
+           "bytes_up", "bytes_down", "simulated_time", "wall_time")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +36,7 @@ def load_run(path: Path) -> OneRun:
     records = read_metrics(folder.metrics)
     if not any("return_mean" in record for record in records):
         raise UserError(f"{path}: has no evaluation yet; nigt train {path} --resume goes on with it")
+    check_numbers(folder.metrics, records, _needed)
     return OneRun(path.name, path, config, folder.provenance(), records)
 
 
@@ -63,8 +66,8 @@ def run_page(runs: Sequence[OneRun]) -> Page:
     pictures = [picture for picture in shown if picture is not None]
     texts = ["The beginning of the run, as its clock has it: who is counted, who is discarded, and who waits."]
     sections.append(Section("Workers", "workers", texts, pictures=pictures))
-    commands = [f"nigt train {run.path / 'config.yaml'} --name {run.name}-again" for run in runs]
-    commands.append(f"nigt report {' '.join(str(run.path) for run in runs)}")
+    commands = [command("train", run.path / "config.yaml", "--name", f"{run.name}-again") for run in runs]
+    commands.append(command("report", *(run.path for run in runs)))
     details = {f"Configuration of {run.name}": dump_config(run.config) for run in runs}
     sections.append(Section("To run it again", "again", [], commands=commands, details=details))
     return Page(f"nigt_jax: {', '.join(run.name for run in runs)}", lead, sections)
@@ -120,11 +123,15 @@ def thinned(records: list[Record]) -> list[Record]:
     return [records[place] for place in np.linspace(0, len(records) - 1, _POINTS).round().astype(int)]
 
 
+def _needed(record: Record) -> Iterable[str]:
+    """Names of the numbers that a page shows of a record."""
+    of_round = ("gradient_norm",) if record["iteration"] > 0 else ()
+    return (*_TOTALS, *of_round, *(("return_mean", "return_std") if "return_mean" in record else ()))
+
+
 def _totals(runs: Sequence[OneRun]) -> Table:
-    keys = ("iteration", "gradients", "env_steps", "computed_steps", "communications", "uploads", "downloads",
-            "bytes_up", "bytes_down", "simulated_time", "wall_time")  # fmt: skip
     rows = []
-    for key in keys:
+    for key in _TOTALS:
         last = [run.records[-1][key] for run in runs]
         rows.append([key, *(f"{v:,}" if isinstance(v, int) else number(v) for v in last)])
     on = [run.provenance.platform if run.provenance else "-" for run in runs]

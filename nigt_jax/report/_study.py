@@ -10,7 +10,7 @@ import numpy as np
 
 from nigt_jax.config import Config
 from nigt_jax.errors import UserError
-from nigt_jax.records import Provenance, Record, last_record, read_metrics
+from nigt_jax.records import Provenance, Record, RunFolder, check_numbers, last_record, read_metrics
 from nigt_jax.statistics import Curve, common_end, value_at
 from nigt_jax.sweeps import Choice, Run, SweepFolder, curve_of, open_sweep
 
@@ -166,7 +166,7 @@ def _wall(folder: SweepFolder, run: Run) -> float:
 
 def _line(folder: SweepFolder, scenario: str | None, runs: Sequence[Run], failed: dict[str, str | None]) -> Line | None:
     """None where all runs of the case failed before their first evaluation after the start."""
-    kept = [read_metrics(folder.run_folder(run).metrics) for run in runs]
+    kept = [_records(folder.run_folder(run)) for run in runs]
     kept = [records for records in kept if any("return_mean" in record for record in records)]
     if not kept:
         return None
@@ -183,6 +183,16 @@ def _line(folder: SweepFolder, scenario: str | None, runs: Sequence[Run], failed
         discarded=sum(record.get("discarded", 0) for records in kept for record in records),
         failed=sum(failed[run.name] is not None for run in runs),
     )
+
+
+def _records(folder: RunFolder) -> list[Record]:
+    """A run's records. UserError where one does not have the numbers that a page shows of it."""
+    of_round = lambda record: ("gradient_norm", "delay") if record["iteration"] > 0 else ()
+    evaluated = lambda record: ("return_mean",) if "return_mean" in record else ()
+    records = read_metrics(folder.metrics)
+    counted = ("communications", "uploads")
+    check_numbers(folder.metrics, records, lambda record: (*counted, *of_round(record), *evaluated(record)))
+    return records
 
 
 def _first_norms(records: Sequence[Record], config: Config) -> list[float]:

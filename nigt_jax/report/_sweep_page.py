@@ -8,7 +8,7 @@ import numpy as np
 
 from nigt_jax.report import _charts as charts
 from nigt_jax.report._claims import compared, seen_in_paper
-from nigt_jax.report._content import Chart, Picture, Section, Table, number, with_interval
+from nigt_jax.report._content import Chart, Picture, Section, Table, command, number, with_interval
 from nigt_jax.report._map import Cell, is_map, lead_predicted, scale_in_words
 from nigt_jax.report._map_page import map_section
 from nigt_jax.report._page import Page
@@ -263,7 +263,7 @@ def _protocol(studies: Sequence[Study]) -> Section:
     head = ["sweep", "runs", "computed", "seeds", "tuned on", "budget", "time in rounds", "on", *_PACKAGES]
     rows = [_where(study) for study in studies]
     commands = [command for study in studies for command in _again(study)]
-    commands.append(f"nigt report {' '.join(str(study.path) for study in studies)}")
+    commands.append(command("report", *(study.path for study in studies)))
     details = {f"Settings of {study.name}": _settings(study) for study in studies}
     table = Table("What was run, and on what", head, rows)
     return Section("Protocol", "protocol", texts, tables=[table], commands=commands, details=details)
@@ -286,7 +286,7 @@ def _where(study: Study) -> list[str]:
 
 
 def _again(study: Study) -> list[str]:
-    return [f"nigt sweep {study.path / 'sweep.yaml'} --name {study.name}-again"]
+    return [command("sweep", study.path / "sweep.yaml", "--name", f"{study.name}-again")]
 
 
 def _settings(study: Study) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from nigt_jax.config import SystemConfig, dump_config
 from nigt_jax.errors import UserError
-from nigt_jax.records import Record, Written, open_system_run, read_metrics
-from nigt_jax.report._content import Chart, Section, Series, Table, number
+from nigt_jax.records import Record, Written, check_numbers, open_system_run, read_metrics
+from nigt_jax.report._content import Chart, Section, Series, Table, command, number
 from nigt_jax.report._page import Page
 from nigt_jax.report._run_page import thinned
 
@@ -34,6 +34,7 @@ def load_system_run(path: Path) -> SystemRun:
     records = read_metrics(folder.metrics)
     if not records:
         raise UserError(f"{path}: has no record yet; nigt train {path} --resume goes on with it")
+    check_numbers(folder.metrics, records, lambda record: (*_COUNTERS, *record))
     return SystemRun(path.name, path, config, folder.written(), records)
 
 
@@ -50,8 +51,8 @@ def system_page(runs: Sequence[SystemRun]) -> Page:
         for run in runs
     ]
     texts = ["Where values are positive and range over more than three powers of ten, their logarithms are drawn."]
-    commands = [f"nigt train {run.path / 'config.yaml'} --name {run.name}-again" for run in runs]
-    commands.append(f"nigt report {' '.join(str(run.path) for run in runs)}")
+    commands = [command("train", run.path / "config.yaml", "--name", f"{run.name}-again") for run in runs]
+    commands.append(command("report", *(run.path for run in runs)))
     details = {f"Configuration of {run.name}": dump_config(run.config) for run in runs}
     sections = [
         Section("Training", "training", texts, system_charts(runs), [_totals(runs)]),

@@ -10,7 +10,7 @@ from nigt_jax.runs._resources import resources
 from nigt_jax.runs._shipped import export, load_policy
 from nigt_jax.runs._standing import Amounts, Standing, is_done
 from nigt_jax.runs._start import read_start
-from nigt_jax.runs._totals import Totals
+from nigt_jax.runs._totals import Totals, are_counters
 from nigt_jax.runs._train import Summary, train
 from nigt_jax.runs._trained import TrainedPolicy
 from nigt_jax.runs._writing import Writing, own_writes
@@ -29,6 +29,7 @@ __all__ = [
     "TrainedPolicy",
     "Trouble",
     "Writing",
+    "are_counters",
     "evaluate",
     "export",
     "is_done",

@@ -12,7 +12,7 @@ from nigt_jax.config import Config
 from nigt_jax.environments import in_32_bits, make_environment
 from nigt_jax.errors import UserError
 from nigt_jax.policies import Policy
-from nigt_jax.records import open_run
+from nigt_jax.records import code_of, open_run, refuse_strange_code
 from nigt_jax.runs._shipped import load_policy, lowest_reward
 from nigt_jax.runs._trained import TrainedPolicy
 from nigt_jax.runtimes import make_parts
@@ -30,6 +30,7 @@ def evaluate(
     seed: int | None = None,
     iteration: int | None = None,
     environment: Any = None,
+    trust_code: bool = False,
 ) -> dict[str, Any]:
     """Evaluates a run's policy again, on one device.
 
@@ -42,6 +43,8 @@ def evaluate(
       seed: of the episodes; that of the run's evaluations where it is None.
       iteration: of which checkpoint; the newest where it is None.
       environment: what the run was made in, where it was an object.
+      trust_code: whether to import what the run names as ``module:Class``, though nothing shows that this user has
+        begun it.
 
     Returns:
       ``iteration``, ``episodes`` in all, ``return_mean``, ``return_std`` (between episodes), ``return_error`` (standard
@@ -49,9 +52,12 @@ def evaluate(
       environments differ.
 
     Raises:
-      UserError: `run` is no run, or has no such checkpoint; there is no such environment, or it is another one.
+      UserError: `run` is no run, or has no such checkpoint; it names code that may be
+        somebody else's; there is no such environment, or it is another one.
     """
-    _, config = open_run(Path(run), check_files=False)
+    folder, config = open_run(Path(run), check_files=False)
+    named = {name for name in code_of(config, sinks=False) if environment is None or name != config.environment.name}
+    refuse_strange_code(folder.path, named, trust_code)
     episodes = config.evaluation.episodes if episodes is None else episodes
     if not 1 <= episodes <= MOST_EPISODES:
         raise UserError(f"episodes: got {episodes}, allowed: 1 to {MOST_EPISODES:,}")

@@ -18,6 +18,7 @@ from nigt_jax.records import (
 )
 from nigt_jax.runs._resources import block_matters, claim_resources, resources
 from nigt_jax.runs._start import keep_start, read_start
+from nigt_jax.runs._totals import Totals, are_counters
 from nigt_jax.runs._writing import own_writes
 from nigt_jax.runtimes import Runtime, join_job, make_runtime
 
@@ -82,6 +83,7 @@ def begin(config: Config, folder: RunFolder, resume: bool, environment: Any) -> 
     with own_writes(folder.path):
         checkpoints = Checkpoints(folder.checkpoints, config.checkpoint.keep)
     with naming_the_writer(before):
+        checkpoints.go_back()
         began, totals = _began_with(checkpoints)
     if environment is not None:
         named = converted(config.environment, class_name(environment))
@@ -128,8 +130,8 @@ def _began_with(checkpoints: Checkpoints) -> tuple[Config | None, dict[str, Any]
     if checkpoints.latest is None:
         return None, {}
     notes = checkpoints.notes()
-    if not notes.keys() >= {"config", "totals"}:
-        raise checkpoints.unreadable("its notes are not complete")
+    if not notes.keys() >= {"config", "totals"} or not are_counters(Totals, notes["totals"]):
+        raise checkpoints.unreadable("its notes are not complete, or of another version")
     return check_config(notes["config"], str(checkpoints.path), check_files=False), notes["totals"]
 
 

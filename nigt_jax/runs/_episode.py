@@ -12,7 +12,7 @@ from jaxtyping import Float
 from nigt_jax.config import Config
 from nigt_jax.environments import Varied, in_32_bits, make_environment, make_variation, observed, of_workers, permissive
 from nigt_jax.errors import UserError
-from nigt_jax.records import open_run
+from nigt_jax.records import code_of, open_run, refuse_strange_code
 from nigt_jax.runs._shipped import load_policy
 from nigt_jax.runs._trained import TrainedPolicy
 from nigt_jax.training import stream
@@ -48,6 +48,7 @@ def record_episode(
     iteration: int | None = None,
     worker: int | None = None,
     environment: Any = None,
+    trust_code: bool = False,
 ) -> Episode:
     """Plays an episode with a run's policy.
 
@@ -58,11 +59,16 @@ def record_episode(
       iteration: of which checkpoint; the newest where it is None.
       worker: in whose environment, from 0, where these differ; None for the one that they are made of.
       environment: what the run was made in, where it was an object.
+      trust_code: whether to import what the run names as ``module:Class``, though nothing shows that this user has
+        begun it.
 
     Raises:
-      UserError: `run` is no run, or has no such checkpoint; the environment has no bodies.
+      UserError: `run` is no run, or has no such checkpoint; it names code that may be
+        somebody else's; the environment has no bodies.
     """
-    _, config = open_run(Path(run), check_files=False)
+    folder, config = open_run(Path(run), check_files=False)
+    named = {name for name in code_of(config, sinks=False) if environment is None or name != config.environment.name}
+    refuse_strange_code(folder.path, named, trust_code)
     trained = load_policy(run, iteration=iteration)
     with jax.enable_x64(False):
         made = in_32_bits(make_environment(config.environment) if environment is None else environment)

@@ -17,7 +17,7 @@ from nigt_jax.runs._loop import Loop, Reached, Told
 from nigt_jax.runs._resources import resources
 from nigt_jax.runs._standing import Standing
 from nigt_jax.runs._start import read_start
-from nigt_jax.runs._totals import Totals
+from nigt_jax.runs._totals import Totals, are_counters
 from nigt_jax.runs._writing import own_writes
 from nigt_jax.runtimes import SimulatedRuntime
 
@@ -57,12 +57,15 @@ def train_group(
         with own_writes(shared):
             for path in (shared, *(folder.path for folder in folders)):
                 path.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(RunFolder(shared).claimed())
+            claimed = RunFolder(shared)
+            stack.enter_context(claimed.claimed())
+            for folder in (claimed, *folders):
+                folder.refuse_links()
             checkpoints = Checkpoints(shared / "checkpoints", max(config.checkpoint.keep for config in configs))
         stack.callback(checkpoints.close)
         own, traces = _keeping_traces(configs, folders, stack)
         runtime = _runtime_of(own, room) if known is None else known.for_runs(own)
-        loop = _begin(runtime, own, folders, traces, checkpoints, shared, tell)
+        loop = _begin(runtime, own, folders, traces, checkpoints, claimed, tell)
         loop.work(interrupted)
         return list(loop.reached.standings), runtime
 
@@ -93,21 +96,26 @@ def _begin(
     folders: Sequence[RunFolder],
     traces: Sequence[Trace | None],
     checkpoints: Checkpoints,
-    shared: Path,
+    claimed: RunFolder,
     tell: Callable[[Told], None],
 ) -> Loop:
     """The loop before its next chunk, from the newest checkpoint if there is one."""
+    shared = claimed.path
     own = [to_dict(folder.portable(config)) for config, folder in zip(configs, folders, strict=True)]
     known: list[dict[str, Any]] = [{} for _ in configs]
     state = runtime.initial_state()
+    checkpoints.go_back()
     if checkpoints.latest is not None:
         notes = checkpoints.notes()
-        if [run["config"] for run in notes["runs"]] != own:
+        found = notes.get("runs")
+        if not isinstance(found, list) or not all(map(_is_known, found)):
+            raise checkpoints.unreadable("its notes are not complete, or of another version")
+        if [run["config"] for run in found] != own:
             raise UserError(f"{shared}: its checkpoints are those of other runs; take another folder")
-        known, state = notes["runs"], runtime.place(checkpoints.state(runtime.unplaced(state)))
+        known, state = found, runtime.place(checkpoints.state(runtime.unplaced(state)))
     iterations = [then.get("iteration", 0) for then in known]
     _record(runtime, configs, folders, traces, iterations, shared)
-    writing = lambda: own_writes(shared, checkpoints)
+    writing = lambda: own_writes(shared, checkpoints, claimed)
     ledgers, standings = [], []
     for config, folder, then in zip(configs, folders, known, strict=True):
         ledger = Ledger(config, folder, then.get("iteration", 0), writing)
@@ -129,6 +137,12 @@ def _begin(
         }
 
     return Loop(runtime, checkpoints, ledgers, Reached(state, tuple(standings)), notes_of, writing, tell)
+
+
+def _is_known(run: Any) -> bool:
+    """Whether something is what a checkpoint notes of a run."""
+    whole = isinstance(run, dict) and run.keys() >= {"config", "iteration", "totals"}
+    return whole and isinstance(run["iteration"], int) and are_counters(Totals, run["totals"])
 
 
 def _record(

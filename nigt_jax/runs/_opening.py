@@ -63,6 +63,7 @@ def opened(folder: str | os.PathLike[str], resume: bool, interrupted: threading.
         with own_writes(path):
             path.mkdir(parents=True, exist_ok=True)
             stack.enter_context(where.claimed())
+        where.refuse_links()
         if not resume and where.begun:
             raise UserError(f"{path}: holds a run already; resume=True continues it; or take another folder")
         yield Opened(where, interrupted, outside)

@@ -7,6 +7,7 @@ import numpy as np
 
 from nigt_jax.config import Config, to_dict
 from nigt_jax.errors import RunError
+from nigt_jax.files import new_file
 from nigt_jax.methods import Iterate
 from nigt_jax.policies import ABOUT, ARRAYS, describe_policy, policy_arrays, read_policy_files
 from nigt_jax.records import installed_versions, write_whole
@@ -34,7 +35,7 @@ def write_policy(trained: TrainedPolicy, config: Config, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         new = folder / f".{ARRAYS}"
-        with new.open("wb") as file:
+        with new_file(new, "wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]  # of one that is none of ours
         new.replace(folder / ARRAYS)
         write_whole(folder / CODE, Path(_numpy_policy.__file__).read_text(encoding="utf-8"))

@@ -75,7 +75,10 @@ def _checkpoint(run: str | os.PathLike[str], iteration: int | None) -> Iterator[
         there = ", ".join(map(str, checkpoints.all))
         raise UserError(f"{run}: has no checkpoint of iteration {iteration}, allowed: {there}")
     with contextlib.closing(checkpoints), naming_the_writer(written), jax.enable_x64(False):  # as training
-        yield config, checkpoints, row, 1 if shared is None else len(checkpoints.notes()["runs"])
+        runs = [config] if shared is None else checkpoints.notes().get("runs")
+        if not isinstance(runs, list) or row >= len(runs):
+            raise checkpoints.unreadable("its notes do not know this run")
+        yield config, checkpoints, row, len(runs)
 
 
 def export(

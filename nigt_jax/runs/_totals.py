@@ -1,6 +1,7 @@
 """From the increments of rounds to the totals of records."""
 
 import dataclasses
+from typing import Any
 
 from nigt_jax.clocks import to_float64
 from nigt_jax.config import MethodConfig
@@ -40,6 +41,14 @@ class Totals:
     def counters(self) -> dict[str, int]:
         """The whole numbers among them, as they stand in a record."""
         return {name: value for name, value in dataclasses.asdict(self).items() if name != "wall_time"}
+
+
+def are_counters(kind: type[Any], noted: Any) -> bool:
+    """Whether something is a mapping from names of a dataclass of counters to numbers that may be counts."""
+    names = {field.name for field in dataclasses.fields(kind)}
+    return isinstance(noted, dict) and all(
+        name in names and isinstance(value, int | float) and value >= 0 for name, value in noted.items()
+    )
 
 
 def records_of(

@@ -14,7 +14,6 @@ import numpy as np
 
 from nigt_jax.config import Config, to_dict
 from nigt_jax.errors import RunWarning, UserError
-from nigt_jax.policies import ABOUT
 from nigt_jax.records import Record, RunFolder, Sinks, check_sinks, read_metrics
 from nigt_jax.runs._begin import begin
 from nigt_jax.runs._ledger import Ledger
@@ -120,10 +119,11 @@ def train(
 
 
 def _best_of(folder: RunFolder) -> float:
-    """The highest evaluation of which the policy was kept."""
-    if not (folder.best / ABOUT).is_file():  # which write_policy writes last
+    """The highest evaluation of which the policy was kept; none counts that a full disk has left half of."""
+    try:
+        kept = read_policy(folder.best).iteration
+    except UserError:
         return -math.inf
-    kept = read_policy(folder.best).iteration
     return max((r["return_mean"] for r in read_metrics(folder.metrics) if r["iteration"] == kept), default=-math.inf)
 
 
@@ -144,10 +144,11 @@ class _Run:
         self._runtime, self._folder, self._progress = begun.runtime, folder, progress
         self._checkpoints = begun.checkpoints
         self._wanted: int | None = None
-        self._best = _best_of(folder) if begun.runtime.config.checkpoint.keep_best else math.inf
-        writing = lambda: own_writes(folder.path, begun.checkpoints)
+        writing = lambda: own_writes(folder.path, begun.checkpoints, folder)
         self._sinks, self._unsunk = Sinks(begun.runtime.config, folder.path), list[Record]()
         self._ledger = Ledger(begun.runtime.config, folder, begun.iteration, writing, self._unsunk.extend)
+        # Once records that are computed again are gone: of these a policy may be kept that is not there yet.
+        self._best = _best_of(folder) if begun.runtime.config.checkpoint.keep_best else math.inf
         self._policies = policies
         self._handed_out = -1 if self._ledger.last is None else self._ledger.last["iteration"]
         reached = Reached(begun.state, (self._ledger.standing(Totals(**begun.totals)),))
@@ -210,7 +211,7 @@ class _Run:
     def _keep_durations(self, staff: Staff) -> None:
         durations = staff.durations()
         if durations:
-            with own_writes(self._folder.path, self._checkpoints):
+            with own_writes(self._folder.path, self._checkpoints, self._folder):
                 self._folder.append_durations(durations)
 
     def _look_at_evaluation(self) -> None:
@@ -223,7 +224,7 @@ class _Run:
             return
         policy = policy_in(self._runtime.config, self._runtime.unplaced(state))
         if better:
-            with own_writes(self._folder.path, self._checkpoints):
+            with own_writes(self._folder.path, self._checkpoints, self._folder):
                 write_policy(policy, self._runtime.config, self._folder.best)
             self._best = last["return_mean"]
         if self._policies is not None and new:

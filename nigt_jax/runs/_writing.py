@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nigt_jax.errors import RunError
-from nigt_jax.records import Checkpoints
+from nigt_jax.records import Checkpoints, RunFolder
 
 Writing = Callable[[], contextlib.AbstractContextManager[None]]
 
@@ -15,17 +15,23 @@ class CannotWriteError(RunError):
 
 
 @contextlib.contextmanager
-def own_writes(folder: Path, checkpoints: Checkpoints | None = None) -> Iterator[None]:
+def own_writes(
+    folder: Path, checkpoints: Checkpoints | None = None, claimed: RunFolder | None = None
+) -> Iterator[None]:
     """For what a run itself writes, and nothing else.
 
     Args:
       folder: the run's folder.
       checkpoints: the run's checkpoints, where there are some already.
+      claimed: the folder that this process has claimed for the run, where it has: nothing is written into another one
+        that was put in its place.
 
     Raises:
       CannotWriteError: the operating system refuses; says why, what is kept and how to go on.
     """
     try:
+        if claimed is not None:
+            claimed.check_claim()
         yield
     except OSError as error:
         said = f"{error.filename or folder}: cannot be written: {error.strerror or error}"

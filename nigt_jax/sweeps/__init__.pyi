@@ -1,4 +1,4 @@
-from ._folder import SweepFolder, create_sweep, open_sweep
+from ._folder import PLAN, SweepFolder, create_sweep, open_sweep
 from ._plan import Plan
 from ._programs import check_program, plan_of, platform_of
 from ._progress import Progress, Result
@@ -7,6 +7,7 @@ from ._sweep import Run, Sweep, load_sweep, reported_runs
 from ._tuning import Choice, curve_of
 
 __all__ = [
+    "PLAN",
     "Choice",
     "Plan",
     "Progress",

@@ -9,7 +9,8 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from nigt_jax.errors import UserError
-from nigt_jax.records import RunFolder, check_output, make_whole, read_metrics, write_whole
+from nigt_jax.files import read_json
+from nigt_jax.records import RunFolder, check_output, make_whole, mark_code, read_metrics, write_whole
 from nigt_jax.sweeps._plan import Plan
 from nigt_jax.sweeps._sweep import Run, Sweep, load_sweep, reported_runs
 from nigt_jax.sweeps._table import write_table
@@ -72,7 +73,13 @@ class SweepFolder:
 
     def choices(self) -> dict[str, Choice]:
         """What was chosen for each case."""
-        return {case: Choice(**choice) for case, choice in _read(self.path / CHOSEN)["chosen"].items()}
+        try:
+            chosen = {case: Choice(**choice) for case, choice in _read(self.path / CHOSEN)["chosen"].items()}
+            if not all(isinstance(choice.values, dict) for choice in chosen.values()):
+                raise TypeError
+        except (KeyError, TypeError, AttributeError):
+            raise _damaged(self.path / CHOSEN) from None
+        return chosen
 
     def twins_of(self, number: int) -> list[tuple[Run, Run]]:
         """The runs that have the numbers of some run of a program, each with that run."""
@@ -94,11 +101,14 @@ class SweepFolder:
     def outcome(self, number: int) -> dict[str, str | None] | None:
         """Of the runs of a program that is done, why each failed, or None; None of a program that is not."""
         try:
-            return json.loads((self.program_folder(number) / "done.json").read_text(encoding="utf-8"))
+            found = read_json(self.program_folder(number) / "done.json")
+            if not isinstance(found, dict) or not all(isinstance(why, str | None) for why in found.values()):
+                raise ValueError
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
-            raise UserError(f"{self.program_folder(number) / 'done.json'}: cannot be read: {error}") from None
+        except (OSError, ValueError):
+            raise _damaged(self.program_folder(number) / "done.json") from None
+        return found
 
     def write_outcome(self, number: int, failed: dict[str, str | None]) -> None:
         """Marks a program as done."""
@@ -190,14 +200,17 @@ def _read_plan(path: Path) -> Plan:
         programs, rooms = [list(map(str, names)) for names in content["programs"]], list(map(int, content["rooms"]))
         if len(rooms) != len(programs):
             raise ValueError
-        return Plan(programs, rooms, dict(content["twins"]))
-    except (KeyError, TypeError, ValueError):
+        twins = {str(name): str(other) for name, other in content["twins"].items()}
+        if not set(twins.values()) <= {name for names in programs for name in names}:
+            raise ValueError
+        return Plan(programs, rooms, twins)
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise _damaged(path) from None
 
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except (OSError, ValueError):
         raise _damaged(path) from None
 
@@ -219,6 +232,7 @@ def _write_plan(path: Path, sweep: Sweep, plan: Plan) -> None:
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.dump(sweep.settings, stream)
+    mark_code(path, sweep.code)
     write_whole(path / "sweep.yaml", stream.getvalue())
     write_whole(path / PLAN, json.dumps(plan._asdict(), indent=1) + "\n")
     (path / "runs").mkdir()

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nigt_jax.config import FILES, Config, check_config, read_settings, read_yaml, sections
-from nigt_jax.errors import UserError
+from nigt_jax.config import FILES, Config, at_home, check_config, read_settings, read_yaml, sections
+from nigt_jax.errors import UserError, shown
+from nigt_jax.records import code_of
 
 _KEYS = ("base", "overrides", "scenarios", "variants", "grid", "tune")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
@@ -53,6 +54,11 @@ class Sweep(NamedTuple):
     keys: tuple[str, ...]
     tuned: tuple[str, ...]
     reported: int
+
+    @property
+    def code(self) -> tuple[str, ...]:
+        """Code of the user's own that its runs have imported."""
+        return tuple(sorted({name for run in self.runs for name in code_of(run.config)}))
 
 
 Chosen = Mapping[str, dict[str, Any]]
@@ -104,13 +110,13 @@ def _settings(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     if isinstance(base, str):
         base = read_settings((path.parent / base).resolve())  # its files are found from everywhere
     if not isinstance(base, dict):
-        raise UserError(f"{path}: base: got {base!r}, allowed: the path of a configuration, relative to this file")
+        raise UserError(f"{path}: base: got {shown(base)}, allowed: the path of a configuration, relative to this file")
     return {"base": base} | own
 
 
 def _with_paths(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Settings whose files, which stand relative to a folder, have paths that are valid everywhere."""
-    whole = lambda path: str((folder / Path(path).expanduser()).resolve()) if isinstance(path, str) else path
+    whole = lambda path: str((folder / at_home(path)).resolve()) if isinstance(path, str) else path
     found = {}
     for key, value in settings.items():
         if key in FILES:
@@ -152,7 +158,7 @@ def _tried(path: Path, settings: Mapping[str, Any], variant: str) -> dict[str, l
     for key, values in own.items():
         if key not in tried or len(values) != len(tried[key]):
             allowed = f"{len(tried[key])} values, as all have" if key in tried else ", ".join(tried) or "no tuning"
-            raise UserError(f"{path}: variants.{variant}.tune.{key}: got {values!r}, allowed: {allowed}")
+            raise UserError(f"{path}: variants.{variant}.tune.{key}: got {shown(values)}, allowed: {allowed}")
     return tried | own
 
 
@@ -215,14 +221,14 @@ def _runs_of(
 def _check_lists(path: Path, name: str, grid: Mapping[str, Any]) -> None:
     for key, values in grid.items():
         if not isinstance(values, list) or not values:
-            raise UserError(f"{path}: {name}.{key}: got {values!r}, allowed: a list of values")
+            raise UserError(f"{path}: {name}.{key}: got {shown(values)}, allowed: a list of values")
         if len({json.dumps(value) for value in values}) < len(values):
             raise UserError(f"{path}: {name}.{key}: has a value twice, allowed: different ones")
 
 
 def _named(path: Path, kind: str, name: Any, changes: Any) -> dict[str, Any]:
     if not (isinstance(name, str) and _NAME.fullmatch(name)):
-        raise UserError(f"{path}: {kind}: got {name!r}, allowed: names of letters, digits, '_', '.', '+' and '-'")
+        raise UserError(f"{path}: {kind}: got {shown(name)}, allowed: names of letters, digits, '_', '.', '+' and '-'")
     return dict(_mapping(path, f"{kind}.{name}", changes))
 
 
@@ -230,7 +236,7 @@ def _mapping(path: Path, key: str, value: Any) -> dict[str, Any]:
     if value is None:
         return {}
     if not (isinstance(value, dict) and all(isinstance(name, str) for name in value)):
-        raise UserError(f"{path}: {key}: got {value!r}, allowed: a mapping")
+        raise UserError(f"{path}: {key}: got {shown(value)}, allowed: a mapping")
     return value
 
 

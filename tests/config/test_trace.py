@@ -304,6 +304,6 @@ def test_memory_is_that_of_the_rows(tmp_path):
 
 
 def test_more_rows_than_can_be_numbered(tmp_path, monkeypatch):
-    monkeypatch.setattr("nigt_jax.config._trace.MOST_ROWS", 4)
-    with pytest.raises(UserError, match="got 5 rows, allowed: up to 4"):
+    monkeypatch.setattr("nigt_jax.config._trace_files.MOST_ROWS", 4)
+    with pytest.raises(UserError, match="got more than 4 rows, allowed: up to 4"):
         read_trace(written(tmp_path / "times.csv", COLUMNS), 3)

@@ -74,10 +74,6 @@ def flip(path):
     path.write_bytes(data[: len(data) // 2] + b"#" * 9 + data[len(data) // 2 + 9 :])
 
 
-def largest_file(folder):
-    return max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
-
-
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
@@ -85,14 +81,6 @@ def largest_file(folder):
         (lambda f: (f / "metrics.jsonl").unlink(), "does not hold every iteration from 0 to 12"),
         (lambda f: (f / "metrics.jsonl").write_text("5\n"), "line 1 is damaged"),
         (lambda f: (f / "metrics.jsonl").write_bytes(b"\xff\n"), "line 1 is damaged"),
-        (
-            lambda f: largest_file(f / "checkpoints" / "12" / "state").write_text(""),
-            "is not as it was written.*iteration 10",
-        ),
-        (lambda f: largest_file(f / "checkpoints" / "12" / "state").unlink(), "is not as it was written"),
-        (lambda f: flip(largest_file(f / "checkpoints" / "12" / "state")), "is not as it was written"),
-        (lambda f: largest_file(f / "checkpoints" / "12" / "notes").write_text("["), "is not as it was written"),
-        (lambda f: flip(f / "checkpoints" / "12" / "sha256"), "is not as it was written"),
     ],
 )
 def test_damage_is_named_and_nothing_is_touched(straight, tmp_path, damage, says):
