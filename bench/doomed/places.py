@@ -104,16 +104,23 @@ def _tell(kind: str, path: Path | None, source: Path | None = None) -> None:
         return
     _here.told = True  # whoever is told may write, too
     try:
-        if Path(os.path.realpath(path)).is_relative_to(_watch.folder):
+        if _is_watched(path):
             _watch.tell(Place(kind, path, source or path))
     finally:
         _here.told = False
 
 
+def _is_watched(path: Path | None) -> bool:
+    if _watch is None or path is None:
+        return False
+    return Path(os.path.realpath(path)).is_relative_to(_watch.folder)
+
+
 def _opening(opened: Callable[..., Any]) -> Callable[..., Any]:
     def open_(file: Any, mode: str = "r", *arguments: Any, **options: Any) -> Any:
         made = opened(file, mode, *arguments, **options)
-        return made if isinstance(file, int) or not set(mode) & set("wxa+") else _Halved(made, _path(file))
+        path = Path(os.readlink(f"/proc/self/fd/{file}")) if isinstance(file, int) else _path(file)
+        return _Halved(made, path) if set(mode) & set("wxa+") and _is_watched(path) else made
 
     return open_
 

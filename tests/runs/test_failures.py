@@ -69,9 +69,9 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_line(tmp_path, monkeypatch):
 
 
 def flip(path):
-    """Overwrites the middle of a file."""
+    """Overwrites the middle of a file, with what can be no part of JSON in a word either."""
     data = path.read_bytes()
-    path.write_bytes(data[: len(data) // 2] + b"#" * 9 + data[len(data) // 2 + 9 :])
+    path.write_bytes(data[: len(data) // 2] + b'"#"#"#"#"' + data[len(data) // 2 + 9 :])
 
 
 @pytest.mark.parametrize(
