@@ -54,17 +54,17 @@ def quiet() -> None:
     for name in ("matplotlib", "ray"):
         logging.getLogger(name).setLevel(logging.ERROR)
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # what Orbax cannot read it raises as well
-    if sys.excepthook is not _only_own_errors:
-        sys.excepthook = _only_own_errors
+    if sys.unraisablehook is sys.__unraisablehook__:  # tests have their own
+        sys.unraisablehook = _without_late_answers
 
 
-def _only_own_errors(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """Shows an error that nobody has caught, but for answers that come after nobody waits for them any more.
+def _without_late_answers(lost: Any) -> None:
+    """Shows an error that nobody could catch, but for answers that come after nobody waits for them any more.
 
     Where one array of a checkpoint cannot be read, Orbax ends its event loop, and those that read others complain.
     """
-    if not (kind is RuntimeError and str(error) == "Event loop is closed"):
-        sys.__excepthook__(kind, error, trace)
+    if not (lost.exc_type is RuntimeError and str(lost.exc_value) == "Event loop is closed"):
+        sys.__unraisablehook__(lost)
 
 
 def use_cpu(keep_programs: bool) -> None:
