@@ -86,8 +86,6 @@ def test_a_policy(straight, tmp_path):
         assert lines.count(None) < 20
 
 
-# What Orbax breaks off in several threads complains; the command drops that.
-@pytest.mark.filterwarnings("ignore:(?s).*:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("digests", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_checkpoint(straight, tmp_path, digests):
     """With its digests none is taken for whole; without them none that cannot be read."""
