@@ -2,6 +2,7 @@
 
 from nigt_jax.runtimes._devices import claim_devices, cpu_cores, device_name, devices_of, split_cpu
 from nigt_jax.runtimes._make import join_job, make_runtime
+from nigt_jax.runtimes._maps import few_maps_are_left, forget_programs
 from nigt_jax.runtimes._parts import make_parts, make_policy, observation_size, resolved_block
 from nigt_jax.runtimes._runtime import Hardware, Metrics, Rounds, Runtime, Staff, Stop, WorkerNews, WorkTime
 from nigt_jax.runtimes._simulated import SimulatedRuntime
@@ -24,7 +25,9 @@ __all__ = [
     "cpu_cores",
     "device_name",
     "devices_of",
+    "few_maps_are_left",
     "follow",
+    "forget_programs",
     "join_job",
     "make_parts",
     "make_policy",

@@ -22,6 +22,7 @@ from nigt_jax.methods import Method, iterate, method_of_many
 from nigt_jax.policies import Policy, Start
 from nigt_jax.runtimes._devices import claim_devices, device_name, of_this_process
 from nigt_jax.runtimes._lanes import choose_lanes
+from nigt_jax.runtimes._maps import few_maps_are_left, forget_programs
 from nigt_jax.runtimes._memory import refuse_too_much
 from nigt_jax.runtimes._parts import first_environment, make_parts, memory_for_steps, on_platform, with_lanes
 from nigt_jax.runtimes._places import Places
@@ -203,6 +204,8 @@ class SimulatedRuntime:
     def compile(self) -> None:
         """Compiles both programs, one after the other: XLA itself uses several threads for each."""
         started = time.perf_counter()
+        if few_maps_are_left():  # as after many runs in one process
+            forget_programs()
         _ = self.chunk, self._evaluation
         self.compile_seconds += time.perf_counter() - started
 

@@ -1,17 +1,15 @@
 """Runs the programs of a sweep one after the other."""
 
 import dataclasses
-import gc
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
 
 from nigt_jax.records import read_metrics, write_metrics
 from nigt_jax.runs import Told, is_done, own_writes, resources, train_group
-from nigt_jax.runtimes import SimulatedRuntime
+from nigt_jax.runtimes import SimulatedRuntime, few_maps_are_left, forget_programs
 from nigt_jax.sweeps._folder import SweepFolder
 from nigt_jax.sweeps._programs import clocks_of_runs, kind_of, plan_of, platform_of
 from nigt_jax.sweeps._progress import Progress, Result
@@ -136,21 +134,9 @@ class _Runtimes:
         """Keeps a runtime, and lets the one go that was used the longest ago where there are too many."""
         self._kept.pop(kind, None)
         self._kept[kind] = runtime
-        while len(self._kept) > self._MOST or (len(self._kept) > 1 and _few_maps_are_left()):
+        while len(self._kept) > self._MOST or (len(self._kept) > 1 and few_maps_are_left()):
             del self._kept[next(iter(self._kept))]
-            gc.collect()
-
-
-def _few_maps_are_left() -> bool:
-    """Whether this process has a third of the memory maps that it may have.
-
-    A compiled program takes thousands of them, and XLA ends the process where there are none left for the next one.
-    """
-    try:
-        most = int(Path("/proc/sys/vm/max_map_count").read_text())
-        return 3 * len(Path("/proc/self/maps").read_bytes().splitlines()) > most
-    except (OSError, ValueError):  # elsewhere than on Linux nobody counts
-        return False
+            forget_programs()
 
 
 class _Clock:
