@@ -66,7 +66,9 @@ def test_more_steps_than_can_be_counted_are_as_many_as_can():
     assert whole_steps(StepCount.of(numbers)).tolist() == np.minimum(numbers, most).tolist()
 
 
-@pytest.mark.parametrize(("name", "steps"), [("rennala_nigt", 8000 * 400_000), ("malenia_nigt", 0)])
+@pytest.mark.parametrize(  # the first looks at 3 billion steps, for two minutes
+    ("name", "steps"), [pytest.param("rennala_nigt", 8000 * 400_000, marks=pytest.mark.slow), ("malenia_nigt", 0)]
+)
 def test_a_round_of_many_steps_is_counted_and_one_of_too_many_episodes_is_not_played(monkeypatch, name, steps):
     """Episodes that say they had 400,000 steps each. Malenia's fast worker has 600,000 gradients of 1000 of them."""
 
