@@ -147,22 +147,27 @@ class Checkpoints:
         Raises:
           UserError: it is damaged, or holds something else.
         """
-        bare, saved = without_keys(like), _leaves(self.shapes())
+        bare, tree = without_keys(like), self.shapes()
+        saved = _leaves(tree)
         leaves = {path: x for path, x in _leaves(bare).items() if path in saved or path[-1] not in optional}
         needed = {path: x for path, x in saved.items() if path in leaves or path[-1] not in optional}
         if {path: tuple(x.shape) for path, x in leaves.items()} != {path: tuple(x.shape) for path, x in needed.items()}:
             raise self.unreadable("does not hold what this run needs", whole=self._digests.exists())
-        found = _leaves(self.fields(_nested(leaves)))
+        found = _leaves(self._restored(_nested(leaves), tree))
         return with_keys(jax.tree_util.tree_map_with_path(lambda path, x: found.get(_names(path), x), bare), like)
 
     def fields(self, like: dict[str, Any]) -> dict[str, Any]:
         """Some fields of the state of the newest checkpoint, as :meth:`state` gives the whole; no keys among them."""
+        return self._restored(like, self.shapes())
+
+    def _restored(self, like: dict[str, Any], saved: dict[str, Any]) -> dict[str, Any]:
+        """Fields of a checkpoint whose digests were compared when its shapes were read: they are of every byte."""
         if not _fits(like):
             raise self.unreadable("it claims to hold more than this machine has memory", whole=True)
-        target = _target(_as_saved(like, self.shapes()))
+        target = _target(_as_saved(like, saved))
         each = ocp.checkpoint_utils.construct_restore_args(target)
         args = ocp.args.PyTreeRestore(item=target, restore_args=each, partial_restore=True)
-        return self._read(lambda step: self._partial.restore(step / "state", args=args))
+        return self._attempt(lambda step: self._partial.restore(step / "state", args=args))
 
     def shapes(self) -> dict[str, Any]:
         """The state of the newest checkpoint as nested mappings from names, whose leaves have a ``shape``.
@@ -183,6 +188,9 @@ class Checkpoints:
 
     def _read(self, read: Callable[[Path], Any]) -> Any:
         self._refuse_damage()
+        return self._attempt(read)
+
+    def _attempt(self, read: Callable[[Path], Any]) -> Any:
         try:
             return read(self._step.absolute())
         except Exception as error:  # Orbax and what it stands on raise anything for a state that does not fit
