@@ -1,6 +1,7 @@
 """A configuration's settings as options, shared by all commands that take a CONFIG."""
 
 import argparse
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -116,9 +117,8 @@ def check_code(folder: Path, config: Config, arguments: argparse.Namespace) -> N
     Raises:
       UserError: names the code, and how to have it imported.
     """
-    own = given_settings(arguments).values()
-    names = [name for name in code_of(config) if not any(name in value for value in own)]
-    refuse_strange_code(folder, names, arguments.trust_code)
+    words = {word for value in given_settings(arguments).values() for word in re.split(r"[\s,\[\]{}'\"]+", value)}
+    refuse_strange_code(folder, set(code_of(config)) - words, arguments.trust_code)
 
 
 def check_code_beside(source: Path, config: Config, arguments: argparse.Namespace) -> None:

@@ -104,7 +104,7 @@ class _Run:
         before = folder.written() if resume else None
         if not resume:
             folder.refuse_strangers(config)
-        with own_writes(folder.path):
+        with own_writes(folder):
             checkpoints = Checkpoints(folder.checkpoints, config.checkpoint.keep)
             stack.callback(checkpoints.close)
         totals: dict[str, Any] = {}
@@ -112,7 +112,7 @@ class _Run:
         if checkpoints.latest is not None:
             with naming_the_writer(before):
                 totals = _goes_on(config, folder, checkpoints)
-        with own_writes(folder.path, checkpoints):
+        with own_writes(folder, checkpoints):
             bound = before if checkpoints.latest is not None else None
             config, trace = stack.enter_context(folder.keeping_trace(config, bound))
         self._system: System = make_system(config)
@@ -123,7 +123,7 @@ class _Run:
             with naming_the_writer(before):
                 state = self._compiled.place(checkpoints.state(state))
         written = Written(versions=written_now(before, iteration), platform=self._compiled.device.platform, trace=trace)
-        writing = lambda: own_writes(folder.path, checkpoints, folder)
+        writing = lambda: own_writes(folder, checkpoints)
         with writing():
             folder.write_provenance(written)
             folder.write_config(config)

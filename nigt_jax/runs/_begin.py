@@ -80,7 +80,7 @@ def begin(config: Config, folder: RunFolder, resume: bool, environment: Any) -> 
     join_job(config)
     # First of all: whatever else makes JAX look for devices would keep the CPU from being split.
     config, asked = claim_resources(config, before is not None or (resume and folder.begun), before)
-    with own_writes(folder.path):
+    with own_writes(folder):
         checkpoints = Checkpoints(folder.checkpoints, config.checkpoint.keep)
     with naming_the_writer(before):
         checkpoints.go_back()
@@ -93,7 +93,7 @@ def begin(config: Config, folder: RunFolder, resume: bool, environment: Any) -> 
         changes = _changes(began, config, folder, before, environment, checkpoints.latest or 0)
     start = read_start(config) if began is None else None
     with contextlib.ExitStack() as stack:
-        with own_writes(folder.path, checkpoints):
+        with own_writes(folder, checkpoints):
             bound = before if began is not None else None  # by what was recorded, once something was computed with it
             config, trace = stack.enter_context(folder.keeping_trace(config, bound))
             if start is not None:
@@ -119,7 +119,7 @@ def begin(config: Config, folder: RunFolder, resume: bool, environment: Any) -> 
             trace=trace,
             changes=changes,
         )
-        with own_writes(folder.path, checkpoints):
+        with own_writes(folder, checkpoints):
             folder.write_provenance(provenance)
             folder.write_config(runtime.config)
     return Begun(runtime, checkpoints, state, iteration, totals)

@@ -54,10 +54,10 @@ def train_group(
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.enable_x64(False))
         stack.enter_context(enough_memory())
-        with own_writes(shared):
+        claimed = RunFolder(shared)
+        with own_writes(claimed):
             for path in (shared, *(folder.path for folder in folders)):
                 path.mkdir(parents=True, exist_ok=True)
-            claimed = RunFolder(shared)
             stack.enter_context(claimed.claimed())
             for folder in (claimed, *folders):
                 folder.refuse_links()
@@ -76,7 +76,7 @@ def _keeping_traces(
     """The configurations with the runs' own copies of recorded times, and these."""
     kept = []
     for config, folder in zip(configs, folders, strict=True):
-        with own_writes(folder.path):
+        with own_writes(folder):
             kept.append(stack.enter_context(folder.keeping_trace(config, folder.provenance())))
     return [config for config, _ in kept], [trace for _, trace in kept]
 
@@ -115,7 +115,7 @@ def _begin(
         known, state = found, runtime.place(checkpoints.state(runtime.unplaced(state)))
     iterations = [then.get("iteration", 0) for then in known]
     _record(runtime, configs, folders, traces, iterations, shared)
-    writing = lambda: own_writes(shared, checkpoints, claimed)
+    writing = lambda: own_writes(claimed, checkpoints)
     ledgers, standings = [], []
     for config, folder, then in zip(configs, folders, known, strict=True):
         ledger = Ledger(config, folder, then.get("iteration", 0), writing)
@@ -165,6 +165,6 @@ def _record(
             trace=traces[row],
             shared=Shared(checkpoints, row),
         )
-        with own_writes(folder.path):
+        with own_writes(folder):
             folder.write_provenance(provenance)
             folder.write_config(config)

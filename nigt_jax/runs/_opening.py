@@ -60,7 +60,7 @@ def opened(folder: str | os.PathLike[str], resume: bool, interrupted: threading.
         if interrupted is None:
             interrupted = stack.enter_context(interruptions())
         stack.enter_context(enough_memory())
-        with own_writes(path):
+        with own_writes(where):
             path.mkdir(parents=True, exist_ok=True)
             stack.enter_context(where.claimed())
         where.refuse_links()

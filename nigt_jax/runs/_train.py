@@ -144,7 +144,7 @@ class _Run:
         self._runtime, self._folder, self._progress = begun.runtime, folder, progress
         self._checkpoints = begun.checkpoints
         self._wanted: int | None = None
-        writing = lambda: own_writes(folder.path, begun.checkpoints, folder)
+        writing = lambda: own_writes(folder, begun.checkpoints)
         self._sinks, self._unsunk = Sinks(begun.runtime.config, folder.path), list[Record]()
         self._ledger = Ledger(begun.runtime.config, folder, begun.iteration, writing, self._unsunk.extend)
         # Once records that are computed again are gone: of these a policy may be kept that is not there yet.
@@ -211,7 +211,7 @@ class _Run:
     def _keep_durations(self, staff: Staff) -> None:
         durations = staff.durations()
         if durations:
-            with own_writes(self._folder.path, self._checkpoints, self._folder):
+            with own_writes(self._folder, self._checkpoints):
                 self._folder.append_durations(durations)
 
     def _look_at_evaluation(self) -> None:
@@ -224,7 +224,7 @@ class _Run:
             return
         policy = policy_in(self._runtime.config, self._runtime.unplaced(state))
         if better:
-            with own_writes(self._folder.path, self._checkpoints, self._folder):
+            with own_writes(self._folder, self._checkpoints):
                 write_policy(policy, self._runtime.config, self._folder.best)
             self._best = last["return_mean"]
         if self._policies is not None and new:

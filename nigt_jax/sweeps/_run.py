@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import jax
 
-from nigt_jax.records import read_metrics, write_metrics
+from nigt_jax.records import RunFolder, read_metrics, write_metrics
 from nigt_jax.runs import Told, is_done, own_writes, resources, train_group
 from nigt_jax.runtimes import SimulatedRuntime, few_maps_are_left, forget_programs
 from nigt_jax.sweeps._folder import SweepFolder
@@ -65,7 +65,7 @@ def _choose(folder: SweepFolder, least: int) -> None:
     with jax.enable_x64(False):
         before = [folder.runs_of(number) for number in range(len(folder.programs))]
         plan = plan_of(runs, platform_of(runs), least, before)
-    with own_writes(folder.path):
+    with own_writes(RunFolder(folder.path)):
         folder.write_chosen(choices, plan)
     folder.add(runs, plan)
 
@@ -110,7 +110,7 @@ def _record_twins(folder: SweepFolder, number: int) -> list[tuple[Run, Run]]:
         written = origin.provenance()
         assert times is not None  # or it would not be a twin
         assert written is not None
-        with own_writes(own.path):
+        with own_writes(own):
             own.path.mkdir(parents=True, exist_ok=True)
             own.write_config(run.config)
             own.write_provenance(dataclasses.replace(written, asked=resources(run.config)))

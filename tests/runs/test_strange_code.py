@@ -125,6 +125,15 @@ def test_what_options_name_is_the_users_own_word(here, capsys):
     assert "has no Sink" in capsys.readouterr().err  # it was looked for
 
 
+def test_a_part_of_what_an_option_says_is_not_named(here, capsys):
+    run = here / "run"
+    begun(config(), run)
+    path = run / "config.yaml"
+    path.write_text(path.read_text().replace("sinks: []", "sinks: ['test:Sink']"))
+    assert main(["train", str(path), "--dry-run", "--logging.project", "strange_of_a_test:Sink"]) == 2
+    assert "names code, test:Sink, and nothing shows" in capsys.readouterr().err
+
+
 def test_a_mark_is_of_a_user_and_a_name(here, monkeypatch):
     mark_code(here, ["mine:A", "mine:B"])
     refuse_strange_code(here, ["mine:B"], trusted=False)

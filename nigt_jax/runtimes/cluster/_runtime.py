@@ -40,6 +40,7 @@ from nigt_jax.training import (
 )
 
 _Leader = InRounds | ByArrival | ByContribution
+_all_finite = jax.jit(all_finite)  # once a round or an arrival, while workers wait
 _LEADERS: dict[str, type[_Leader]] = {"summed": InRounds, "arrivals": ByArrival, "workers": ByContribution}
 
 
@@ -144,7 +145,7 @@ class RayRuntime:
                 state, done = self._leader.one(state, step)
                 seconds = began + time.monotonic() - started
                 state = state._replace(elapsed=_as_time(seconds))
-                finite = bool(all_finite(state.server, state.normalizer, state.workers))
+                finite = bool(_all_finite(state.server, state.normalizer, state.workers))
                 rows.append(self._row(done, seconds, finite))
                 spent = spent.after(done)
         finally:
