@@ -31,6 +31,7 @@ _PURPOSES = {
     "_leave_one_out": "baseline",
     "_Baseline.learn": "critic",
     "run_chunk": "metrics",
+    "evaluate": "evaluation",
 }
 _BYTES = {"pred": 1} | {f"{kind}{bits}": bits // 8 for kind in ("s", "u", "f", "bf") for bits in (8, 16, 32, 64)}
 
@@ -51,7 +52,7 @@ class Exchange:
     Attributes:
       kind: such as all-reduce.
       parts: purpose of each array in it, and its bytes on one device: ``gradient``, ``weight``, ``baseline``,
-        ``critic``, ``statistics``, ``metrics`` or ``other``.
+        ``critic``, ``statistics``, ``metrics``, ``evaluation`` or ``other``.
       times: in a pass of the loops below.
       loops: around it, of which XLA cannot know how often they run: 0 of what happens once a chunk, 1 of what happens
         in every round, 2 of what happens in every block of it.
@@ -94,7 +95,7 @@ class Volume:
 
 def volume(runtime: SimulatedRuntime, blocks: int = 1) -> Volume:
     """What a round of so many blocks exchanges; a round whose episodes fit the devices' memory has one."""
-    exchanges = list(read(runtime.chunk.text()))
+    exchanges = [e for e in read(runtime.chunk.text()) if {purpose for purpose, _ in e.parts} != {"evaluation"}]
     of_block = [e for e in exchanges if e.loops == 2]
     passes = (1 / runtime.config.training.chunk, 1, blocks)
     bytes_a_round = _bytes(exchanges, passes)

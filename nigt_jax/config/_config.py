@@ -66,10 +66,11 @@ class TrainingConfig:
         "devices to share a round's episodes; a CPU is split into as many. auto: as many as divide the batch",
         "devices",
     )
-    lanes: Literal["auto"] | Annotated[int, Field(ge=1, le=LARGEST_BATCH)] = setting(
+    lanes: Literal["auto", "measured"] | Annotated[int, Field(ge=1, le=LARGEST_BATCH)] = setting(
         "auto",
         "episodes that a device runs side by side; a lane whose episode ends takes the next one. auto: all of them "
-        "where they are few, otherwise measured, once per machine and environment",
+        "where they are few, otherwise what was measured on this machine before, or a number that suits most. "
+        "measured: three numbers are tried first, once per machine and environment, and a program compiled for each",
         "lanes",
     )
     block: Literal["auto"] | Annotated[int, Field(ge=1, le=LARGEST_BATCH)] = setting(

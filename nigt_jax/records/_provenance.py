@@ -35,7 +35,7 @@ class Resources:
     """
 
     devices: Number
-    lanes: Number
+    lanes: Number | Literal["measured"]
     block: Number
 
 

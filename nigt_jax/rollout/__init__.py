@@ -2,7 +2,7 @@
 
 from nigt_jax.rollout._queue import Outcomes, Tasks
 from nigt_jax.rollout._rollout import Steps, Trajectories, one_policy, play_only, rollout
-from nigt_jax.rollout._side_by_side import side_by_side
+from nigt_jax.rollout._side_by_side import environments_traced_once, side_by_side
 from nigt_jax.rollout._statistics import observation_statistics
 from nigt_jax.rollout._steady import advance_steady, begin_steady, steady_trajectories
 
@@ -13,6 +13,7 @@ __all__ = [
     "Trajectories",
     "advance_steady",
     "begin_steady",
+    "environments_traced_once",
     "observation_statistics",
     "one_policy",
     "play_only",

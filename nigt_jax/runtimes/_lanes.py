@@ -25,6 +25,7 @@ from nigt_jax.runtimes._spmd import Spmd
 from nigt_jax.training import Parts, engine_of
 
 _FEW = 64  # so many are run side by side without asking
+# The middle one is what suits most, where nothing is known.
 _CANDIDATES = {"cpu": (16, 64, 256)}
 _CANDIDATES_ELSEWHERE = (512, 2048, 8192)
 _STEPS, _REPEATS = 32, 3
@@ -33,14 +34,16 @@ _STEPS, _REPEATS = 32, 3
 def choose_lanes(config: Config, parts: Parts, devices: list[jax.Device], keep: bool = True) -> int:
     """The number of lanes for the episodes of a block on each of the devices.
 
-    What they do in a second with each of a few numbers of lanes is measured once, and kept in the user's cache folder:
-    all of them together, for what a core does alone it does not do beside others. Many lanes suit a device, but where
-    every one of them has k episodes to play and these are of random length, it is idle for about one and a half more,
-    when nobody waits any longer; where all are of the same length, it is not. A run sees both, early and late, so what
-    counts is the speed times k / (k + 3/4).
+    What they do in a second with each of a few numbers of lanes is measured once, if the configuration asks for it, and
+    kept in the user's cache folder: all of them together, for what a core does alone it does not do beside others.
+    Where nothing was measured, a number is taken that suits most environments: to try three of them would take longer
+    than many a run. Many lanes suit a device, but where every one of them has k episodes to play and these are of
+    random length, it is idle for about one and a half more, when nobody waits any longer; where all are of the same
+    length, it is not. A run sees both, early and late, so what counts is the speed times k / (k + 3/4).
 
     Args:
-      config: the run's configuration; says whether there may be a cache, and what the environment is called.
+      config: the run's configuration; says whether to measure, whether there may be a cache, and what the environment
+        is called.
       parts: the run's parts, with a lane for every episode.
       devices: all alike.
       keep: whether the environment is the one of Brax that the configuration names, so that what is measured can be
@@ -49,14 +52,20 @@ def choose_lanes(config: Config, parts: Parts, devices: list[jax.Device], keep: 
     (episodes,) = parts.num_lanes
     if episodes <= _FEW:
         return episodes
-    known, found = _Known(config, devices, keep, parts), {}
-    for size in _CANDIDATES.get(devices[0].platform, _CANDIDATES_ELSEWHERE):
-        each = max(1, round(episodes / size))
-        lanes = -(-episodes // each)  # so that episodes of the same length leave no lane idle
-        if lanes <= 2 * size and lanes not in found:
-            rate = known.rate(size, functools.partial(steps_per_second, parts, size, devices))
-            found[lanes] = rate * each / (each + 0.75)
-    return max(found, key=found.__getitem__) if found else episodes
+    sizes = _CANDIDATES.get(devices[0].platform, _CANDIDATES_ELSEWHERE)
+    in_turn = {size: max(1, round(episodes / size)) for size in sizes}  # episodes of a lane
+    numbers: dict[int, int] = {}  # of lanes, so that episodes of the same length leave none idle, and their size
+    for size, each in in_turn.items():
+        numbers.setdefault(-(-episodes // each), size)
+    known = _Known(config, devices, keep, parts)
+    measure = functools.partial(steps_per_second, parts, devices=devices)
+    rates = {
+        size: known.rate(size, measure if config.training.lanes == "measured" else None) for size in numbers.values()
+    }
+    if None in rates.values():
+        return -(-episodes // in_turn[sizes[len(sizes) // 2]])
+    useful = {lanes: (rates[size] or 0) / (1 + 0.75 / in_turn[size]) for lanes, size in numbers.items()}
+    return max(useful, key=useful.__getitem__)
 
 
 def steps_per_second(parts: Parts, lanes: int, devices: list[jax.Device]) -> float:
@@ -117,14 +126,14 @@ class _Known:
         played = f"{parts.policy.observation_size} observed, {_steps(parts)} steps"
         self._name = f"{env['name']} {env.get('backend')} {widths} for {policies}, {played} {machine} {_code()}"
 
-    def rate(self, lanes: int, measure: Callable[[], float]) -> float:
-        """The rate of so many lanes, from the file or measured now."""
+    def rate(self, lanes: int, measure: Callable[[int], float] | None) -> float | None:
+        """The rate of so many lanes, from the file or measured now; None where neither may be."""
         name = f"{self._name} {lanes}"
         known = self._read()
-        if name not in known:
-            known[name] = measure()
+        if name not in known and measure is not None:
+            known[name] = measure(lanes)
             self._write(known)
-        return known[name]
+        return known.get(name)
 
     def _read(self) -> dict[str, float]:
         """What is there: positive rates; a file or an entry that cannot be read is as if absent."""

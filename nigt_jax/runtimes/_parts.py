@@ -1,5 +1,6 @@
 """From a configuration to the parts of a program, and how many episodes and lanes a device has at once."""
 
+import math
 from typing import Any
 
 import jax
@@ -24,6 +25,7 @@ from nigt_jax.training import Parts, engine_of, number_of_parameters
 
 _CHUNK, _CHUNK_ELSEWHERE = {"cpu": 2**11}, 2**16  # steps; a hopper's round: 1% to 5% slower at 2**9 and from 2**13
 _FEW_LANES = 32
+_LONG = 2**19  # blocks times the horizon: a program of fewer lanes takes a hopper 10 s to compile, and saves a tenth
 _MEMORY = 2**30  # bytes of steps that a CPU keeps at once, all its devices together
 _MEMORY_SHARE = 8  # what part of its memory any other device takes for them
 
@@ -137,16 +139,35 @@ def resolved_block(config: Config, devices: int, block: int) -> int:
     return devices * engine_of(METHODS[config.method.name]).episodes(config, devices, -(-block // devices))
 
 
-def with_lanes(parts: Parts, lanes: int, platform: str) -> Parts:
+def with_lanes(config: Config, parts: Parts, lanes: int, devices: int, platform: str) -> Parts:
     """The parts with so many lanes on a device, or as many as there are episodes if those are fewer.
 
     Where lanes cost time, the last episodes, when nobody waits any more, are played in a quarter as many: unless there
-    are so few that the program for it, which has to be compiled, too, is worth more than it saves.
+    are so few, or the run is so short, that the program for it, which has to be compiled, too, is worth more than it
+    saves.
     """
     (episodes,) = parts.num_lanes
     lanes = min(lanes, episodes)
-    narrows = platform == "cpu" and lanes > 3 and (lanes < episodes or lanes > _FEW_LANES)
+    narrows = (
+        platform == "cpu"
+        and lanes > 3
+        and (lanes < episodes or lanes > _FEW_LANES)
+        and _is_long(config, parts, devices)
+    )
     return parts._replace(num_lanes=(lanes, lanes // 4) if narrows else (lanes,))
+
+
+def _is_long(config: Config, parts: Parts, devices: int) -> bool:
+    """Whether a run may play so many last episodes that it pays to compile a program for them."""
+    of_update = {
+        "iterations": 1,
+        "gradients": config.method.gradients_per_update,
+        "env_steps": config.episodes_per_round * config.environment.horizon,
+        "simulated_time": 0,  # nobody knows how many there are
+    }
+    updates = min(end.number / of_update[end.unit] if of_update[end.unit] else math.inf for end in config.training.ends)
+    blocks = -(-config.episodes_per_round // (parts.episodes * devices))
+    return updates * blocks * parts.horizon >= _LONG
 
 
 def memory_for_steps(devices: list[jax.Device]) -> int:

@@ -29,6 +29,7 @@ from nigt_jax.runtimes._places import Places
 from nigt_jax.runtimes._runtime import Hardware, Stop
 from nigt_jax.runtimes._spmd import Program, Spmd
 from nigt_jax.training import (
+    Episodes,
     Hyperparameters,
     Limits,
     Parts,
@@ -50,7 +51,7 @@ from nigt_jax.training import (
 
 
 class SimulatedRuntime:
-    """A run on a simulated clock: one SPMD program for a chunk of rounds, one for an evaluation.
+    """A run on a simulated clock: one SPMD program, for a chunk of rounds and for an evaluation.
 
     State, metrics and evaluations have an axis of runs, also where there is only one. Everything that the configuration
     names can be handed in instead.
@@ -159,13 +160,13 @@ class SimulatedRuntime:
             **given,
         )
         lanes: Any = config.training.lanes
-        if lanes == "auto":
+        if not isinstance(lanes, int):
             started = time.perf_counter()
             alike = parts._replace(environment=first_environment(config, made))
             is_brax = environment is None and config.environment.suite == "brax"
             lanes = choose_lanes(config, alike, of_this_process(self.devices), keep=is_brax)
             self.compile_seconds += time.perf_counter() - started
-        parts = with_lanes(parts, lanes, device.platform)
+        parts = with_lanes(config, parts, lanes, 1 if apart else count, device.platform)
         training = dataclasses.replace(config.training, lanes=parts.num_lanes[0])
         if not apart:
             training = dataclasses.replace(training, devices=count, block=count * parts.episodes)
@@ -202,58 +203,60 @@ class SimulatedRuntime:
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[self._places.place], jax.device_get(state))
 
     def compile(self) -> None:
-        """Compiles both programs, one after the other: XLA itself uses several threads for each."""
+        """Compiles; XLA itself uses several threads."""
         started = time.perf_counter()
         if few_maps_are_left():  # as after many runs in one process
             forget_programs()
-        _ = self.chunk, self._evaluation
+        _ = self.chunk, self._copied
         self.compile_seconds += time.perf_counter() - started
 
     @functools.cached_property
     def chunk(self) -> Program:
-        """The program of a chunk of rounds, compiled when it is first asked for; :meth:`run` calls it."""
-        with jax.default_matmul_precision("highest"):  # TF32 would not reproduce a CPU's numbers
-            return self._spmd.compile(self._rounds(self.parts), self._arguments(), donate_first=True)
+        """The program of a chunk of rounds and an evaluation after it, compiled when it is first asked for.
 
-    def _rounds(self, parts: Parts) -> Callable[..., Any]:
-        return functools.partial(engine_of(parts.method).run, parts, self.config.training.chunk)
+        It is one program because compiling is mostly compiling the environment, and XLA compiles what is alike in a
+        program once. :meth:`run` and :meth:`evaluate` call it, each for a part.
+        """
+        with jax.default_matmul_precision("highest"):  # TF32 would not reproduce a CPU's numbers
+            work = functools.partial(self._work, self.parts)
+            return self._spmd.compile(work, self._arguments(), (self._evaluation_key,), donate_first=True)
+
+    def _work(
+        self,
+        parts: Parts,
+        state: TrainState,
+        hyperparameters: Hyperparameters,
+        limits: Limits,
+        spent: Spent,
+        asked: jax.Array,
+        key: jax.Array,
+    ) -> tuple[TrainState, RoundMetrics, Episodes]:
+        """Rounds up to the limits, and then an evaluation of the runs that are asked for."""
+        run = engine_of(parts.method).run
+        after, metrics = run(parts, self.config.training.chunk, state, hyperparameters, limits, spent)
+        model = jax.vmap(functools.partial(iterate, parts.method))(after.server)
+        known = (hyperparameters.variation, hyperparameters.charge(after.lowest))
+        episodes = self.config.evaluation.episodes
+        return after, metrics, evaluate(parts, episodes, model, after.normalizer, key, *known, asked)
 
     def _arguments(self) -> tuple:
-        return (self.initial_state(), self._placed, *self._spmd.place(self._limits(0, None)))
+        nobody = jnp.zeros(len(self._runs), bool)
+        return (self.initial_state(), self._placed, *self._spmd.place((*self._limits(0, None), nobody)))
 
     @functools.cached_property
-    def _evaluation(self) -> Program:
-        """Knows nothing of methods and estimators, so that it is the same for all of them, and compiled once."""
-        with jax.default_matmul_precision("highest"):
-            played = self._evaluated(self.initial_state(), self._placed)
-            asked = self._spmd.place(jnp.ones(len(self._runs), bool))
-            play = functools.partial(self._play, self.parts)
-            return self._spmd.compile(play, (*played, asked), (self._evaluation_key,))
+    def _copied(self) -> Program:
+        """A copy of the state, for an evaluation: the program of a chunk uses up what it is given."""
+        return self._spmd.compile(functools.partial(jax.tree.map, jnp.copy), (self.initial_state(),))
 
-    def exported(self, platforms: Sequence[str]) -> dict[str, jax.export.Exported]:
-        """Both programs as devices of other platforms would have them; lowered here, and not compiled.
+    def exported(self, platforms: Sequence[str]) -> jax.export.Exported:
+        """The program as devices of other platforms would have it; lowered here, and not compiled.
 
         Args:
           platforms: of accelerators, as :mod:`jax.export` names them: ``cuda``, ``rocm``, ``tpu``.
         """
-        parts = on_platform(self.parts, platforms[0])
+        work = functools.partial(self._work, on_platform(self.parts, platforms[0]))
         with jax.default_matmul_precision("highest"):
-            state, placed, *limits = self._arguments()
-            chunk = self._spmd.export(self._rounds(parts), (state, placed, *limits), platforms=platforms)
-            played = (*self._evaluated(state, placed), self._spmd.place(jnp.ones(len(self._runs), bool)))
-            play = functools.partial(self._play, parts)
-            evaluation = self._spmd.export(play, played, (self._evaluation_key,), platforms=platforms)
-        return {"chunk": chunk, "evaluation": evaluation}
-
-    @functools.cached_property
-    def _evaluated(self) -> Program:
-        """From a state to what an evaluation knows of it."""
-
-        def pick(state: TrainState, hyperparameters: Hyperparameters) -> tuple:
-            model = jax.vmap(functools.partial(iterate, self.parts.method))(state.server)
-            return model, state.normalizer, hyperparameters.variation, hyperparameters.charge(state.lowest)
-
-        return self._spmd.compile(pick, (self.initial_state(), self._placed))
+            return self._spmd.export(work, self._arguments(), (self._evaluation_key,), platforms=platforms)
 
     def program(
         self, function: Callable[[Parts, TrainState, Hyperparameters], Any], options: Mapping[str, Any] | None = None
@@ -283,7 +286,8 @@ class SimulatedRuntime:
           The state after, and the metrics of each round (leading axes: rounds of the run that made most, runs) on the
           host. It waits for both.
         """
-        state, metrics = self.chunk(state, self._placed, *self._spmd.place(self._limits(rounds, stop)))
+        nobody = jnp.zeros(len(self._runs), bool)
+        state, metrics, _ = self._called(state, self._limits(rounds, stop), nobody)
         metrics = jax.tree.map(lambda m: m[:, self._places.place], self._spmd.collect(metrics, axis=1))
         longest = int(metrics.made.sum(axis=0).max())
         metrics = jax.tree.map(lambda m: m[:longest], metrics)
@@ -362,15 +366,15 @@ class SimulatedRuntime:
             sent = sent._replace(lowest=self._spmd.place(jnp.repeat(lowest[:, None], workers, axis=1)))
         return state._replace(lowest=self._spmd.place(lowest), sent=sent)
 
-    def _played(self, state: TrainState, asked: Sequence[bool] | None = None) -> Any:
+    def _played(self, state: TrainState, asked: Sequence[bool] | None = None) -> Episodes:
         chosen = self._filled_up(jnp.ones(len(self), bool) if asked is None else jnp.asarray(asked, bool))
-        played = self._evaluated(state, self._placed)
-        return self._spmd.collect(self._evaluation(*played, self._spmd.place(chosen), self._evaluation_key))
+        return self._spmd.collect(self._called(self._copied(state), self._limits(0, None), chosen)[2])
 
-    def _play(
-        self, parts: Parts, model: Any, normalizer: Any, variation: Any, charge: Any, asked: Any, key: Any
-    ) -> Any:
-        return evaluate(parts, self.config.evaluation.episodes, model, normalizer, key, variation, charge, asked)
+    def _called(
+        self, state: TrainState, limits: tuple[Limits, Spent], asked: jax.Array
+    ) -> tuple[TrainState, RoundMetrics, Episodes]:
+        """What the program makes of a state, which is used up."""
+        return self.chunk(state, self._placed, *self._spmd.place((*limits, asked)), self._evaluation_key)
 
 
 def _claim(config: Config) -> list[jax.Device]:

@@ -10,6 +10,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from nigt_jax.collectives import AXIS
 from nigt_jax.compilation import compile_options
+from nigt_jax.rollout import environments_traced_once
 
 
 class Spmd:
@@ -71,7 +72,9 @@ class Spmd:
             function, len(of_runs), len(shared), (1,) if donate_first else ()
         )
         chosen = compile_options(self.devices[0].platform) if options is None else dict(options)
-        return Program(mapped.lower(numbers, *of_runs, *shared).compile(compiler_options=chosen), numbers)
+        with environments_traced_once():
+            lowered = mapped.lower(numbers, *of_runs, *shared)
+        return Program(lowered.compile(compiler_options=chosen), numbers)
 
     def export(
         self, function: Callable, of_runs: tuple, shared: tuple = (), *, platforms: Sequence[str]
@@ -85,7 +88,8 @@ class Spmd:
           platforms: those of :mod:`jax.export`, such as ``cuda`` and ``tpu``.
         """
         mapped = self._shard_mapped(function, len(of_runs), len(shared), ())
-        return jax.export.export(mapped, platforms=platforms)(self._numbers(), *of_runs, *shared)
+        with environments_traced_once():
+            return jax.export.export(mapped, platforms=platforms)(self._numbers(), *of_runs, *shared)
 
     def _numbers(self) -> jax.Array:
         """What pmap wants: something that is split. Nobody reads it."""

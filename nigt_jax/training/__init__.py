@@ -3,7 +3,7 @@
 from nigt_jax.training._attacks import make_attacks
 from nigt_jax.training._block import gradient_of_block, next_round, play_block, tasks_of_block
 from nigt_jax.training._engines import Engine, engine_of
-from nigt_jax.training._evaluate import evaluate, summarise
+from nigt_jax.training._evaluate import Episodes, evaluate, summarise
 from nigt_jax.training._hyperparameters import (
     Hyperparameters,
     check_runs,
@@ -31,6 +31,7 @@ from nigt_jax.training._unit import (
 __all__ = [
     "Assignment",
     "Engine",
+    "Episodes",
     "Hyperparameters",
     "Limits",
     "Parts",

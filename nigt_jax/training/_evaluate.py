@@ -15,7 +15,8 @@ from nigt_jax.rollout import Tasks, play_only
 from nigt_jax.training._block import flat
 from nigt_jax.training._parts import Parts
 
-_LANES = 64  # or as many as training has: methods that absorb one gradient at a time have hardly any
+_LANES = 64  # where training has fewer: methods that absorb one gradient at a time have hardly any
+_FEW_ON_CPU = 16  # fewer lanes than that do not do on a CPU
 
 
 class Episodes(NamedTuple):
@@ -67,23 +68,44 @@ def evaluate(
         raise TypeError(f"only an Iterate is evaluated, got a {type(model).__name__}")
     workers = 1 if variation is None else variation.gravity.shape[1]
     runs = jax.tree.leaves(model.params)[0].shape[0]
+    asked = jnp.ones(runs, bool) if asked is None else asked
     me, devices = place_on(parts.axis)
     mine = -(-episodes * workers // devices)
-    place = me * mine + jnp.arange(mine)
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, place % episodes)
-    worker = jnp.minimum(place // episodes, workers - 1)
-    tasks = Tasks(
-        keys=jnp.tile(keys, runs),
-        active=jnp.outer(jnp.ones(runs, bool) if asked is None else asked, place < episodes * workers).reshape(-1),
-        params=model.params,
-        normalizer=normalizer,
-        variation=flat(jax.vmap(of_workers, (0, None))(variation, worker)) if variation is not None else None,
-        charge=jnp.zeros(runs) if charge is None else charge,
-    )
-    lanes = min(max(parts.num_lanes[0], _LANES), runs * mine)
-    played, _ = play_only(parts.environment, parts.policy, tasks, parts.horizon, (lanes,), lanes_last=parts.lanes_last)
-    by_run = [x.reshape(runs, mine) for x in (played.returns, played.lengths, played.diverged)]
-    return Episodes(*gather_over(parts.axis, by_run, axis=1))
+    each, lanes = _block(parts, runs, mine)
+
+    def block(number: Array, played: list[Array]) -> list[Array]:
+        own = number * each + jnp.arange(each)
+        place = me * mine + own
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, place % episodes)
+        worker = jnp.minimum(place // episodes, workers - 1)
+        tasks = Tasks(
+            keys=jnp.tile(keys, runs),
+            active=jnp.outer(asked, (own < mine) & (place < episodes * workers)).reshape(-1),
+            params=model.params,
+            normalizer=normalizer,
+            variation=flat(jax.vmap(of_workers, (0, None))(variation, worker)) if variation is not None else None,
+            charge=jnp.zeros(runs) if charge is None else charge,
+        )
+        new, _ = play_only(parts.environment, parts.policy, tasks, parts.horizon, (lanes,), lanes_last=parts.lanes_last)
+        columns = zip(played, (new.returns, new.lengths, new.diverged), strict=True)
+        return [jax.lax.dynamic_update_slice(x, y.reshape(runs, each), (0, number * each)) for x, y in columns]
+
+    blocks = -(-mine // each)
+    nothing = [jnp.zeros((runs, blocks * each), kind) for kind in (jnp.float32, jnp.int32, bool)]
+    played = jax.lax.fori_loop(0, jnp.where(asked.any(), blocks, 0), block, nothing)  # no reset where nobody asks
+    return Episodes(*gather_over(parts.axis, [x[:, :mine] for x in played], axis=1))
+
+
+def _block(parts: Parts, runs: int, mine: int) -> tuple[int, int]:
+    """Each run's episodes that are played at once, and the lanes that play them.
+
+    They are those of training, unless its lanes are too few: what is alike is compiled once where XLA finds it twice in
+    a program, and that is the environment.
+    """
+    lanes = parts.num_lanes[0]
+    if lanes >= (_FEW_ON_CPU if parts.lanes_last else _LANES):
+        return parts.episodes * parts.method.plays, lanes
+    return mine, min(_LANES, runs * mine)
 
 
 def summarise(

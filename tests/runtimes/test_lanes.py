@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import json
 
 import jax
@@ -29,6 +30,13 @@ def runtime(batch_size, name="rennala_nigt", trajectories_per_gradient=1, worker
     )
 
 
+def thousand_to_be_measured():
+    """Parts with a lane for every episode, and a configuration that leaves their number to a measurement."""
+    made = runtime(1000, lanes="measured")
+    training = dataclasses.replace(made.config.training, lanes="measured")
+    return made.parts._replace(num_lanes=(1000,)), dataclasses.replace(made.config, training=training)
+
+
 @pytest.fixture
 def measured(monkeypatch):
     """What was measured, and what it is found to be."""
@@ -51,10 +59,31 @@ def test_few_are_side_by_side_and_nothing_is_measured(measured):
 
 def test_what_was_asked_for_is_what_there_is(measured):
     made = runtime(1000, lanes=7)
-    assert made.parts.num_lanes == (7, 1)
+    assert made.parts.num_lanes == (7,)
     made = runtime(1000, lanes=5000)
-    assert made.parts.num_lanes == (1000, 250)
+    assert made.parts.num_lanes == (1000,)
     assert made.config.training.lanes == 1000
+    assert measured[1] == []
+
+
+@pytest.mark.parametrize(
+    ("ends", "narrows"),
+    [
+        ({"iterations": 2**19 // 3}, False),
+        ({"iterations": 2**19 // 3 + 1}, True),
+        ({"budget": f"{1000 * (2**19 // 3 + 1)} gradients"}, True),
+        ({"budget": f"{3000 * (2**19 // 3)} env_steps"}, False),
+        ({"budget": "5 simulated_time"}, True),
+        ({"budget": "5 simulated_time", "iterations": 1000}, False),
+        ({"iterations": 2**19 // 3, "block": 500}, True),  # two blocks a round
+    ],
+)
+def test_the_last_episodes_of_a_long_run_have_fewer_lanes(ends, narrows):
+    assert runtime(1000, lanes=100, **ends).parts.num_lanes == ((100, 25) if narrows else (100,))
+
+
+def test_where_nothing_was_measured_nothing_is_compiled(measured):
+    assert runtime(1000).config.training.lanes == 63  # 16 episodes for each
     assert measured[1] == []
 
 
@@ -79,7 +108,7 @@ def test_where_gradients_arrive_a_block_holds_whole_ones():
 
 def test_observations_that_end_with_a_bit_are_measured_with_it():
     flips = {"count": 2, "environments": [{"workers": [2], "flip_observation": True}]}
-    assert runtime(70, workers=flips).parts.num_lanes[0] > 1
+    assert runtime(70, workers=flips, lanes="measured").parts.num_lanes[0] > 1
 
 
 @pytest.mark.parametrize(
@@ -92,20 +121,20 @@ def test_observations_that_end_with_a_bit_are_measured_with_it():
 )
 def test_speed_counts_and_so_do_lanes_that_fall_idle(measured, rates, lanes):
     measured[0].update(rates)
-    assert runtime(1000).config.training.lanes == lanes
+    assert runtime(1000, lanes="measured").config.training.lanes == lanes
 
 
 @pytest.mark.usefixtures("measured")
 def test_episodes_of_the_same_length_leave_no_lane_idle():
-    for episodes in (65, 100, 150, 700):
-        lanes = runtime(episodes).config.training.lanes
+    for episodes, asked in itertools.product((65, 100, 150, 700), ("auto", "measured")):
+        lanes = runtime(episodes, lanes=asked).config.training.lanes
         assert episodes > lanes * (-(-episodes // lanes) - 1)
         assert -(-episodes // lanes) * lanes - episodes < -(-episodes // lanes)
 
 
 def test_it_is_measured_once_for_an_environment_with_a_name(measured, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    parts, config = (made := runtime(1000)).parts._replace(num_lanes=(1000,)), made.config
+    parts, config = thousand_to_be_measured()
     asked = measured[1]
     asked.clear()
     devices = jax.devices()[:1]
@@ -113,8 +142,12 @@ def test_it_is_measured_once_for_an_environment_with_a_name(measured, monkeypatc
     assert asked == [16, 64, 256]
     assert _lanes.choose_lanes(config, parts, devices) == first
     assert asked == [16, 64, 256]
+    auto = dataclasses.replace(config, training=dataclasses.replace(config.training, lanes="auto"))
+    measured[0][256] = 1000.0  # nobody looks again
+    assert _lanes.choose_lanes(auto, parts, devices) == first
     kept = tmp_path / "nigt_jax" / "lanes.json"
     assert len(json.loads(kept.read_text())) == 3
+    measured[0][256] = 105.0
     kept.write_text("{ torn")
     assert _lanes.choose_lanes(config, parts, devices) == first
     assert len(asked) == 6
@@ -123,7 +156,7 @@ def test_it_is_measured_once_for_an_environment_with_a_name(measured, monkeypatc
 @pytest.mark.parametrize("spoiled", ["null", "true", "[1.0]", '"fast"', "NaN", "-1.0", "1e999", "7" * 400])
 def test_an_entry_that_is_no_rate_is_as_if_absent(measured, monkeypatch, tmp_path, spoiled):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    parts, config = (made := runtime(1000)).parts._replace(num_lanes=(1000,)), made.config
+    parts, config = thousand_to_be_measured()
     devices, kept = jax.devices()[:1], tmp_path / "nigt_jax" / "lanes.json"
     first = _lanes.choose_lanes(config, parts, devices)
     spoilt = dict(json.loads(kept.read_text()), a=None)
@@ -141,7 +174,7 @@ def test_an_entry_that_is_no_rate_is_as_if_absent(measured, monkeypatch, tmp_pat
 
 def test_it_is_measured_again_where_something_else_would_come_out(measured, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    parts, config = (made := runtime(1000)).parts._replace(num_lanes=(1000,)), made.config
+    parts, config = thousand_to_be_measured()
     asked, devices = measured[1], jax.devices()[:1]
     asked.clear()
     choose = lambda parts: _lanes.choose_lanes(config, parts, devices)
