@@ -17,7 +17,8 @@ from nigt_jax.benchmark import machine
 from nigt_jax.config import Config, check_config
 from nigt_jax.runtimes import SimulatedRuntime, cpu_cores, split_cpu
 
-METHODS = {"rennala_nigt": 1, "afedpg": 20}  # and how many updates make as many gradients
+ARRIVALS = ("afedpg", "asynchronous_pg", "ringmaster_nigt", "ringleader_nigt")
+METHODS = {"rennala_nigt": 1} | dict.fromkeys(ARRIVALS, 20)  # and how many updates make as many gradients
 
 
 def main() -> None:
@@ -28,7 +29,10 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3, help="turns of both ways, after one that warms up")
     parser.add_argument("--environment", default="hopper", help="on spring")
     parser.add_argument("--horizon", type=int, default=200, help="steps of an episode")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=["rennala_nigt", "afedpg"])
+    parser.add_argument("--trajectories", type=int, default=1, help="of a gradient, where arrivals are absorbed alone")
+    parser.add_argument("--lanes", type=int, help="a device, of all runs together (default: as measured)")
+    parser.add_argument("--lanes-alone", type=int, help="a device, of one run (default: as measured)")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     args = parser.parse_args()
     jax.config.update("jax_num_cpu_devices", 2)
@@ -43,12 +47,15 @@ def main() -> None:
 def measure(args: argparse.Namespace, method: str) -> dict[str, Any]:
     """Time of all runs, from the start, together and one after the other."""
     rounds = args.rounds * METHODS[method]
-    base = configure(args, method, rounds)
+    base = configure(args, method, rounds, args.lanes)
     runs = [
         dataclasses.replace(base, seed=k, method=dataclasses.replace(base.method, learning_rate=0.04 * 2.0 ** -(k % 4)))
         for k in range(args.runs)
     ]
-    together, alone = SimulatedRuntime(base, runs=runs), SimulatedRuntime(base)
+    together, alone = (
+        SimulatedRuntime(base, runs=runs),
+        SimulatedRuntime(configure(args, method, rounds, args.lanes_alone)),
+    )
     for runtime in (together, alone):
         runtime.compile()
     times: dict[str, list[float]] = {"together": [], "in sequence": []}
@@ -65,6 +72,7 @@ def measure(args: argparse.Namespace, method: str) -> dict[str, Any]:
         "runs": args.runs,
         "rounds": rounds,
         "environment": args.environment,
+        "trajectories": args.trajectories,
         "lanes_together": together.parts.num_lanes[0],
         "lanes_alone": alone.parts.num_lanes[0],
         "seconds": medians,
@@ -75,14 +83,15 @@ def measure(args: argparse.Namespace, method: str) -> dict[str, Any]:
     } | machine(alone.devices)
 
 
-def configure(args: argparse.Namespace, method: str, rounds: int) -> Config:
+def configure(args: argparse.Namespace, method: str, rounds: int, lanes: int | None) -> Config:
     """The first run; sequence and grid differ from it in traced settings only."""
     return check_config(
         {
             "environment": {"name": args.environment, "horizon": args.horizon},
             "estimator": {"name": "return_to_go"},
-            "method": {"name": method, "batch_size": 20},
-            "training": {"iterations": rounds, "chunk": rounds, "compilation_cache": False},
+            "method": {"name": method}
+            | ({"trajectories_per_gradient": args.trajectories} if method in ARRIVALS else {"batch_size": 20}),
+            "training": {"iterations": rounds, "chunk": rounds, "compilation_cache": False, "lanes": lanes or "auto"},
             "evaluation": {"episodes": 16},
         }
     )

@@ -11,6 +11,8 @@ from nigt_jax.cache import keep_compiled_programs
 from nigt_jax.config import Config, LockstepRuntimeConfig
 from nigt_jax.records import code_of
 
+_WORTH_KEEPING = 0.1  # seconds of compilation; JAX's default of one would be more than any program of the clocks takes
+
 
 def prepare(config: Config, resume: bool = False) -> None:
     """Sets up the process for a run.
@@ -78,3 +80,4 @@ def use_cpu(keep_programs: bool) -> None:
     jax.config.update("jax_enable_x64", False)
     if keep_programs:
         keep_compiled_programs()
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", _WORTH_KEEPING)

@@ -119,7 +119,7 @@ def _check(arguments: argparse.Namespace, config: Config) -> None:
 def _run(config: Config, arguments: argparse.Namespace, output: Path, console: Console) -> None:
     # JAX is loaded here, after everything that can be wrong without it.
     from nigt_jax.cli._process import use_cpu
-    from nigt_jax.report import draw_timeline, show_comparison
+    from nigt_jax.report import show_comparison
     from nigt_jax.simulation import answer, make_timeline, to_json
 
     use_cpu(keep_programs=config.training.compilation_cache)
@@ -132,6 +132,8 @@ def _run(config: Config, arguments: argparse.Namespace, output: Path, console: C
     try:
         write_whole(folder.path / "simulation.json", to_json(comparison, found, arguments.parameters))
         if timeline is not None:
+            from nigt_jax.report import draw_timeline  # with Matplotlib
+
             draw_timeline(timeline, folder.path / "timeline.png")
     except OSError as error:
         raise RunError(f"{error.filename or folder.path}: cannot be written: {error.strerror or error}") from error

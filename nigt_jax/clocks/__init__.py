@@ -17,12 +17,22 @@ from nigt_jax.clocks._clock import (
 from nigt_jax.clocks._endless import NeverEnds, in_vain, never_comes, never_ends
 from nigt_jax.clocks._ringleader import Entry, Ringleader
 from nigt_jax.clocks._rounds import Round, malenia_round, rennala_round, synchronous_round
-from nigt_jax.clocks._rules import OneOfRules, Rule, m_synchronous_rule, malenia_rule, rennala_rule, synchronous_rule
+from nigt_jax.clocks._rules import (
+    NO_END,
+    OneOfRules,
+    Rule,
+    m_synchronous_rule,
+    malenia_rule,
+    one_of,
+    rennala_rule,
+    synchronous_rule,
+)
 from nigt_jax.clocks._speed import Speed
 from nigt_jax.clocks._time import SimulatedTime, time_of, time_zero, to_float64
 from nigt_jax.clocks._work import FixedWork
 
 __all__ = [
+    "NO_END",
     "ArrivalRule",
     "ArrivalState",
     "Clock",
@@ -54,6 +64,7 @@ __all__ = [
     "never_comes",
     "never_ends",
     "next_arrival",
+    "one_of",
     "play_round",
     "power_law",
     "rennala_round",

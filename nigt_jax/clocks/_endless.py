@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Int
 from nigt_jax.clocks._arrival_rules import ArrivalRule
 from nigt_jax.clocks._arrivals import ArrivalState, next_arrival
 from nigt_jax.clocks._clock import Clock, ClockState, finishing_times, play_round
-from nigt_jax.clocks._rules import MOST, Rule
+from nigt_jax.clocks._rules import MOST, NO_END, Rule
 from nigt_jax.clocks._work import FixedWork
 
 
@@ -95,8 +95,7 @@ def _waited_for(clock: Clock, rule: ArrivalRule, kept: Any, state: ArrivalState)
 def _late(clock: Clock, rule: Rule, state: ClockState) -> tuple[int, ...]:
     """Workers that never answer again and have done less than their share, from 1."""
     silent = _silent(clock)
-    share = getattr(rule, "share", None)
-    enough = np.iinfo(np.int32).max if share is None else int(share)
+    enough = int(rule.limit(jnp.int32(NO_END)))
     finished = np.zeros(clock.workers, np.int32)
     since, waiting = state.start, silent
     while waiting.any():  # what a silent worker still finishes is finite

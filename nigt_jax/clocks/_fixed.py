@@ -1,12 +1,15 @@
 """Workers whose gradients always take the same time: rounds without enumerating a single gradient."""
 
+import functools
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from nigt_jax.clocks import _pairs as pairs
 from nigt_jax.clocks._pairs import Pair, widen
-from nigt_jax.clocks._rounds import Ending, end_together, first_that_holds, never
+from nigt_jax.clocks._rounds import Ending, end_together, never
 from nigt_jax.clocks._rules import MOST, Rule
 
 _LATEST = 1e37  # no round is longer
@@ -35,19 +38,41 @@ def fixed_round(rule: Rule, times: Float[Array, " workers"], start: Pair) -> End
 
     latest = jnp.where(rule.never(nothing, stuck), 0, _bits(jnp.float32(_LATEST)))
 
-    bits = first_that_holds(lambda b: is_over(widen(_float(b))), jnp.zeros([], jnp.int32), latest)
-    high = _float(bits)
-    gap = high - _float(jnp.maximum(bits - 1, 0))
-
-    def time_of(step: Int[Array, ""]) -> Pair:
+    def time_of(bits: Int[Array, ""], step: Int[Array, ""]) -> Pair:
+        high = _float(bits)
+        gap = high - _float(jnp.maximum(bits - 1, 0))
         return pairs.add(widen(high), widen(gap * (step.astype(jnp.float32) * 2.0**-24)))
 
-    step = first_that_holds(lambda j: is_over(time_of(j)), jnp.asarray(-(2**24), jnp.int32), jnp.zeros([], jnp.int32))
+    bits, step = _first_place(lambda bits, step: is_over(time_of(bits, step)), latest)
 
     # What arrives in the last step arrives at once, and the rule takes as much of it as it needs.
-    before = rule.limit(_finished(time_of(step - 1), times, start))
-    arriving = rule.limit(_finished(time_of(step), times, start)) > before
+    by_then = lambda step: rule.limit(_finished(time_of(bits, step), times, start))
+    before, after = jax.lax.map(by_then, jnp.stack([step - 1, step]))
+    arriving = after > before
     return end_together(rule, before, arriving, _arrival(before, times, start), _arrival(before + 1, times, start))
+
+
+def _first_place(
+    condition: Callable[[Array, Array], Bool[Array, ""]], latest: Int[Array, ""]
+) -> tuple[Int[Array, ""], Int[Array, ""]]:
+    """Bits of the first float32 up to `latest` at which a condition holds, and of the 2^24 steps below it the first.
+
+    Both bisections are one loop: what it goes round is most of the program, and compiled once.
+    """
+    zero = jnp.zeros([], jnp.int32)
+
+    def halve(at: tuple) -> tuple:
+        bits, low, high, fine = at
+        middle = low + (high - low) // 2
+        holds = condition(jnp.where(fine, bits, middle), jnp.where(fine, middle, 0))
+        low, high = jnp.where(holds, low, middle), jnp.where(holds, middle, high)
+        refine = ~fine & (high - low <= 1)
+        choose = functools.partial(jnp.where, refine)
+        return choose(high, bits), choose(-(2**24), low), choose(0, high), fine | refine
+
+    start = (zero, zero, latest, jnp.zeros([], bool))
+    bits, _, step, _ = jax.lax.while_loop(lambda at: ~at[3] | (at[2] - at[1] > 1), halve, start)
+    return bits, step
 
 
 def _finished(time: Pair, times: Float[Array, " workers"], start: Pair) -> Int[Array, " workers"]:

@@ -204,10 +204,9 @@ def _take(
     def up_to(last: Int[Array, ""]) -> Int[Array, " workers"]:
         return jnp.zeros_like(counts).at[worker].add((valid & (order <= last)).astype(jnp.int32))
 
-    none, every = jnp.asarray(-1, jnp.int32), jnp.asarray(valid.size - 1, jnp.int32)
-    last = first_that_holds(lambda j: rule.enough(counts + up_to(j)), none, every)
-    new = up_to(last)
-    return new, last, rule.enough(counts + new)
+    none, nowhere = jnp.asarray(-1, jnp.int32), jnp.asarray(valid.size, jnp.int32)
+    last = first_that_holds(lambda j: rule.enough(counts + up_to(j)), none, nowhere)
+    return up_to(last), jnp.minimum(last, nowhere - 1), last < nowhere
 
 
 def _ending(

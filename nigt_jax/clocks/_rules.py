@@ -10,6 +10,8 @@ from nigt_jax.clocks import _pairs as pairs
 
 MOST = 2**30
 """A round that counts so many gradients is not decided: int32 holds their number, and little more."""
+NO_END = 2**31 - 1
+"""The share of a worker that goes on whatever it has done: a number, so that all such rules are one program."""
 _TOLERANCE = 2.0**-40
 
 
@@ -18,15 +20,15 @@ class CountRule(NamedTuple):
 
     Attributes:
       need: gradients that end the round.
-      share: most that a worker computes, after which it waits; None where it goes on.
+      share: most that a worker computes, after which it waits; `NO_END` where it goes on.
     """
 
     need: Int[Array, ""]
-    share: Int[Array, ""] | None
+    share: Int[Array, ""]
 
     def limit(self, counts: Int[Array, "*shape"]) -> Int[Array, "*shape"]:
         """How many gradients a worker computes that could have computed so many."""
-        return counts if self.share is None else jnp.minimum(counts, self.share)
+        return jnp.minimum(counts, self.share)
 
     def enough(self, counts: Int[Array, " workers"]) -> Bool[Array, ""]:
         """Whether the round is over."""
@@ -35,8 +37,6 @@ class CountRule(NamedTuple):
 
     def never(self, counts: Int[Array, " workers"], stuck: Bool[Array, " workers"]) -> Bool[Array, ""]:
         """Whether it never will be, where a `stuck` worker finishes no more than it has."""
-        if self.share is None:
-            return jnp.all(stuck) & ~self.enough(counts)
         return ~self.enough(jnp.where(stuck, counts, self.share))
 
 
@@ -76,7 +76,7 @@ class HarmonicRule(NamedTuple):
 
 
 class OneOfRules(NamedTuple):
-    """One of several rules. Which one is traced, so that runs with different rules share a program.
+    """One of several rules. Which one is traced, so that runs with different rules share a program; see :func:`one_of`.
 
     Attributes:
       number: its number among them.
@@ -92,20 +92,35 @@ class OneOfRules(NamedTuple):
 
     def enough(self, counts: Int[Array, " workers"]) -> Bool[Array, ""]:
         """Whether the round is over."""
-        return jax.lax.select_n(self.number, *(rule.enough(counts) for rule in self.rules))
+        return jax.lax.switch(self.number, [rule.enough for rule in self.rules], counts)
 
     def never(self, counts: Int[Array, " workers"], stuck: Bool[Array, " workers"]) -> Bool[Array, ""]:
         """Whether it never will be, where a `stuck` worker finishes no more than it has."""
-        return jax.lax.select_n(self.number, *(rule.never(counts, stuck) for rule in self.rules))
+        return jax.lax.switch(self.number, [rule.never for rule in self.rules], counts, stuck)
 
 
 Rule: TypeAlias = CountRule | HarmonicRule | OneOfRules
 
 
+def one_of(number: Int[Array, ""], rules: "tuple[Rule, ...]") -> Rule:
+    """The rule of a number, which is traced. Rules of one type differ in their numbers alone, and are one program."""
+    types = tuple(dict.fromkeys(map(type, rules)))
+
+    def chosen(kind: type) -> Rule:
+        others = next(rule for rule in rules if type(rule) is kind)
+        some = (rule if type(rule) is kind else others for rule in rules)
+        return jax.tree.map(lambda *values: jax.lax.select_n(number, *values), *some)
+
+    if len(types) == 1:
+        return chosen(types[0])
+    of_type = jnp.asarray([types.index(type(rule)) for rule in rules], jnp.int32)
+    return OneOfRules(of_type[number], tuple(map(chosen, types)))
+
+
 def rennala_rule(batch_size: int | Int[Array, ""], workers: int) -> Rule:
     """So many gradients, from whoever is fast."""
     del workers
-    return CountRule(jnp.asarray(batch_size, jnp.int32), None)
+    return CountRule(jnp.asarray(batch_size, jnp.int32), jnp.asarray(NO_END, jnp.int32))
 
 
 def malenia_rule(batch_size: int | Int[Array, ""], workers: int) -> Rule:

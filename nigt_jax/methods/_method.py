@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from nigt_jax.clocks import ArrivalRule, OneOfRules, Round, Rule, YoungerThan
+from nigt_jax.clocks import ArrivalRule, Round, Rule, YoungerThan, one_of
 from nigt_jax.config import MethodConfig, amount_of
 from nigt_jax.methods._table import JustArrived, MeansOfWorkers
 
@@ -94,7 +94,7 @@ class OneOfRounds(NamedTuple):
         several = list(self.by_name.values())
 
         def rule(batch_size: Int[Array, ""], workers: int) -> Rule:
-            return OneOfRules(number, tuple(one.rule(batch_size, workers) for one in several))
+            return one_of(number, tuple(one.rule(batch_size, workers) for one in several))
 
         return Rounds(rule, lambda counted: jax.lax.select_n(number, *(one.weigh(counted) for one in several)), None)
 

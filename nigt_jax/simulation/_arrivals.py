@@ -1,6 +1,5 @@
 """Methods that update at every arrival: a worker that sends a gradient is sent new parameters at once, and alone."""
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +8,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from nigt_jax.clocks import ArrivalRule, Clock, Fate, NeverEnds, begin_arrivals, in_vain, next_arrival, to_float64
+from nigt_jax.simulation._sized import sized
+
+Rules = tuple[ArrivalRule, ...]
 
 
 class Arrivals(NamedTuple):
@@ -53,16 +55,27 @@ def play_arrivals(clock: Clock, rule: ArrivalRule, arrivals: int, key: PRNGKeyAr
 
 def play_on(clock: Clock, rule: ArrivalRule, arrivals: int, key: PRNGKeyArray) -> tuple[Arrivals, NeverEnds | None]:
     """The first arrivals, and the update that never comes after them, if it is known by then that none does."""
-    rows, waits_for = jax.device_get(_play(clock, rule, key, arrivals))
+    return play_under(clock, (rule,), arrivals, key)[0]
+
+
+def play_under(
+    clock: Clock, rules: Rules, arrivals: int, key: PRNGKeyArray
+) -> tuple[tuple[Arrivals, NeverEnds | None], ...]:
+    """The same under each of several rules: who arrives when is a matter of the clock alone, and is played once."""
+    rows, waits_for = jax.device_get(_play(clock, rules, key, arrivals))
     time, due = to_float64(rows.time), to_float64(rows.ready)
     seen = int(np.argmin(np.append(np.isfinite(time), False)))
     exchange = np.asarray(clock.exchange, np.float64)[rows.worker]
     ready = due if clock.topology == "shared-link" else due - exchange
-    fate = rows.fate
-    whole = Arrivals(rows.worker, ready, time - exchange, time, fate.absorbed, fate.updates, fate.delay, fate.worth)
-    played = Arrivals(*(x[:seen] for x in whole))
-    never = in_vain(clock, waits_for, int(played.updates.sum()) + 1) if waits_for.any() else None
-    return played, never
+    arrived = rows.worker, ready, time - exchange, time
+
+    def under(fate: Any, waits_for: Any) -> tuple[Arrivals, NeverEnds | None]:
+        whole = Arrivals(*arrived, fate.absorbed, fate.updates, fate.delay, fate.worth)
+        played = Arrivals(*(x[:seen] for x in whole))
+        never = in_vain(clock, waits_for, int(played.updates.sum()) + 1) if waits_for.any() else None
+        return played, never
+
+    return tuple(map(under, rows.fates, waits_for))
 
 
 class _Row(NamedTuple):
@@ -71,22 +84,44 @@ class _Row(NamedTuple):
     worker: Any
     ready: Any
     time: Any
-    fate: Fate
+    fates: tuple[Fate, ...]
 
 
-@functools.partial(jax.jit, static_argnames="arrivals")
-def _play(clock: Clock, rule: ArrivalRule, key: PRNGKeyArray, arrivals: int) -> tuple[_Row, Bool[Array, " workers"]]:
+class _Server(NamedTuple):
+    """What a server of one rule knows before an arrival.
+
+    Attributes:
+      kept: what its rule keeps.
+      updates: updates made.
+      sent_at: updates made when each worker was sent its query point.
+    """
+
+    kept: Any
+    updates: Int[Array, ""]
+    sent_at: Int[Array, " workers"]
+
+
+@sized("arrivals")
+def _play(
+    clock: Clock, rules: Rules, key: PRNGKeyArray, arrivals: int
+) -> tuple[_Row, tuple[Bool[Array, " workers"], ...]]:
     def step(carry: tuple, _: None) -> tuple[tuple, _Row]:
-        state, kept, updates, sent_at = carry
+        state, servers = carry
         worker, answered, after = next_arrival(clock, state)
-        fate, taken = rule.take(kept, worker, sent_at[worker], updates)
-        kept = jax.tree.map(lambda new, old: jnp.where(answered, new, old), taken, kept)
-        updates = updates + fate.updates.astype(jnp.int32)
-        due = jax.tree.map(lambda x: x[worker], state.due)
-        row = _Row(worker.astype(jnp.int32), due, after.now, fate)
-        return (after, kept, updates, sent_at.at[worker].set(updates)), row
 
-    zero = jnp.zeros([], jnp.int32)
-    start = (begin_arrivals(clock, key), rule.begin(clock.workers), zero, jnp.zeros(clock.workers, jnp.int32))
-    (state, kept, *_), rows = jax.lax.scan(step, start, length=arrivals)
-    return rows, rule.waits_for(kept, jnp.isinf(state.due.high))
+        def take(rule: ArrivalRule, server: _Server) -> tuple[_Server, Fate]:
+            fate, taken = rule.take(server.kept, worker, server.sent_at[worker], server.updates)
+            kept = jax.tree.map(lambda new, old: jnp.where(answered, new, old), taken, server.kept)
+            updates = server.updates + fate.updates.astype(jnp.int32)
+            # What is collected where is nothing that is reported.
+            return _Server(kept, updates, server.sent_at.at[worker].set(updates)), fate._replace(entry=())
+
+        servers, fates = zip(*map(take, rules, servers), strict=True)
+        due = jax.tree.map(lambda x: x[worker], state.due)
+        return (after, servers), _Row(worker.astype(jnp.int32), due, after.now, fates)
+
+    nobody = jnp.zeros(clock.workers, jnp.int32)
+    servers = tuple(_Server(rule.begin(clock.workers), nobody[0], nobody) for rule in rules)
+    (state, servers), rows = jax.lax.scan(step, (begin_arrivals(clock, key), servers), length=arrivals)
+    silent = jnp.isinf(state.due.high)
+    return rows, tuple(rule.waits_for(server.kept, silent) for rule, server in zip(rules, servers, strict=True))

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, cast
 
-import jax.numpy as jnp
 import numpy as np
 
 from nigt_jax import config as configuration
@@ -12,9 +11,9 @@ from nigt_jax.clocks import (
     ArrivalRule,
     Clock,
     FixedWork,
+    NeverEnds,
     Ringleader,
     Rule,
-    clock_key,
     m_synchronous_rule,
     make_clock,
     malenia_rule,
@@ -23,9 +22,10 @@ from nigt_jax.clocks import (
 )
 from nigt_jax.config import Config, RennalaNigt, converted
 from nigt_jax.methods import METHODS, Arrivals, Method, Rounds
-from nigt_jax.simulation._arrivals import play_on
+from nigt_jax.simulation._arrivals import Arrivals as Arrived
+from nigt_jax.simulation._arrivals import play_under
 from nigt_jax.simulation._figures import Figures
-from nigt_jax.simulation._play import play
+from nigt_jax.simulation._play import Schedules, begin, play
 from nigt_jax.simulation._theory import (
     Bounds,
     arrival_bounds,
@@ -105,6 +105,11 @@ def kinds() -> tuple[Kind, ...]:
     return tuple(Kind(clock, tuple(names), METHODS[names[0]]) for clock, names in seen.items())
 
 
+def schedules(among: tuple[Kind, ...]) -> Schedules:
+    """Those of the kinds that count in rounds, in order."""
+    return tuple(kind.rounds for kind in among if kind.rounds is not None)
+
+
 def in_rounds(config: Config) -> RennalaNigt:
     """What the configuration says of batch size and momentum; the defaults where its method has none."""
     return cast(RennalaNigt, converted(config.method, "rennala_nigt"))
@@ -140,19 +145,22 @@ def compare(
     figures: dict[str, Figures] = {}
     missing = {name: why for name in METHODS if (why := configuration.METHODS[name].not_simulated)}
     others: dict[str, dict[int, Figures]] = {}
+    by_arrival: list[Kind] = []
+    shared = schedules(kinds())
     for kind in kinds():
         progress(kind.name)
         size = kind.batch_size(wanted, clock.workers)
         if kind.rounds is not None:
             possible = [m for m in sorted({size, *batch_sizes}) if kind.batch_size(m, clock.workers) == m]
-            tried = {m: _in_rounds(clock, kind, kind.rounds, m, rounds, config.seed) for m in possible}
+            tried = {m: _in_rounds(clock, kind, shared, m, rounds, config.seed) for m in possible}
             figures[kind.name], others[kind.name] = tried[size], tried
         elif clock.topology == "allreduce":
             missing[kind.name] = "one worker alone exchanges with the server, which an allreduce is not for"
         elif clock.workers > MOST_WORKERS:
             missing[kind.name] = f"simulated for up to {MOST_WORKERS:,} workers"
         else:
-            figures[kind.name] = _by_arrival(clock, kind, rounds * wanted, config)
+            by_arrival.append(kind)
+    figures |= _by_arrival(clock, by_arrival, rounds * wanted, config)
     return Comparison(
         configured=config.method.name,
         gradient_times=tuple(np.asarray(clock.work.mean, np.float64).tolist()),
@@ -162,9 +170,9 @@ def compare(
     )
 
 
-def _in_rounds(clock: Clock, kind: Kind, schedule: Rounds, batch_size: int, rounds: int, seed: int) -> Figures:
-    rule = schedule.rule(jnp.int32(batch_size), clock.workers)
-    played = play(clock, rule, schedule.weigh, rounds, clock_key(seed))
+def _in_rounds(clock: Clock, kind: Kind, shared: Schedules, batch_size: int, rounds: int, seed: int) -> Figures:
+    schedule = cast(Rounds, kind.rounds)
+    played = play(clock, shared, shared.index(schedule), batch_size, rounds, seed)
     whole = played.collecting + played.communicating
     some = whole.size > 0
     steady = isinstance(clock.work, FixedWork) and clock.speed is None and not clock.carry_over
@@ -187,9 +195,18 @@ def _in_rounds(clock: Clock, kind: Kind, schedule: Rounds, batch_size: int, roun
     )
 
 
-def _by_arrival(clock: Clock, kind: Kind, arrivals: int, config: Config) -> Figures:
-    rule, most = kind.arrival_rule(config), min(arrivals, _MOST_ARRIVALS)
-    played, never = play_on(clock, rule, most, clock_key(config.seed))
+def _by_arrival(clock: Clock, several: list[Kind], arrivals: int, config: Config) -> dict[str, Figures]:
+    if not several:
+        return {}
+    rules = tuple(kind.arrival_rule(config) for kind in several)
+    key = begin(clock, np.uint32(config.seed)).key
+    played = play_under(clock, rules, min(arrivals, _MOST_ARRIVALS), key)
+    return {
+        kind.name: _of_arrivals(clock, kind, rule, *one) for kind, rule, one in zip(several, rules, played, strict=True)
+    }
+
+
+def _of_arrivals(clock: Clock, kind: Kind, rule: ArrivalRule, played: Arrived, never: NeverEnds | None) -> Figures:
     updates = played.time[played.updates]
     time = float(played.time[-1]) if played.time.size else 0.0
     number = lambda chosen: np.bincount(played.worker[chosen], minlength=clock.workers)

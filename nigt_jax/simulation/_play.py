@@ -1,31 +1,32 @@
 """Round after round on a clock, compiled, with what each gave."""
 
 import dataclasses
-import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, UInt
 
 from nigt_jax.clocks import (
     Clock,
     ClockState,
     NeverEnds,
     Round,
-    Rule,
+    clock_key,
     exchange_time,
     never_ends,
     play_round,
     to_float64,
 )
 from nigt_jax.errors import RunError
+from nigt_jax.methods import OneOfRounds, Rounds
+from nigt_jax.simulation._sized import sized
 
 _LENGTH, _TABLE = 50, 2**22  # rounds in one call; counts that are in memory at once
 
-Weigh = Callable[[Round], Array]
+Schedules = tuple[Rounds, ...]
+"""Schedules that share one compiled program: a program is longer to compile than all of them are to play."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,29 +62,31 @@ class _Row(NamedTuple):
     variance: Float[Array, ""]
 
 
-def play(clock: Clock, rule: Rule, weigh: Weigh, rounds: int, key: PRNGKeyArray) -> Played:
+def play(clock: Clock, schedules: Schedules, number: int, batch_size: int, rounds: int, seed: int) -> Played:
     """Plays so many rounds, or up to the first that never ends.
 
     Args:
       clock: how long things take.
-      rule: when a round is over.
-      weigh: round to the weight of each worker's gradients in the result; only ratios matter.
+      schedules: several schedules.
+      number: the one that is played, from 0.
+      batch_size: gradients of a round.
       rounds: number of rounds, at least 1.
-      key: key of all gradients' times.
+      seed: of all gradients' times.
 
     Raises:
       RunError: what a round gave cannot be right.
     """
-    state, parts, left, never = clock.begin(key), [], rounds, None
+    state, parts, left, never = begin(clock, np.uint32(seed)), [], rounds, None
     while left and never is None:
         wanted = min(left, _length(clock))
-        state, rows = _part(clock, rule, state, jnp.int32(wanted), weigh, _length(clock))
+        state, rows = _rows(clock, schedules, number, batch_size, state, wanted)
         rows = jax.device_get(rows)
         done = int(rows.counted.complete.sum())
         refuse_nonsense(rows.counted, done, rounds - left)
         parts.append(_summary(rows, done, clock))
         left -= done
         if done < wanted:
+            rule = schedules[number].rule(jnp.int32(batch_size), clock.workers)
             never = never_ends(clock, rule, state, rounds - left + 1)
     join = lambda name: np.concatenate([part[name] for part in parts])
     total = lambda name: np.sum([part[name] for part in parts], axis=0)
@@ -99,10 +102,26 @@ def play(clock: Clock, rule: Rule, weigh: Weigh, rounds: int, key: PRNGKeyArray)
     )
 
 
-def play_one(clock: Clock, rule: Rule, weigh: Weigh, state: ClockState) -> tuple[Round, ClockState]:
-    """The next round, on the host, and the state after it; by the program that plays many."""
-    after, rows = jax.device_get(_part(clock, rule, state, jnp.int32(1), weigh, _length(clock)))
-    return jax.tree.map(lambda x: x[0], rows.counted), after
+def play_one(
+    clock: Clock, schedules: Schedules, number: int, batch_size: int, state: ClockState
+) -> tuple[Round, float, ClockState]:
+    """The next round, the time of its exchange, and the state after it, on the host; by the program that plays many."""
+    after, rows = jax.device_get(_rows(clock, schedules, number, batch_size, state, 1))
+    counted, communicating = jax.tree.map(lambda x: x[0], (rows.counted, rows.communicating))
+    return counted, float(communicating), after
+
+
+@sized()
+def begin(clock: Clock, seed: UInt[Array, ""]) -> ClockState:
+    """The state at time 0."""
+    return clock.begin(clock_key(seed))
+
+
+def _rows(
+    clock: Clock, schedules: Schedules, number: int, batch_size: int, state: ClockState, wanted: int
+) -> tuple[ClockState, _Row]:
+    whole = map(np.int32, (number, batch_size, wanted))
+    return _part(clock, state, *whole, schedules, _length(clock))
 
 
 def _length(clock: Clock) -> int:
@@ -110,15 +129,24 @@ def _length(clock: Clock) -> int:
     return max(1, min(_LENGTH, _TABLE // clock.workers))
 
 
-@functools.partial(jax.jit, static_argnames=("weigh", "length"))
+@sized("schedules", "length")
 def _part(
-    clock: Clock, rule: Rule, state: ClockState, wanted: Int[Array, ""], weigh: Weigh, length: int
+    clock: Clock,
+    state: ClockState,
+    number: Int[Array, ""],
+    batch_size: Int[Array, ""],
+    wanted: Int[Array, ""],
+    schedules: Schedules,
+    length: int,
 ) -> tuple[ClockState, _Row]:
     """At most `length` rounds: as many as wanted, or up to one that never ends; the rest is incomplete and empty."""
+    schedule = OneOfRounds({str(k): one for k, one in enumerate(schedules)}).at(number)
+    rule = schedule.rule(batch_size, clock.workers)
 
+    @jax.jit  # traced once for its shapes and its numbers
     def one(state: ClockState) -> tuple[ClockState, _Row]:
         counted, after = play_round(clock, rule, state)
-        weight, count = weigh(counted), counted.counts.astype(jnp.float32)
+        weight, count = schedule.weigh(counted), counted.counts.astype(jnp.float32)
         variance = jnp.sum(weight**2 * count) / jnp.sum(weight * count) ** 2
         return after, _Row(counted, exchange_time(clock, counted.counts > 0), variance)
 

@@ -1,6 +1,5 @@
 """Everything that was found, as one JSON file."""
 
-import dataclasses
 import json
 from typing import Any
 
@@ -9,6 +8,7 @@ from nigt_jax.simulation._compare import Comparison
 from nigt_jax.simulation._figures import Figures
 
 _OF_WORKERS = ("counted", "shares", "discarded")
+_INDENTED = 1000  # workers; Python indents in Python, a number a line, which takes a minute for a million of them
 
 
 def to_json(comparison: Comparison, answer: Answer, parameters: int | None) -> str:
@@ -25,16 +25,17 @@ def to_json(comparison: Comparison, answer: Answer, parameters: int | None) -> s
         "gradient_times": comparison.gradient_times,
         "parameters": parameters,
         "clock_of": methods,
-        "clocks": {name: dataclasses.asdict(figures) for name, figures in comparison.figures.items()},
+        "clocks": comparison.figures,
         "not_available": comparison.not_available,
         "by_batch_size": {
             name: [_short(figures) for figures in tried.values()] for name, tried in comparison.by_batch_size.items()
         },
-        "answer": dataclasses.asdict(answer),
+        "answer": answer,
     }
-    return json.dumps(whole, indent=1, allow_nan=False) + "\n"
+    indent = 1 if len(comparison.gradient_times) <= _INDENTED else None
+    return json.dumps(whole, indent=indent, allow_nan=False, default=vars) + "\n"
 
 
 def _short(figures: Figures) -> dict[str, Any]:
     """Without what there is of every worker."""
-    return {key: value for key, value in dataclasses.asdict(figures).items() if key not in _OF_WORKERS}
+    return {key: value for key, value in vars(figures).items() if key not in _OF_WORKERS}

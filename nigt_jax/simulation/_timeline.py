@@ -1,33 +1,32 @@
 """What every worker does when, in the first rounds of a method: the numbers behind the picture."""
 
 import dataclasses
-import functools
 import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
 from nigt_jax.clocks import (
+    NO_END,
     ArrivalRule,
     Clock,
+    ClockState,
     Round,
     Rule,
-    clock_key,
-    exchange_time,
     finishing_times,
     make_clock,
     never_ends,
     to_float64,
 )
 from nigt_jax.config import Config
-from nigt_jax.methods import METHODS, Rounds
+from nigt_jax.methods import METHODS
 from nigt_jax.simulation._arrivals import play_arrivals
-from nigt_jax.simulation._compare import MOST_WORKERS, in_rounds, kinds
-from nigt_jax.simulation._play import play_one
+from nigt_jax.simulation._compare import MOST_WORKERS, in_rounds, kinds, schedules
+from nigt_jax.simulation._play import Schedules, begin, play_one
+from nigt_jax.simulation._sized import sized
 
 ACTIVITIES = ("counted", "under way", "discarded", "waiting", "communicating", "silent")
 _MOST_SHOWN = 30  # workers
@@ -96,42 +95,51 @@ def make_timeline(config: Config, *, parameters: int = 1, rounds: int = 3) -> Ti
     Returns:
       The timeline; None where there are more gradients than can be looked at one by one.
     """
-    kind = next(kind for kind in kinds() if kind.name == config.method.clock)
+    every = kinds()
+    kind = next(kind for kind in every if kind.name == config.method.clock)
     wanted = in_rounds(config).batch_size
     size = kind.batch_size(wanted, config.workers.count)
     plays = METHODS[config.method.name].plays
     clock = make_clock(config.workers, parameters, wanted, plays)  # as in `compare`: the same programs
     shown = np.unique(np.linspace(0, clock.workers - 1, _MOST_SHOWN).round().astype(int))
-    key = clock_key(config.seed)
+    state = begin(clock, np.uint32(config.seed))
     if kind.rounds is not None:
-        parts = _rounds(clock, kind.rounds, size, shown, rounds, key)
+        several = schedules(every)
+        parts = _rounds(clock, several, several.index(kind.rounds), size, shown, rounds, state)
     elif clock.workers > MOST_WORKERS:
         parts = None
     else:
-        parts = _arrivals(clock, kind.arrival_rule(config), shown, key)
+        parts = _arrivals(clock, kind.arrival_rule(config), shown, state.key)
     if parts is None:
         return None
     return Timeline(method=config.method.name, batch_size=size, workers=clock.workers, shown=shown, **parts)
 
 
 def _rounds(
-    clock: Clock, schedule: Rounds, batch_size: int, shown: np.ndarray, rounds: int, key: Any
+    clock: Clock,
+    schedules: Schedules,
+    which: int,
+    batch_size: int,
+    shown: Int[np.ndarray, " shown"],
+    rounds: int,
+    state: ClockState,
 ) -> dict[str, Any] | None:
-    rule = schedule.rule(jnp.int32(batch_size), clock.workers)
-    state, bars, ends, note = clock.begin(key), [], [], ""
+    rule = schedules[which].rule(jnp.int32(batch_size), clock.workers)
+    bars: list[Bar] = []
+    ends, note = [], ""
     counted, total = np.zeros(shown.size, np.int64), 0
     for number in range(1, rounds + 1):
-        round, after = play_one(clock, rule, schedule.weigh, state)
+        round, communicating, after = play_one(clock, schedules, which, batch_size, state)
         least = int(round.counts.max()) + 1 if round.complete else clock.window
         window = 1 << (least - 1).bit_length()  # of few sizes, since each is another program
         if window * clock.workers > _MOST_TIMES:
             return None
-        times = to_float64(_times_of(clock, state, jnp.zeros(clock.workers, jnp.int32), state.start, window))
+        times = to_float64(_times_of(clock, state, np.zeros(clock.workers, np.int32), state.start, window))
         never: tuple[int, ...] = ()
         if not round.complete:
             endless, round = never_ends(clock, rule, state, number), _cut(rule, times)
             never, note = endless.waits_for, str(endless)
-        one = _RoundBars(clock, round, times, to_float64(state.start), to_float64(after.start), never)
+        one = _RoundBars(clock, round, communicating, times, to_float64(state.start), to_float64(after.start), never)
         now = float(to_float64(state.now))
         for i in map(int, shown):
             bars += [Bar(i, what, now + a, now + b) for what, a, b in one.of(i) if b > a]
@@ -151,20 +159,20 @@ def _rounds(
     }
 
 
-_times_of = functools.partial(jax.jit, static_argnames="window")(finishing_times)
+_times_of = sized("window")(finishing_times)
 
 
 def _cut(rule: Rule, times: Float[np.ndarray, "workers k"]) -> Any:
     """A round that never ends, up to a little after those who answer have done their part."""
-    share = getattr(rule, "share", None)
-    part = 1 if share is None else min(int(share), times.shape[1])
+    share = int(rule.limit(jnp.int32(NO_END)))
+    goes_on = share == NO_END
+    part = 1 if goes_on else min(share, times.shape[1])
     answers = times[np.isfinite(times[:, part - 1]), part - 1]
     latest = 1.3 * answers.max() if answers.size else 1.0
     known = times[:, -1][np.isfinite(times[:, -1])]  # beyond the last gradient looked at nothing is known
-    end = min(latest, known.min()) if share is None and known.size else latest
-    counts = (times <= end).sum(axis=1)
-    counts = counts if share is None else np.minimum(counts, int(share))
-    busy = counts < (np.inf if share is None else int(share))
+    end = min(latest, known.min()) if goes_on and known.size else latest
+    counts = np.minimum((times <= end).sum(axis=1), share)
+    busy = counts < share
     return Round(*(np.asarray(x) for x in (counts, end, busy.astype(int), False)))  # type: ignore[arg-type]
 
 
@@ -175,6 +183,7 @@ class _RoundBars:
         self,
         clock: Clock,
         round: Round,
+        communicating: float,
         times: np.ndarray,
         start: np.ndarray,
         left: np.ndarray,
@@ -183,7 +192,7 @@ class _RoundBars:
         self._silent = silent
         self._round, self._times, self._start, self._left = round, times, start, left
         self._end, self._carry_over = float(round.elapsed), clock.carry_over
-        self._exchange = float(exchange_time(clock, jnp.asarray(round.counts) > 0))
+        self._exchange = communicating
         own = np.asarray(clock.exchange, np.float64)
         if clock.topology == "shared-link":  # one after the other; the order is that of their numbers
             own = np.where(np.asarray(round.counts) > 0, own, 0)

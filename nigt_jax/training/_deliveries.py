@@ -1,6 +1,7 @@
 """What the workers of a block of arrivals deliver: computed at once, each gradient at what its worker was sent."""
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -45,8 +46,8 @@ def deliver(
     Every gradient is a group of its own, with the parameters that its worker was sent.
     """
     runs = hyperparameters.batch_size.size
-    (me, _), each, places = place_on(parts.axis), parts.trajectories_per_gradient, places_of(parts)
-    mine = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, me * places, places, axis=1), block)
+    (me, devices), each, places = place_on(parts.axis), parts.trajectories_per_gradient, places_of(parts)
+    mine = jax.tree.map(functools.partial(_dealt, devices=devices, me=me), block)
     sent: Sent = flat(jax.vmap(lambda sent, worker: jax.tree.map(lambda x: x[worker], sent))(state.sent, mine.worker))
     keys = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)))(state.key, mine.serial).reshape(-1)
 
@@ -75,7 +76,20 @@ def deliver(
         computed_steps=shares(batch.computed_steps, batch.lengths.reshape(-1, each).sum(1)),
     )
     by_run = jax.tree.map(lambda x: x.reshape(runs, places, *x.shape[1:]), delivered)
-    return gather_over(parts.axis, by_run, axis=1), _gathered_record(parts.axis, batch)
+    everybody = jax.tree.map(functools.partial(_in_order, devices=devices), gather_over(parts.axis, by_run, axis=1))
+    return everybody, _gathered_record(parts.axis, batch)
+
+
+def _dealt(x: Array, devices: int, me: Any) -> Array:
+    """The places of this device, of each run, dealt out in turns: a block's empty places are its last ones."""
+    hands = x.reshape(x.shape[0], -1, devices, *x.shape[2:])
+    return jax.lax.dynamic_index_in_dim(hands, me, axis=2, keepdims=False)
+
+
+def _in_order(x: Array, devices: int) -> Array:
+    """All places in their order again, from the hands of the devices one after the other."""
+    hands = x.reshape(x.shape[0], devices, -1, *x.shape[2:])
+    return jnp.swapaxes(hands, 1, 2).reshape(x.shape)
 
 
 def _gathered_record(axis: str | None, batch: Trajectories) -> Trajectories:

@@ -92,3 +92,24 @@ assert not {"brax", "flax", "mujoco", "orbax"} & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", program, QUICK], capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (0, 1), done.stderr
+
+
+ELSEWHERE = {"brax", "mujoco", "flax", "orbax", "gymnax", "pandas", "pyarrow", "ray", "torch", "onnx", "imageio"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "draws"),
+    [("", True), ("{method: {name: afedpg}, estimator: {name: return_to_go}, workers: {count: 1001}}", False)],
+)
+def test_a_whole_process_loads_what_it_uses(settings, draws, tmp_path):
+    """Neither physics nor what writes other files; Matplotlib only where there is a picture."""
+    (tmp_path / "own.yaml").write_text(settings)
+    arguments = ["simulate", str(tmp_path / "own.yaml"), "--rounds", "1", "--output", str(tmp_path)]
+    program = f"""
+import sys
+from nigt_jax.cli import main
+status = main({arguments!r})
+print(status, *sorted({ELSEWHERE | {"matplotlib"}!r} & {{name.split(".")[0] for name in sys.modules}}))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1].split() == (["0", "matplotlib"] if draws else ["0"])

@@ -17,7 +17,7 @@ from nigt_jax.errors import RunError
 from nigt_jax.methods import METHODS
 from nigt_jax.report import show_comparison
 from nigt_jax.runtimes import SimulatedRuntime
-from nigt_jax.simulation import _compare, answer, compare, to_json
+from nigt_jax.simulation import _compare, _sized, answer, compare, to_json
 from nigt_jax.simulation._arrivals import play_arrivals
 from nigt_jax.simulation._play import refuse_nonsense
 
@@ -190,3 +190,21 @@ def test_tables(two_stop, width):
     assert data["clock_of"]["rennala_pg"] == "rennala"
     reason = "never ends: it waits for worker 3"
     assert data["clocks"]["synchronous"]["never_ends"] == {"round": 1, "waits_for": [3], "reason": reason}
+
+
+def test_programs_for_few_workers_and_for_many_agree(monkeypatch):
+    config = check_config(
+        {"workers": {"count": 4, "compute_time": {"worker_exponent": 1}}, "method": {"batch_size": 6}}
+    )
+    few = compare(config, 3)
+    monkeypatch.setattr(_sized, "_FEW", 0)
+    many = compare(config, 3)
+    for name, figures in few.figures.items():
+        other = many.figures[name]
+        assert figures.counted == other.counted
+        assert (figures.time, figures.shortest_round, figures.longest_round) == (
+            other.time,
+            other.shortest_round,
+            other.longest_round,
+        )
+        assert figures.effective_gradients == pytest.approx(other.effective_gradients, rel=1e-6)

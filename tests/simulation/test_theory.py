@@ -22,8 +22,7 @@ times = st.lists(st.floats(0.125, 128, width=32), min_size=10, max_size=10)
 
 
 def collecting(clock, kind, batch_size, rounds=1):
-    rule = kind.rounds.rule(jnp.int32(batch_size), clock.workers)
-    return play(clock, rule, kind.rounds.weigh, rounds, jax.random.key(0))
+    return play(clock, (kind.rounds,), 0, batch_size, rounds, seed=0)
 
 
 @given(times=times, batch_size=st.integers(1, 300))

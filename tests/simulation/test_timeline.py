@@ -1,11 +1,10 @@
 """The picture's numbers."""
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
-from nigt_jax.clocks import clock_key, make_clock
+from nigt_jax.clocks import make_clock
 from nigt_jax.config import check_config
 from nigt_jax.report import draw_timeline
 from nigt_jax.simulation import make_timeline
@@ -51,7 +50,7 @@ def test_of_rounds(method, topology, carry_over):
     assert_tiled(timeline)
     kind = next(kind for kind in kinds() if method in kind.methods)
     clock = make_clock(config.workers, 1, 4)
-    played = play(clock, kind.rounds.rule(jnp.int32(4), 4), kind.rounds.weigh, 3, clock_key(0))
+    played = play(clock, (kind.rounds,), 0, 4, 3, 0)
     assert timeline.end == timeline.round_ends[-1] == pytest.approx(played.time)
     assert timeline.counted.tolist() == played.counted.tolist()
     for worker, count in enumerate(timeline.counted):
