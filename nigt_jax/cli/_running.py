@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from rich.console import Console
 
 from nigt_jax.cli._display import duration, make_display
+from nigt_jax.cli._last_time import LastTime
 from nigt_jax.config import Config, SystemConfig
 from nigt_jax.interrupts import interruptions
 from nigt_jax.records import RunFolder, create_run
@@ -51,13 +52,16 @@ def shown(
     stopping = lambda: console.print("stopping after this chunk; Ctrl-C again to stop with what is computed by now")
     with interruptions(announce=stopping) as interrupted:
         console.print(f"run       {folder.path}")
-        console.print("loading JAX and compiling ...", style="dim")
+        last_time = LastTime(config)
+        console.print(f"loading JAX and compiling ... {last_time.in_words()}".rstrip(), style="dim")
         train = load()  # after everything that can be wrong without JAX
         display = make_display(console, config.training.ends)
         try:
             summary = train(progress=display.update, interrupted=interrupted)
         finally:
             display.close()
+    if summary.compile_seconds:
+        last_time.note(summary.compile_seconds)
     _tell(
         console, [*_stopped(summary, folder), *words(summary), *_spent(summary, time.perf_counter() - started, folder)]
     )
