@@ -3,7 +3,7 @@
 from nigt_jax.runtimes._devices import claim_devices, cpu_cores, device_name, devices_of, split_cpu
 from nigt_jax.runtimes._make import join_job, make_runtime
 from nigt_jax.runtimes._maps import few_maps_are_left, forget_programs
-from nigt_jax.runtimes._parts import make_parts, make_policy, observation_size, resolved_block
+from nigt_jax.runtimes._parts import make_parts, make_policy, resolved_block, sizes_of
 from nigt_jax.runtimes._runtime import Hardware, Metrics, Rounds, Runtime, Staff, Stop, WorkerNews, WorkTime
 from nigt_jax.runtimes._simulated import SimulatedRuntime
 from nigt_jax.runtimes._spmd import Program, Spmd
@@ -33,7 +33,7 @@ __all__ = [
     "make_policy",
     "make_runtime",
     "number_of_processes",
-    "observation_size",
     "resolved_block",
+    "sizes_of",
     "split_cpu",
 ]

@@ -1,14 +1,13 @@
 """What a run keeps in memory, known before anything is computed."""
 
 import functools
-import math
 import os
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from nigt_jax.errors import UserError
+from nigt_jax.runtimes._bytes import bytes_of
 from nigt_jax.runtimes._devices import of_this_process
 from nigt_jax.training import Hyperparameters, Parts, initial_state
 
@@ -55,22 +54,14 @@ def bytes_needed(parts: Parts, hyperparameters: Hyperparameters, devices: int = 
     first = jax.eval_shape(parts.environment.reset, jax.random.key(0))
     numbers = parts.policy.observation_size + parts.policy.sample_size + 1
     return {
-        "what workers were sent and keep": _COPIES * _bytes((state.sent, state.workers, state.table)),
-        "the rest of the state": _COPIES * _bytes(state._replace(sent=(), workers=(), table=())),
-        "the first states of a block's episodes": episodes * _bytes(first),
+        "what workers were sent and keep": _COPIES * bytes_of((state.sent, state.workers, state.table)),
+        "the rest of the state": _COPIES * bytes_of(state._replace(sent=(), workers=(), table=())),
+        "the first states of a block's episodes": episodes * bytes_of(first),
         "the steps of a block's episodes": 4 * numbers * parts.horizon * episodes,
         "gradients of single episodes": 0
         if parts.method.worker is None
-        else parts.episodes * _bytes(state.server.sent),
+        else parts.episodes * bytes_of(state.server.sent),
     }
-
-
-def _bytes(tree: Any) -> int:
-    return sum(math.prod(x.shape) * _size(x.dtype) for x in jax.tree.leaves(tree))
-
-
-def _size(dtype: Any) -> int:
-    return 8 if jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) else dtype.itemsize
 
 
 def _memory_of(devices: list[jax.Device]) -> int:

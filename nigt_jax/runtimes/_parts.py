@@ -1,7 +1,7 @@
 """From a configuration to the parts of a program, and how many episodes and lanes a device has at once."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -20,13 +20,14 @@ from nigt_jax.errors import UserError
 from nigt_jax.estimators import Estimator, make_estimator
 from nigt_jax.methods import METHODS, Method
 from nigt_jax.policies import CategoricalMLP, GaussianMLP, Policy, Start, describe_policy
+from nigt_jax.runtimes._bytes import bytes_of
 from nigt_jax.runtimes._devices import of_this_process
 from nigt_jax.training import Parts, engine_of, number_of_parameters
 
 _CHUNK, _CHUNK_ELSEWHERE = {"cpu": 2**11}, 2**16  # steps; a hopper's round: 1% to 5% slower at 2**9 and from 2**13
 _FEW_LANES = 32
 _LONG = 2**19  # blocks times the horizon: a program of fewer lanes takes a hopper 10 s to compile, and saves a tenth
-_MEMORY = 2**30  # bytes of steps that a CPU keeps at once, all its devices together
+_MEMORY = 2**30  # bytes of steps and first states that a CPU keeps at once, all its devices together
 _MEMORY_SHARE = 8  # what part of its memory any other device takes for them
 
 
@@ -55,7 +56,7 @@ def make_parts(
       runs: number of runs that a device has.
       counts_steps: whether something in them depends on steps of the environment.
       platform: the devices' platform, as JAX names it.
-      memory: bytes that the steps of a block may take on a device.
+      memory: bytes that a block may take on a device: the steps of its episodes, and the states they begin with.
       policy: the policy, instead of the one that the configuration describes; so are `estimator` and `method`.
       estimator: the estimator.
       method: the method.
@@ -65,12 +66,13 @@ def make_parts(
       UserError: the environment cannot be played, or does not differ as it should; a block has more steps than an int32
         counts.
     """
-    seen = observation_size(config, environment)
-    policy = make_policy(config, seen, action_space(environment)) if policy is None else policy
+    sizes = sizes_of(config, environment)
+    policy = make_policy(config, sizes.observed, action_space(environment)) if policy is None else policy
     policy = policy if start is None else _started(policy, start)
     _refuse_large(config.method, policy)
     method = METHODS[config.method.name] if method is None else method
-    bytes_each = 4 * (policy.observation_size + policy.sample_size + 1) * config.environment.horizon * method.plays
+    of_steps = 4 * (policy.observation_size + policy.sample_size + 1) * config.environment.horizon
+    bytes_each = (of_steps + sizes.first) * method.plays
     block: Any = config.training.block
     countable = COUNTABLE // (runs * config.environment.horizon * method.plays)
     most = max(2, min(countable, memory // (bytes_each * runs))) if block == "auto" else -(-block // devices)
@@ -171,7 +173,7 @@ def _is_long(config: Config, parts: Parts, devices: int) -> bool:
 
 
 def memory_for_steps(devices: list[jax.Device]) -> int:
-    """Bytes that a device, one of these, may take for the steps of a block."""
+    """Bytes that a device, one of these, may take for a block's steps and first states."""
     if devices[0].platform == "cpu":
         return _MEMORY // len(devices)
     known = of_this_process(devices)[0].memory_stats() or {}
@@ -184,15 +186,27 @@ def first_environment(config: Config, environment: Any) -> Any:
     return environment if variation is None else Varied(environment, jax.tree.map(lambda x: x[0], variation))
 
 
-def observation_size(config: Config, environment: Any) -> int:
-    """Numbers that every worker observes, in an environment that can be played and differs as the configuration says.
+class Sizes(NamedTuple):
+    """What an episode is made of.
+
+    Attributes:
+      observed: numbers that every worker observes.
+      first: bytes of the state in which it begins.
+    """
+
+    observed: int
+    first: int
+
+
+def sizes_of(config: Config, environment: Any) -> Sizes:
+    """The sizes of an environment that can be played and differs as the configuration says.
 
     Raises:
       UserError: it cannot, or does not.
     """
-    (size,) = observed(first_state(environment)).shape
-    variation = make_variation(config.workers)
-    if variation is None:
-        return size
-    check_variation(environment, variation)
-    return size + (variation.flip is not None)
+    first = first_state(environment)
+    (size,), variation = observed(first).shape, make_variation(config.workers)
+    if variation is not None:
+        check_variation(environment, variation)
+        size += variation.flip is not None
+    return Sizes(size, bytes_of(first))

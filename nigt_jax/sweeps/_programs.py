@@ -11,7 +11,7 @@ from nigt_jax.config import Config, dotted, family, to_dict, traced_settings
 from nigt_jax.environments import action_space, make_environment, make_variation
 from nigt_jax.methods import METHODS
 from nigt_jax.runs import read_start
-from nigt_jax.runtimes import SimulatedRuntime, claim_devices, make_policy, observation_size
+from nigt_jax.runtimes import SimulatedRuntime, claim_devices, make_policy, sizes_of
 from nigt_jax.sweeps._plan import Plan
 from nigt_jax.sweeps._sweep import Run
 from nigt_jax.sweeps._twins import Clocks
@@ -113,16 +113,16 @@ def _kind(config: Config, seen: dict[str, Any]) -> str:
 
 
 def _sizes(config: Config, seen: dict[str, Any]) -> tuple[int, int]:
-    """Bytes of the steps of an episode, and number of parameters of the policy."""
+    """Bytes of an episode's steps and first state, and number of parameters of the policy."""
     workers = config.workers
     # All of it is looked at for faults.
     key = f"{config.environment} {config.policy} {workers.environments} {workers.randomizer}"
     if key not in seen:
         environment = make_environment(config.environment)
-        seen_size = observation_size(config, environment)
-        policy = make_policy(config, seen_size, action_space(environment))
+        sizes = sizes_of(config, environment)
+        policy = make_policy(config, sizes.observed, action_space(environment))
         numbers = policy.observation_size + policy.sample_size + 1
-        seen[key] = (4 * numbers * config.environment.horizon, number_of_parameters(policy))
+        seen[key] = (4 * numbers * config.environment.horizon + sizes.first, number_of_parameters(policy))
     return seen[key]
 
 

@@ -10,7 +10,7 @@ import pytest
 from probes import Quadratic
 
 from nigt_jax.config import check_config
-from nigt_jax.runtimes import SimulatedRuntime, _lanes, _simulated, make_parts
+from nigt_jax.runtimes import SimulatedRuntime, _lanes, _simulated, make_parts, sizes_of
 
 
 def runtime(batch_size, name="rennala_nigt", trajectories_per_gradient=1, workers=None, **training):
@@ -92,7 +92,7 @@ def test_a_block_is_what_was_asked_for_or_what_memory_holds():
     made = runtime(1000, lanes=7, block=300)  # four equal parts
     assert (made.parts.episodes, made.config.training.block) == (250, 250)
     assert runtime(1000, lanes=7, block=300, devices=2).config.training.block == 250
-    bytes_each = 4 * 3 * 3
+    bytes_each = 4 * 3 * 3 + sizes_of(made.config, Quadratic()).first
     auto = dataclasses.replace(made.config, training=dataclasses.replace(made.config.training, block="auto"))
     of = lambda devices, each: make_parts(auto, Quadratic(), devices, memory=each * bytes_each).episodes
     assert of(1, 2 * 130) == 250

@@ -8,7 +8,7 @@ import pytest
 from nigt_jax.cli import main
 from nigt_jax.environments import make_environment
 from nigt_jax.errors import UserError
-from nigt_jax.runtimes import observation_size
+from nigt_jax.runtimes import sizes_of
 from nigt_jax.sweeps import load_sweep, reported_runs
 
 BASE = "training: {iterations: 5}\nworkers: {count: 3}\n"
@@ -149,7 +149,7 @@ def test_every_world_of_a_shipped_sweep_can_be_played():
     worlds = {f"{run.config.environment} {run.config.workers.environments}": run.config for run in runs}
     assert len(worlds) >= 3
     for config in worlds.values():
-        assert observation_size(config, make_environment(config.environment)) > 0
+        assert sizes_of(config, make_environment(config.environment)).observed > 0
 
 
 def test_a_world_that_cannot_be_is_refused_before_anything_is_computed(tmp_path, capsys):
