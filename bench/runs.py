@@ -4,18 +4,15 @@ Run `python bench/runs.py --help`. What the figures mean, and those of one machi
 """
 
 import argparse
-import dataclasses
 import json
-import statistics
-import time
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from nigt_jax.benchmark import machine
+from nigt_jax.benchmark import compare_runs, machine
 from nigt_jax.config import Config, check_config
-from nigt_jax.runtimes import SimulatedRuntime, cpu_cores, split_cpu
+from nigt_jax.runtimes import cpu_cores, split_cpu
 
 METHODS = {"rennala_nigt": 1, "afedpg": 20}  # and how many updates make as many gradients
 
@@ -43,36 +40,8 @@ def main() -> None:
 def measure(args: argparse.Namespace, method: str) -> dict[str, Any]:
     """Time of all runs, from the start, together and one after the other."""
     rounds = args.rounds * METHODS[method]
-    base = configure(args, method, rounds)
-    runs = [
-        dataclasses.replace(base, seed=k, method=dataclasses.replace(base.method, learning_rate=0.04 * 2.0 ** -(k % 4)))
-        for k in range(args.runs)
-    ]
-    together, alone = SimulatedRuntime(base, runs=runs), SimulatedRuntime(base)
-    for runtime in (together, alone):
-        runtime.compile()
-    times: dict[str, list[float]] = {"together": [], "in sequence": []}
-    for _ in range(args.turns + 1):
-        times["together"].append(seconds(together, rounds, 1))
-        times["in sequence"].append(seconds(alone, rounds, args.runs))
-    measured = {way: turns[1:] for way, turns in times.items()}
-    ratios = [a / b for a, b in zip(measured["in sequence"], measured["together"], strict=True)]
-    medians = {way: statistics.median(turns) for way, turns in measured.items()}
-    compiled = {"together": together.compile_seconds, "in sequence": alone.compile_seconds}
-    total = lambda way: medians[way] + compiled[way]
-    return {
-        "method": method,
-        "runs": args.runs,
-        "rounds": rounds,
-        "environment": args.environment,
-        "lanes_together": together.parts.num_lanes[0],
-        "lanes_alone": alone.parts.num_lanes[0],
-        "seconds": medians,
-        "compile_seconds": compiled,
-        "ratios": ratios,
-        "ratio": statistics.median(ratios),
-        "ratio_with_compilation": total("in sequence") / total("together"),
-    } | machine(alone.devices)
+    (found,) = compare_runs(configure(args, method, rounds), [args.runs], rounds, args.turns)
+    return {"method": method, "environment": args.environment} | found | machine(jax.devices())
 
 
 def configure(args: argparse.Namespace, method: str, rounds: int) -> Config:
@@ -86,15 +55,6 @@ def configure(args: argparse.Namespace, method: str, rounds: int) -> Config:
             "evaluation": {"episodes": 16},
         }
     )
-
-
-def seconds(runtime: SimulatedRuntime, rounds: int, times: int) -> float:
-    """What so many runs one after the other take, each from its start. One stands for all: their work is alike."""
-    states = [jax.block_until_ready(runtime.initial_state()) for _ in range(times)]
-    started = time.perf_counter()
-    for state in states:
-        runtime.run(state, rounds)
-    return time.perf_counter() - started
 
 
 def line(record: dict[str, Any]) -> str:

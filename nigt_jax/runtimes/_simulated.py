@@ -256,18 +256,24 @@ class SimulatedRuntime:
         return self._spmd.compile(pick, (self.initial_state(), self._placed))
 
     def program(
-        self, function: Callable[[Parts, TrainState, Hyperparameters], Any], options: Mapping[str, Any] | None = None
-    ) -> Callable[[TrainState], Any]:
+        self, function: Callable[..., Any], options: Mapping[str, Any] | None = None, *, shared: tuple = ()
+    ) -> Callable[..., Any]:
         """Another program of a run's state, such as a part of a round; compiled at once.
 
         Args:
-          function: the function of one device; its result has to be the same on all that share a run.
+          function: the function of one device, (parts, state, hyperparameters, *shared) to what it makes of them; its
+            result has to be the same on all that share a run.
           options: XLA's options, other than those that training is compiled with.
+          shared: arguments beside the state that the program is told at every call; these have their shapes.
+
+        Returns:
+          The program, a function of (state, *shared).
         """
         with jax.default_matmul_precision("highest"):
             arguments = (self.initial_state(), self._placed)
-            compiled = self._spmd.compile(functools.partial(function, self.parts), arguments, options=options)
-        return lambda state: compiled(state, self._placed)
+            bound, example = functools.partial(function, self.parts), self._spmd.replicate(shared)
+            compiled = self._spmd.compile(bound, arguments, example, options=options)
+        return lambda state, *shared: compiled(state, self._placed, *self._spmd.replicate(shared))
 
     def run(
         self, state: TrainState, rounds: int | Sequence[int], stop: Stop | None = None
