@@ -8,6 +8,7 @@ All programs are functions of one device, (parts, state, hyperparameters, how fa
 number). The number depends on so much of what was computed that the compiler leaves nothing out.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from jaxtyping import Array, Int
 
 from nigt_jax.collectives import sum_over
 from nigt_jax.environments import action_space, observed
-from nigt_jax.rollout import Tasks, observation_statistics, play_only, side_by_side
+from nigt_jax.rollout import Tasks, Trajectories, observation_statistics, play_only, side_by_side
 from nigt_jax.training import (
     Hyperparameters,
     Parts,
@@ -61,9 +62,10 @@ def lanes(parts: Parts, state: TrainState, hyperparameters: Hyperparameters, far
     act = jax.vmap(parts.policy.sample, (None, None, 0, 0))
 
     def step(now: Any, number: Array) -> tuple[Any, None]:
-        def drawn(_: Array, actions: Array) -> Array:
-            own = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
-            return parts.policy.action(act(params, normalizer, observed(now).T, own)).astype(actions.dtype)
+        def drawn(zero: Array, actions: Array) -> Array:
+            own = jax.vmap(jax.random.fold_in, (0, None))(keys, number + zero)
+            observation = observed(now).T + zero.astype(float)
+            return parts.policy.action(act(params, normalizer, observation, own)).astype(actions.dtype)
 
         return advance(variation, now, _perhaps(far >= 1, drawn, same).T), None
 
@@ -82,47 +84,51 @@ def queue(parts: Parts, state: TrainState, hyperparameters: Hyperparameters, far
     return _steps(outcomes.lengths), count_steps(computed), outcomes.returns.sum()
 
 
-def rollouts(parts: Parts, state: TrainState, hyperparameters: Hyperparameters, far: Int[Array, ""]) -> Made:
+def rounds(parts: Parts, state: TrainState, hyperparameters: Hyperparameters, far: Int[Array, ""]) -> Made:
     """The same, and every step is kept: rollouts as training makes them.
 
     The second stage makes the policy gradient and the statistics of observations of them; in the third, devices tell
-    each other of both, too.
+    each other of both, too. The last one is a whole round with these episodes: the clock, all of that, and the update.
     """
     batch = play_block(parts, _tasks(parts, state, hyperparameters))
     last = jax.tree.map(lambda x: x[-1], (batch.observation, batch.sample, batch.reward))  # to read all takes time
 
-    def learnt(axis: str | None) -> Callable[[Array, Array], Array]:
-        def of_all(_: Array, made: Array) -> Array:
-            total = gradient_of_block(parts, state, hyperparameters, batch, jnp.ones((1, batch.lengths.size)))
-            seen = observation_statistics(batch, axis)
-            return made + _all_of((sum_over(axis, total), seen.mean, seen.variance))
+    def played(zero: Array) -> Trajectories:
+        return batch.only(jnp.broadcast_to(zero == 0, batch.lengths.shape))
 
-        return of_all
+    def learnt(axis: str | None, zero: Array, made: Array) -> Array:
+        own = played(zero)
+        total = gradient_of_block(parts, state, hyperparameters, own, jnp.ones((1, own.lengths.size)))
+        seen = observation_statistics(own, axis)
+        return made + _all_of((sum_over(axis, total), seen.mean, seen.variance))
 
-    made = _perhaps(far == 1, learnt(None), _all_of(last))
-    made = _perhaps(far == 2, learnt(parts.axis), made)
+    def whole(zero: Array, made: Array) -> Array:
+        after, _ = run_round(parts, state, hyperparameters, spent_of(1), jnp.ones(1, bool), played(zero))
+        return made + _all_of((after.server, after.normalizer, after.estimator))
+
+    made = _perhaps(far == 1, functools.partial(learnt, None), _all_of(last))
+    made = _perhaps(far == 2, functools.partial(learnt, parts.axis), made)
+    made = _perhaps(far == 3, whole, made)
     return _steps(batch.lengths), count_steps(batch.computed_steps), made
-
-
-def training(parts: Parts, state: TrainState, hyperparameters: Hyperparameters, far: Int[Array, ""]) -> Made:
-    """A whole round: the clock, all of the above, what devices tell each other, and the update."""
-    del far
-    after, metrics = run_round(parts, state, hyperparameters, spent_of(1), jnp.ones(1, bool))
-    learnt = (after.server, after.normalizer, after.estimator)
-    return *jax.tree.map(lambda x: x[0], (metrics.env_steps, metrics.computed_steps)), _all_of(learnt)
 
 
 PROGRAMS = (
     Shared(("physics", "+ policy"), lanes),
     Shared(("+ queue",), queue),
-    Shared(("+ storage", "+ gradient", "+ communication"), rollouts),
-    Shared(("+ update",), training),
+    Shared(("+ storage", "+ gradient", "+ communication", "+ update"), rounds),
 )
 STAGES = tuple(stage for shared in PROGRAMS for stage in shared.stages)
 
 
 def _perhaps(asked: Array, function: Callable[[Array, Any], Any], otherwise: Any) -> Any:
-    """What the function makes of it, or `otherwise` itself where it is not asked for, which takes no time."""
+    """What the function makes of it, or `otherwise` itself where it is not asked for, which takes no time.
+
+    Args:
+      asked: whether it is.
+      function: gets the loop's counter, too, which is 0. XLA does not know that, and computes before the loop, asked or
+        not, whatever does not depend on it: so the function has to mix it into what it starts from.
+      otherwise: what it starts with.
+    """
     return jax.lax.fori_loop(0, asked.astype(jnp.int32), function, otherwise)
 
 

@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from probes import Quadratic
@@ -11,6 +12,7 @@ from nigt_jax.benchmark import PROGRAMS, STAGES, measure
 from nigt_jax.benchmark._measure import _on_all
 from nigt_jax.config import check_config
 from nigt_jax.runtimes import SimulatedRuntime, Spmd
+from nigt_jax.training import next_round, play_block, run_round, spent_of, tasks_of_block
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Accessing:DeprecationWarning"),  # Brax's own habits
@@ -29,7 +31,7 @@ def config(devices=1):
     )
 
 
-def test_seven_stages_are_four_programs(monkeypatch):
+def test_seven_stages_are_three_programs(monkeypatch):
     compiled, compile = [], Spmd.compile
 
     def counted(*arguments, **keywords):
@@ -39,7 +41,7 @@ def test_seven_stages_are_four_programs(monkeypatch):
     monkeypatch.setattr(Spmd, "compile", counted)
     seen = []
     report = measure(config(devices=2), 1, announce=seen.append, show=lambda row: seen.append(row.stage))
-    assert len(compiled) == len(report.programs) == 4
+    assert len(compiled) == len(report.programs) == 3
     assert len(STAGES) == len(report.rows) == 7
     assert [tuple(program.stages) for program in report.programs] == [shared.stages for shared in PROGRAMS]
     assert [name for name in seen if name in STAGES] == list(STAGES)  # each was shown, in order
@@ -56,7 +58,7 @@ def numbers():
     sent = jax.tree.map(lambda x: x + 0.5, state.server.sent)
     others = (state, runtime.place(state._replace(server=state.server._replace(sent=sent))))
     found = {}
-    for shared in PROGRAMS[::2]:
+    for shared in (PROGRAMS[0], PROGRAMS[2]):
         program = runtime.program(functools.partial(_on_all, shared), shared=(np.int32(0),))
         for far, stage in enumerate(shared.stages):
             found[stage] = [float(program(one, np.int32(far))[2]) for one in others]
@@ -73,3 +75,20 @@ def test_each_stage_adds_its_own(numbers):
     """On one device there is nobody to tell, so what comes of gradients is the same after they were told."""
     assert numbers["+ storage"][0] != numbers["+ gradient"][0]
     assert numbers["+ gradient"] == numbers["+ communication"]
+    assert numbers["+ update"][0] not in (numbers["+ storage"][0], numbers["+ gradient"][0])
+
+
+def test_a_round_of_known_trajectories_is_the_round_that_plays_them():
+    runtime = SimulatedRuntime(config(), Quadratic())
+
+    def both(parts, state, hyperparameters):
+        goes = jnp.ones(1, bool)
+        counted, _ = next_round(parts, state, hyperparameters, goes)
+        played = play_block(parts, tasks_of_block(parts, state, hyperparameters, counted, jnp.asarray(0))[0])
+        one = functools.partial(run_round, parts, state, hyperparameters, spent_of(1), goes)
+        metrics = lambda found: found[1]._replace(env_steps=(), computed_steps=())
+        return metrics(one()), metrics(one(played))
+
+    own, known = runtime.program(both)(runtime.initial_state())
+    assert own.gradient_norm[0] > 0
+    jax.tree.map(np.testing.assert_array_equal, own, known)
