@@ -6,7 +6,7 @@ from nigt_jax.benchmark._measure import Compiled, Report, Row, measure, to_json
 from nigt_jax.benchmark._profile import Profile
 from nigt_jax.benchmark._runs import compare_runs
 from nigt_jax.benchmark._spmd import compare_spmd
-from nigt_jax.benchmark._stages import PROGRAMS, STAGES
+from nigt_jax.benchmark._stages import PROGRAMS, STAGES, play_stages
 from nigt_jax.benchmark._trainers import Trained, brax_ppo, train_by_brax, train_by_us, what_brax_misses
 from nigt_jax.benchmark._transform import TRIAD, compare_transforms
 from nigt_jax.benchmark._turns import take_turns
@@ -31,6 +31,7 @@ __all__ = [
     "in_words",
     "machine",
     "measure",
+    "play_stages",
     "read_measured",
     "runtime_of_ways",
     "stage_figures",

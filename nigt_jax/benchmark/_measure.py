@@ -11,23 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
-from jaxtyping import Array, Int
 
 from nigt_jax.benchmark._machine import machine
 from nigt_jax.benchmark._profile import Profile, profile
-from nigt_jax.benchmark._stages import PROGRAMS, Shared
+from nigt_jax.benchmark._stages import PROGRAMS, Shared, play_stages
 from nigt_jax.benchmark._turns import take_turns
-from nigt_jax.collectives import sum_over
 from nigt_jax.config import Config, to_dict
 from nigt_jax.errors import UserError
 from nigt_jax.methods import METHODS
 from nigt_jax.runtimes import SimulatedRuntime
-from nigt_jax.training import Hyperparameters, Parts, TrainState, add_steps, count_steps, whole_steps
+from nigt_jax.training import TrainState, whole_steps
 
-_ROUNDS = 3  # in a program: memory is taken from the system once for all of them, as for a chunk of training
 _FIRST = 2  # turns of a stage on its own, for a first figure as soon as its program is compiled
 
 
@@ -156,7 +152,7 @@ def _compile(runtime: SimulatedRuntime, shared: Shared) -> tuple[Callable[..., A
     """A program, and the seconds that it took to trace and compile it."""
     started = time.perf_counter()
     with without_cache():
-        program = runtime.program(functools.partial(_on_all, shared), shared=(np.int32(0),))
+        program = runtime.program(functools.partial(play_stages, shared), shared=(np.int32(0),))
     return program, time.perf_counter() - started
 
 
@@ -208,18 +204,3 @@ def _setting(runtime: SimulatedRuntime) -> dict[str, Any]:
         "parameters": runtime.parameters,
         "spmd": config.training.spmd,
     }
-
-
-def _on_all(
-    shared: Shared, parts: Parts, state: TrainState, hyperparameters: Hyperparameters, far: Int[Array, ""]
-) -> Any:
-    """A program of a few rounds, other episodes in each; what it makes on all devices."""
-
-    def one(number: Array, sums: Any) -> Any:
-        now = state._replace(iteration=state.iteration + number)
-        useful, computed, made = shared.function(parts, now, hyperparameters, far)
-        return add_steps(sums[0], useful), add_steps(sums[1], computed), sums[2] + made
-
-    none = count_steps(jnp.zeros([], jnp.int32))
-    nothing = none, none, jnp.zeros([])
-    return sum_over(parts.axis, jax.lax.fori_loop(0, _ROUNDS, one, nothing))

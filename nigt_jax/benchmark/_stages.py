@@ -24,6 +24,7 @@ from nigt_jax.training import (
     Parts,
     StepCount,
     TrainState,
+    add_steps,
     count_steps,
     gradient_of_block,
     next_round,
@@ -33,6 +34,7 @@ from nigt_jax.training import (
     tasks_of_block,
 )
 
+_ROUNDS = 3  # in a program: memory is taken from the system once for all of them, as for a chunk of training
 Made = tuple[StepCount, StepCount, Array]
 
 
@@ -118,6 +120,29 @@ PROGRAMS = (
     Shared(("+ storage", "+ gradient", "+ communication", "+ update"), rounds),
 )
 STAGES = tuple(stage for shared in PROGRAMS for stage in shared.stages)
+
+
+def play_stages(
+    shared: Shared, parts: Parts, state: TrainState, hyperparameters: Hyperparameters, far: Int[Array, ""]
+) -> Any:
+    """A program of a few rounds, other episodes in each; what it makes on all devices.
+
+    Args:
+      shared: the program.
+      parts: the run's parts.
+      state: the run's state.
+      hyperparameters: the run's hyperparameters.
+      far: number of the stage among the program's.
+    """
+
+    def one(number: Array, sums: Any) -> Any:
+        now = state._replace(iteration=state.iteration + number)
+        useful, computed, made = shared.function(parts, now, hyperparameters, far)
+        return add_steps(sums[0], useful), add_steps(sums[1], computed), sums[2] + made
+
+    none = count_steps(jnp.zeros([], jnp.int32))
+    nothing = none, none, jnp.zeros([])
+    return sum_over(parts.axis, jax.lax.fori_loop(0, _ROUNDS, one, nothing))
 
 
 def _perhaps(asked: Array, function: Callable[[Array, Any], Any], otherwise: Any) -> Any:

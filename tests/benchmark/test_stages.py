@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from probes import Quadratic
 
-from nigt_jax.benchmark import PROGRAMS, STAGES, measure
-from nigt_jax.benchmark._measure import _on_all
+from nigt_jax.benchmark import PROGRAMS, STAGES, measure, play_stages
 from nigt_jax.config import check_config
 from nigt_jax.runtimes import SimulatedRuntime, Spmd
 from nigt_jax.training import next_round, play_block, run_round, spent_of, tasks_of_block
@@ -59,7 +58,7 @@ def numbers():
     others = (state, runtime.place(state._replace(server=state.server._replace(sent=sent))))
     found = {}
     for shared in (PROGRAMS[0], PROGRAMS[2]):
-        program = runtime.program(functools.partial(_on_all, shared), shared=(np.int32(0),))
+        program = runtime.program(functools.partial(play_stages, shared), shared=(np.int32(0),))
         for far, stage in enumerate(shared.stages):
             found[stage] = [float(program(one, np.int32(far))[2]) for one in others]
     return found
