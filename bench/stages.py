@@ -61,10 +61,10 @@ def measure(runtime: SimulatedRuntime, turns: int) -> dict[str, Any]:
     spent = {"all": 0.0}
     for one in PROGRAMS:
         before = processor_seconds()
-        program = runtime.program(functools.partial(play_stages, one), shared=(np.int32(0),))
+        program = runtime.program(functools.partial(play_stages, one), shared=(runtime.replicated(np.int32(0)),))
         spent["all"] += processor_seconds() - before
         for far, stage in enumerate(one.stages):
-            shared[stage] = functools.partial(told, program, np.int32(far))
+            shared[stage] = functools.partial(told, program, runtime.replicated(np.int32(far)))
             before = processor_seconds()
             alone[stage] = runtime.program(functools.partial(play_stages, one, far=jax.numpy.int32(far)))
             spent["round"] = processor_seconds() - before  # the last one's in the end
@@ -74,7 +74,7 @@ def measure(runtime: SimulatedRuntime, turns: int) -> dict[str, Any]:
     return {"ratios": {stage: ratio(stage) for stage in shared}, "compile_processor_seconds": spent}
 
 
-def told(program: Way, far: np.int32, state: Any) -> Any:
+def told(program: Way, far: jax.Array, state: Any) -> Any:
     """A shared program, told how far to go."""
     return program(state, far)  # type: ignore[call-arg]
 

@@ -131,7 +131,7 @@ def _measured(
         program, seconds = _compile(runtime, shared)
         programs.append(Compiled(shared.stages, seconds))
         for number, stage in enumerate(shared.stages):
-            ways[stage] = functools.partial(_call, program, np.int32(number))
+            ways[stage] = functools.partial(_call, program, runtime.replicated(np.int32(number)))
             first.append(_first(stage, ways[stage], state))
             show(first[-1])
     announce(f"all stages in {turns} turns")
@@ -144,7 +144,7 @@ def _measured(
     return Report(machine(runtime.devices), _setting(runtime), programs, rows, seen)
 
 
-def _call(program: Callable[..., Any], far: np.int32, state: TrainState) -> Any:
+def _call(program: Callable[..., Any], far: jax.Array, state: TrainState) -> Any:
     return program(state, far)
 
 
@@ -152,7 +152,7 @@ def _compile(runtime: SimulatedRuntime, shared: Shared) -> tuple[Callable[..., A
     """A program, and the seconds that it took to trace and compile it."""
     started = time.perf_counter()
     with without_cache():
-        program = runtime.program(functools.partial(play_stages, shared), shared=(np.int32(0),))
+        program = runtime.program(functools.partial(play_stages, shared), shared=(runtime.replicated(np.int32(0)),))
     return program, time.perf_counter() - started
 
 

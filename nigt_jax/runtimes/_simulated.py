@@ -264,16 +264,21 @@ class SimulatedRuntime:
           function: the function of one device, (parts, state, hyperparameters, *shared) to what it makes of them; its
             result has to be the same on all that share a run.
           options: XLA's options, other than those that training is compiled with.
-          shared: arguments beside the state that the program is told at every call; these have their shapes.
+          shared: arguments beside the state that the program is told at every call, as :meth:`replicated` gives them;
+            these have their shapes.
 
         Returns:
           The program, a function of (state, *shared).
         """
         with jax.default_matmul_precision("highest"):
             arguments = (self.initial_state(), self._placed)
-            bound, example = functools.partial(function, self.parts), self._spmd.replicate(shared)
-            compiled = self._spmd.compile(bound, arguments, example, options=options)
-        return lambda state, *shared: compiled(state, self._placed, *self._spmd.replicate(shared))
+            bound = functools.partial(function, self.parts)
+            compiled = self._spmd.compile(bound, arguments, shared, options=options)
+        return lambda state, *shared: compiled(state, self._placed, *shared)
+
+    def replicated(self, tree: Any) -> Any:
+        """A tree of arrays on every device."""
+        return self._spmd.replicate(tree)
 
     def run(
         self, state: TrainState, rounds: int | Sequence[int], stop: Stop | None = None

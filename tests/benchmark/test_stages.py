@@ -58,9 +58,9 @@ def numbers():
     others = (state, runtime.place(state._replace(server=state.server._replace(sent=sent))))
     found = {}
     for shared in (PROGRAMS[0], PROGRAMS[2]):
-        program = runtime.program(functools.partial(play_stages, shared), shared=(np.int32(0),))
+        program = runtime.program(functools.partial(play_stages, shared), shared=(runtime.replicated(np.int32(0)),))
         for far, stage in enumerate(shared.stages):
-            found[stage] = [float(program(one, np.int32(far))[2]) for one in others]
+            found[stage] = [float(program(one, runtime.replicated(np.int32(far)))[2]) for one in others]
     return found
 
 
