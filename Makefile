@@ -14,11 +14,11 @@ SWEEPS := $(notdir $(basename $(wildcard configs/paper/$(SIZE)/*.yaml)))
 FIRST  := reacher hopper walker2d halfcheetah humanoid reacher-100 two-worlds ten-worlds map
 ORDER  := $(filter $(SWEEPS),$(FIRST)) $(filter-out $(FIRST),$(SWEEPS))
 
-.PHONY: help train sweep paper related report test test-oldest test-newest audit docs dist lint format bench soak clean $(addprefix paper/,$(SWEEPS))
+.PHONY: help train sweep paper related report test test-oldest test-newest audit docs dist lint format bench bench-accelerator soak clean $(addprefix paper/,$(SWEEPS))
 .DEFAULT_GOAL := help
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  variables: CONFIG=configs/quick.yaml  ARGS='--method.learning_rate 0.05'  RUN=runs/mine  SIZE=quick  JOBS=2  PYTHON=python3.12  VENV=.venv"
 
 $(READY): pyproject.toml constraints.txt
@@ -104,6 +104,10 @@ format: $(READY)  ## rewrite the code in the house style
 
 bench: $(READY)  ## measure what this machine does in a second (ARGS); bench/README.md has more
 	$(BIN)/nigt bench $(ARGS)
+
+bench-accelerator: $(READY)  ## everything of interest of this accelerator, into runs/accelerator.json; again, to go on
+	mkdir -p runs
+	$(BIN)/nigt bench --accelerator --json runs/accelerator.json
 
 soak: $(READY)  ## half an hour of runs, sweeps and real workers that are killed and come back (ARGS); bench/README.md has more
 	$(BIN)/python bench/kills.py

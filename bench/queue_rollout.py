@@ -4,25 +4,18 @@ Run `python bench/queue_rollout.py --help`. What the figures mean, and those of 
 """
 
 import argparse
-import functools
 import json
 import statistics
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
-from nigt_jax.benchmark import machine, take_turns
-from nigt_jax.collectives import sum_over
+from nigt_jax.benchmark import WAYS, compare_ways, machine, runtime_of_ways
 from nigt_jax.config import check_config
-from nigt_jax.rollout import Tasks, play_only, side_by_side
 from nigt_jax.runtimes import SimulatedRuntime, cpu_cores, split_cpu
-from nigt_jax.training import Hyperparameters, Parts, TrainState, next_round, tasks_of_block
 
 HORIZON = 1000
-Program = Callable[[Parts, TrainState, Hyperparameters], Any]
 
 
 def main() -> None:
@@ -47,117 +40,11 @@ def main() -> None:
 
 
 def measure(name: str, lanes: int, each: int, turns: int) -> dict[str, Any]:
-    """Steps a second of every way to play the same episodes, all of them taking turns."""
-    runtime = make_runtime(name, lanes, each)
-    ways: dict[str, Program] = {
-        "masked scan": functools.partial(on_all, masked_scan),
-        "masked, all at once": functools.partial(on_all, masked_at_once),
-        "until all are done": functools.partial(on_all, until_all_are_done),
-        "queue": functools.partial(on_all, queue),
-    }
-    programs = {way: runtime.program(program) for way, program in ways.items()}
-    state = runtime.initial_state()
-    steps = {way: [int(x) for x in jax.device_get(program(state))] for way, program in programs.items()}
-    check(steps)
-    times = take_turns(programs, state, turns)
-    rates = {way: [steps[way][0] / t for t in times[way]] for way in ways}
-    rows = {
-        way: {
-            "useful_per_computed": steps[way][0] / steps[way][1],
-            "useful_steps_per_second": statistics.median(rates[way]),
-            "ratios": [mine / masked for mine, masked in zip(rates[way], rates["masked scan"], strict=True)],
-        }
-        for way in ways
-    }
-    return {"environment": name, "lanes": lanes, "episodes_a_lane": each, "ways": rows} | machine(runtime.devices)
-
-
-def check(steps: dict[str, list[int]]) -> None:
-    """The same episodes, whatever the way; in other lanes matrix products round, and physics goes, a bit otherwise."""
-    useful = [useful for useful, _ in steps.values()]
-    assert max(useful) < 1.02 * min(useful), steps
-
-
-def make_runtime(name: str, lanes: int, each: int) -> SimulatedRuntime:
-    """A run on two devices of a CPU, or the one accelerator, whose round is one block of so many episodes."""
+    """Every way on two devices of a CPU, or the one accelerator."""
     jax.config.update("jax_num_cpu_devices", 2)
-    return SimulatedRuntime(
-        check_config(
-            {
-                "environment": {"name": name, "horizon": HORIZON},
-                "method": {"batch_size": lanes * each * len(jax.devices())},
-                "training": {"lanes": lanes, "block": lanes * each * len(jax.devices()), "compilation_cache": False},
-            }
-        )
-    )
-
-
-def on_all(
-    way: Callable[[Parts, Tasks], Any], parts: Parts, state: TrainState, hyperparameters: Hyperparameters
-) -> Any:
-    """(useful steps, computed steps) of a way to play the episodes of a round, on all devices."""
-    counted, _ = next_round(parts, state, hyperparameters, jnp.ones(1, bool))
-    tasks, _ = tasks_of_block(parts, state, hyperparameters, counted, jnp.asarray(0))
-    return sum_over(parts.axis, way(parts, tasks))
-
-
-def queue(parts: Parts, tasks: Tasks) -> tuple[jax.Array, jax.Array]:
-    """Through the lanes, as training does it."""
-    outcomes, computed = play_only(
-        parts.environment, parts.policy, tasks, parts.horizon, parts.num_lanes, lanes_last=parts.lanes_last
-    )
-    return outcomes.lengths.sum(), computed
-
-
-def _played(parts: Parts, tasks: Tasks, num_lanes: tuple[int, ...]) -> Any:
-    return play_only(parts.environment, parts.policy, tasks, parts.horizon, num_lanes, lanes_last=parts.lanes_last)
-
-
-def until_all_are_done(parts: Parts, tasks: Tasks) -> tuple[jax.Array, jax.Array]:
-    """As many at a time as there are lanes, until the last of them has ended; then the next ones."""
-    lanes = parts.num_lanes[0]
-    keys = tasks.keys.reshape(-1, lanes)
-
-    def batch(keys: jax.Array) -> tuple[jax.Array, jax.Array]:
-        some = tasks._replace(keys=keys, active=jnp.ones(lanes, bool))
-        outcomes, computed = play_only(
-            parts.environment, parts.policy, some, parts.horizon, (lanes,), lanes_last=parts.lanes_last
-        )
-        return outcomes.lengths.sum(), computed
-
-    useful, computed = jax.lax.map(batch, keys)
-    return useful.sum(), computed.sum()
-
-
-def masked_at_once(parts: Parts, tasks: Tasks) -> tuple[jax.Array, jax.Array]:
-    """All side by side, over the whole horizon: the usual form."""
-    return masked_scan(parts._replace(num_lanes=(parts.episodes,)), tasks)
-
-
-def masked_scan(parts: Parts, tasks: Tasks) -> tuple[jax.Array, jax.Array]:
-    """As many at a time as there are lanes, over the whole horizon; what comes after an episode's end is masked."""
-    lanes = parts.num_lanes[0]
-    reset, advance = side_by_side(parts.environment, lanes_last=parts.lanes_last)
-    params, normalizer = jax.tree.map(lambda x: x[0], (tasks.params, tasks.normalizer))
-    act = jax.vmap(parts.policy.sample, (None, None, 0, 0))
-
-    def batch(keys: jax.Array) -> jax.Array:
-        reset_keys, action_keys = jax.vmap(lambda k: tuple(jax.random.split(k)))(keys)
-
-        def step(carry: tuple, time: jax.Array) -> tuple:
-            state, ended = carry
-            keys = jax.vmap(jax.random.fold_in, (0, None))(action_keys, time)
-            actions = jnp.tanh(act(params, normalizer, state.obs.T, keys))
-            after = advance(None, state, actions.T)
-            broken = ~jnp.isfinite(after.reward) | ~jnp.all(jnp.isfinite(after.obs), axis=0)
-            return (after, ended | (after.done > 0) | broken), ~ended
-
-        start = reset(None, reset_keys)
-        ended = jnp.zeros(lanes, bool)
-        return jax.lax.scan(step, (start, ended), jnp.arange(parts.horizon))[1].sum()
-
-    batches = tasks.keys.reshape(-1, lanes)
-    return jax.lax.map(batch, batches).sum(), jnp.asarray(batches.size * parts.horizon)
+    runtime = runtime_of_ways(name, HORIZON, lanes, each, len(jax.devices()))
+    rows = compare_ways(runtime, list(WAYS), turns)
+    return {"environment": name, "lanes": lanes, "episodes_a_lane": each, "ways": rows} | machine(runtime.devices)
 
 
 def memory(episodes: int) -> dict[str, Any]:

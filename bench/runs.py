@@ -4,18 +4,15 @@ Run `python bench/runs.py --help`. What the figures mean, and those of one machi
 """
 
 import argparse
-import dataclasses
 import json
-import statistics
-import time
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from nigt_jax.benchmark import machine
+from nigt_jax.benchmark import compare_runs, machine
 from nigt_jax.config import Config, check_config
-from nigt_jax.runtimes import SimulatedRuntime, cpu_cores, split_cpu
+from nigt_jax.runtimes import cpu_cores, split_cpu
 
 ARRIVALS = ("afedpg", "asynchronous_pg", "ringmaster_nigt", "ringleader_nigt")
 METHODS = {"rennala_nigt": 1} | dict.fromkeys(ARRIVALS, 20)  # and how many updates make as many gradients
@@ -31,8 +28,8 @@ def main() -> None:
     parser.add_argument("--horizon", type=int, default=200, help="steps of an episode")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=["rennala_nigt", "afedpg"])
     parser.add_argument("--trajectories", type=int, default=1, help="of a gradient, where arrivals are absorbed alone")
-    parser.add_argument("--lanes", type=int, help="a device, of all runs together (default: as measured)")
-    parser.add_argument("--lanes-alone", type=int, help="a device, of one run (default: as measured)")
+    parser.add_argument("--lanes", type=int, help="a device, of all runs together (default: auto)")
+    parser.add_argument("--lanes-alone", type=int, help="a device, of one run (default: auto)")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     args = parser.parse_args()
     jax.config.update("jax_num_cpu_devices", 2)
@@ -47,40 +44,13 @@ def main() -> None:
 def measure(args: argparse.Namespace, method: str) -> dict[str, Any]:
     """Time of all runs, from the start, together and one after the other."""
     rounds = args.rounds * METHODS[method]
-    base = configure(args, method, rounds, args.lanes)
-    runs = [
-        dataclasses.replace(base, seed=k, method=dataclasses.replace(base.method, learning_rate=0.04 * 2.0 ** -(k % 4)))
-        for k in range(args.runs)
-    ]
-    together, alone = (
-        SimulatedRuntime(base, runs=runs),
-        SimulatedRuntime(configure(args, method, rounds, args.lanes_alone)),
+    base, alone = (configure(args, method, rounds, lanes) for lanes in (args.lanes, args.lanes_alone))
+    (found,) = compare_runs(base, [args.runs], rounds, args.turns, alone=alone)
+    return (
+        {"method": method, "environment": args.environment, "trajectories": args.trajectories}
+        | found
+        | machine(jax.devices())
     )
-    for runtime in (together, alone):
-        runtime.compile()
-    times: dict[str, list[float]] = {"together": [], "in sequence": []}
-    for _ in range(args.turns + 1):
-        times["together"].append(seconds(together, rounds, 1))
-        times["in sequence"].append(seconds(alone, rounds, args.runs))
-    measured = {way: turns[1:] for way, turns in times.items()}
-    ratios = [a / b for a, b in zip(measured["in sequence"], measured["together"], strict=True)]
-    medians = {way: statistics.median(turns) for way, turns in measured.items()}
-    compiled = {"together": together.compile_seconds, "in sequence": alone.compile_seconds}
-    total = lambda way: medians[way] + compiled[way]
-    return {
-        "method": method,
-        "runs": args.runs,
-        "rounds": rounds,
-        "environment": args.environment,
-        "trajectories": args.trajectories,
-        "lanes_together": together.parts.num_lanes[0],
-        "lanes_alone": alone.parts.num_lanes[0],
-        "seconds": medians,
-        "compile_seconds": compiled,
-        "ratios": ratios,
-        "ratio": statistics.median(ratios),
-        "ratio_with_compilation": total("in sequence") / total("together"),
-    } | machine(alone.devices)
 
 
 def configure(args: argparse.Namespace, method: str, rounds: int, lanes: int | None) -> Config:
@@ -95,15 +65,6 @@ def configure(args: argparse.Namespace, method: str, rounds: int, lanes: int | N
             "evaluation": {"episodes": 16},
         }
     )
-
-
-def seconds(runtime: SimulatedRuntime, rounds: int, times: int) -> float:
-    """What so many runs one after the other take, each from its start. One stands for all: their work is alike."""
-    states = [jax.block_until_ready(runtime.initial_state()) for _ in range(times)]
-    started = time.perf_counter()
-    for state in states:
-        runtime.run(state, rounds)
-    return time.perf_counter() - started
 
 
 def line(record: dict[str, Any]) -> str:

@@ -4,14 +4,13 @@ Every step counts, for PPO learns from all of them: an environment that ends goe
 minibatches, batch size and passes are Brax's defaults, unless told otherwise; the networks are as wide as ours.
 """
 
-import functools
 import json
 
 import _shim
 from _figures import arguments
 
+from nigt_jax.benchmark import brax_ppo
 from nigt_jax.config import BraxEnvironment
-from nigt_jax.environments import make_environment
 
 
 def main() -> None:
@@ -24,29 +23,17 @@ def main() -> None:
     parser.add_argument("--passes", type=int, default=2, help="over the samples before new ones are drawn")
     parser.add_argument("--own-networks", action="store_true", help="Brax's: policy (32,) * 4, value (256,) * 5")
     args = _shim.prepare(parser)
-    args.batch_size = args.batch_size or max(32, args.lanes // args.minibatches)
-    args.hidden = None if args.own_networks else args.hidden
-    from brax.training.agents.ppo import networks, train
-
-    epochs = args.warm_up + args.repeats
-    matched = {"policy_hidden_layer_sizes": args.hidden, "value_hidden_layer_sizes": args.hidden}
-    ppo = functools.partial(
-        train.train,
-        make_environment(BraxEnvironment(name=args.env, backend=args.backend)),
-        num_timesteps=args.steps * epochs,
-        num_evals=epochs + 1,
-        run_evals=False,
-        num_eval_envs=1,
-        num_envs=args.lanes,
-        episode_length=args.horizon,
-        unroll_length=args.unroll,
+    ppo = brax_ppo(
+        BraxEnvironment(name=args.env, backend=args.backend),
+        horizon=args.horizon,
+        lanes=args.lanes,
+        steps=args.steps,
+        epochs=args.warm_up + args.repeats,
+        hidden=None if args.own_networks else args.hidden,
+        unroll=args.unroll,
+        minibatches=args.minibatches,
         batch_size=args.batch_size,
-        num_minibatches=args.minibatches,
-        num_updates_per_batch=args.passes,
-        network_factory=functools.partial(networks.make_ppo_networks, **(matched if args.hidden else {})),
-        normalize_observations=True,
-        discounting=0.99,
-        learning_rate=3e-4,
+        passes=args.passes,
     )
     print(json.dumps(_shim.measure("brax ppo", args, ppo)))
 

@@ -12,6 +12,7 @@ from typing import Any
 import _shim
 from _figures import arguments
 
+from nigt_jax.benchmark import what_brax_misses
 from nigt_jax.config import BraxEnvironment
 from nigt_jax.environments import make_environment
 
@@ -57,7 +58,7 @@ def main() -> None:
         seen.append({"env_steps": steps, "seconds": seconds, "return_mean": float(metrics["eval/episode_reward"])})
 
     started = time.perf_counter()
-    functools.partial(
+    ppo = functools.partial(
         train.train,
         make_environment(BraxEnvironment(name=args.env, backend=args.backend)),
         num_timesteps=args.steps,
@@ -68,7 +69,9 @@ def main() -> None:
         seed=args.seed,
         progress_fn=note,
         **own,
-    )()
+    )
+    with what_brax_misses():
+        ppo()
     print(json.dumps({"evaluations": seen, "all_seconds": time.perf_counter() - started, "device": _shim.device()}))
 
 

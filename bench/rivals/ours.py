@@ -6,7 +6,6 @@ before its end, as in a run's records.
 
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ import jax
 from _figures import Lap, arguments, cpu, figures
 
 import nigt_jax
-from nigt_jax.runtimes import SimulatedRuntime, cpu_cores, split_cpu
+from nigt_jax.benchmark import Trained, train_by_us
+from nigt_jax.runtimes import cpu_cores, split_cpu
 
 CONFIG = Path(__file__).parents[2] / "configs" / "default.yaml"
 
@@ -28,17 +28,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1, help="in a stretch of training, one compiled call")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="more settings of the configuration")
     args = parser.parse_args()
-    laps, compile_seconds, device = ours(args)
-    timed = laps[args.warm_up :]
-    print(json.dumps(figures("nigt_jax", args, timed, device, ("jax", "brax"), compile_seconds)))
+    trained = ours(args)
+    first = jax.devices()[0]
+    device = cpu() if first.platform == "cpu" else first.device_kind
+    laps = [Lap(*lap) for lap in trained.laps]
+    print(json.dumps(figures("nigt_jax", args, laps, device, ("jax", "brax"), trained.compile_seconds)))
 
 
-def ours(args: Any) -> tuple[list[Lap], float, str]:
-    """Trains.
-
-    Returns:
-      The stretches, what compiling took, and the device in words.
-    """
+def ours(args: Any) -> Trained:
+    """Trains."""
     jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
     settings = {
         "environment.name": args.env,
@@ -52,15 +50,7 @@ def ours(args: Any) -> tuple[list[Lap], float, str]:
         "evaluation.episodes": "2",
     }
     config = nigt_jax.load_config(CONFIG, settings | dict(pair.split("=", 1) for pair in args.set))
-    runtime = SimulatedRuntime(config)
-    runtime.compile()
-    state, laps = runtime.initial_state(), []
-    for _ in range(args.warm_up + args.repeats):
-        started = time.perf_counter()
-        state, metrics = runtime.run(state, args.rounds)
-        laps.append(Lap(int(metrics.env_steps.sum()), time.perf_counter() - started))
-    first = runtime.devices[0]
-    return laps, runtime.compile_seconds, cpu() if first.platform == "cpu" else first.device_kind
+    return train_by_us(config, args.warm_up, args.repeats)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,8 @@
 
 import contextlib
 import dataclasses
-import datetime
 import functools
-import importlib.metadata
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -14,22 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
-from jaxtyping import Array
 
+from nigt_jax.benchmark._machine import machine
 from nigt_jax.benchmark._profile import Profile, profile
-from nigt_jax.benchmark._stages import STAGES, Stage
+from nigt_jax.benchmark._stages import PROGRAMS, Shared, play_stages
 from nigt_jax.benchmark._turns import take_turns
-from nigt_jax.collectives import sum_over
 from nigt_jax.config import Config, to_dict
 from nigt_jax.errors import UserError
 from nigt_jax.methods import METHODS
-from nigt_jax.runtimes import SimulatedRuntime, device_name
-from nigt_jax.training import Hyperparameters, Parts, TrainState, add_steps, count_steps, whole_steps
+from nigt_jax.runtimes import SimulatedRuntime
+from nigt_jax.training import TrainState, whole_steps
 
-_ROUNDS = 3  # in a program: memory is taken from the system once for all of them, as for a chunk of training
+_FIRST = 2  # turns of a stage on its own, for a first figure as soon as its program is compiled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,18 +32,16 @@ class Row:
     """What one stage was measured to do.
 
     Attributes:
-      stage: a key of STAGES.
+      stage: one of STAGES.
       seconds: seconds of each turn.
       useful_steps: steps of episodes, up to their ends, in one turn of several rounds on all devices.
       computed_steps: likewise, with those of idle lanes.
-      compile_seconds: seconds to trace and compile it.
     """
 
     stage: str
     seconds: list[float]
     useful_steps: int
     computed_steps: int
-    compile_seconds: float
 
     @property
     def useful_per_second(self) -> float:
@@ -64,67 +57,115 @@ class Row:
 
 
 @dataclasses.dataclass(frozen=True)
+class Compiled:
+    """A program of one stage or of several.
+
+    Attributes:
+      stages: those that share it.
+      seconds: seconds to trace and compile it.
+    """
+
+    stages: tuple[str, ...]
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Report:
     """A machine's figures.
 
     Attributes:
       machine: device, number of devices, cores, versions, date.
       setting: environment, lanes, episodes, and so on.
+      programs: what was compiled.
       rows: one a stage.
       profile: a traced round, where one was asked for.
     """
 
     machine: dict[str, Any]
     setting: dict[str, Any]
+    programs: list[Compiled]
     rows: list[Row]
     profile: Profile | None
 
 
 def measure(
-    config: Config, turns: int, trace: Path | None = None, progress: Callable[[str], None] = lambda stage: None
+    config: Config,
+    turns: int,
+    trace: Path | None = None,
+    announce: Callable[[str], None] = lambda text: None,
+    show: Callable[[Row], None] = lambda row: None,
 ) -> Report:
     """Measures every stage; in each turn all of them, one after the other, so that they see the same machine.
 
     Args:
-      config: a run's configuration, whose method sums gradients in rounds; its lanes and devices are used.
+      config: a run's configuration, whose method sums gradients in rounds; its lanes and devices are used. A round of
+        several blocks of episodes is measured by its first one.
       turns: how often; one more warms up.
       trace: a folder for a trace of a round, by JAX's profiler; None for none.
-      progress: told what is compiled.
+      announce: told what is done next, where it takes long.
+      show: given a first figure of every stage, of a few turns on its own, as soon as its program is compiled.
 
     Raises:
       UserError: the method's rounds do not consist of these stages.
     """
-    if METHODS[config.method.name].kind != "summed":
-        able = ", ".join(name for name, method in METHODS.items() if method.kind == "summed")
-        raise UserError(f"method.name: got {config.method.name}, whose rounds have other stages, allowed: {able}")
+    able = [name for name, method in METHODS.items() if method.kind == "summed" and method.plays == 1]
+    if config.method.name not in able:
+        raise UserError(
+            f"method.name: got {config.method.name}, whose rounds have other stages, allowed: {', '.join(able)}"
+        )
     with jax.enable_x64(False):  # as training
-        return _measured(config, turns, trace, progress)
+        return _measured(config, turns, trace, announce, show)
 
 
-def _measured(config: Config, turns: int, trace: Path | None, progress: Callable[[str], None]) -> Report:
+def _measured(
+    config: Config, turns: int, trace: Path | None, announce: Callable[[str], None], show: Callable[[Row], None]
+) -> Report:
+    announce("starting")
     runtime = SimulatedRuntime(config)
     state = runtime.initial_state()
-    programs, found = {}, {}
-    for name, stage in STAGES.items():
-        progress(name)
-        started = time.perf_counter()
-        with _no_cache():
-            programs[name] = runtime.program(functools.partial(_on_all, stage))
-        compiled = time.perf_counter() - started
-        useful, computed, _ = programs[name](state)
-        found[name] = int(whole_steps(useful)), int(whole_steps(computed)), compiled
-    took = take_turns(programs, state, turns)
-    rows = [Row(name, took[name], *figures) for name, figures in found.items()]
+    programs: list[Compiled] = []
+    ways: dict[str, Callable[[TrainState], Any]] = {}
+    first: list[Row] = []
+    for shared in PROGRAMS:
+        announce(f"compiling {', '.join(shared.stages)}")
+        program, seconds = _compile(runtime, shared)
+        programs.append(Compiled(shared.stages, seconds))
+        for number, stage in enumerate(shared.stages):
+            ways[stage] = functools.partial(_call, program, runtime.replicated(np.int32(number)))
+            first.append(_first(stage, ways[stage], state))
+            show(first[-1])
+    announce(f"all stages in {turns} turns")
+    took = take_turns(ways, state, turns)
+    rows = [dataclasses.replace(row, seconds=took[row.stage]) for row in first]
     seen = None
     if trace is not None:
-        progress("a round to be traced")
+        announce("compiling and tracing a round")
         seen = profile(runtime, trace)
-    return Report(machine(runtime.devices), _setting(runtime), rows, seen)
+    return Report(machine(runtime.devices), _setting(runtime), programs, rows, seen)
+
+
+def _call(program: Callable[..., Any], far: jax.Array, state: TrainState) -> Any:
+    return program(state, far)
+
+
+def _compile(runtime: SimulatedRuntime, shared: Shared) -> tuple[Callable[..., Any], float]:
+    """A program, and the seconds that it took to trace and compile it."""
+    started = time.perf_counter()
+    with without_cache():
+        program = runtime.program(functools.partial(play_stages, shared), shared=(runtime.replicated(np.int32(0)),))
+    return program, time.perf_counter() - started
+
+
+def _first(stage: str, way: Callable[[TrainState], Any], state: TrainState) -> Row:
+    """A stage on its own."""
+    useful, computed, _ = way(state)
+    seconds = take_turns({stage: way}, state, _FIRST)[stage]
+    return Row(stage, seconds, int(whole_steps(useful)), int(whole_steps(computed)))
 
 
 @contextlib.contextmanager
-def _no_cache() -> Iterator[None]:
-    """A program from a cache would make a stage's compile seconds those of whatever was compiled before."""
+def without_cache() -> Iterator[None]:
+    """A program from a cache would make its compile seconds those of whatever was compiled before."""
     before = jax.config.jax_enable_compilation_cache  # type: ignore[attr-defined]
     _use_cache(False)
     try:
@@ -144,25 +185,10 @@ def to_json(report: Report) -> str:
         dataclasses.asdict(row) | {"useful_steps_per_second": row.useful_per_second, "quartiles": row.quartiles}
         for row in report.rows
     ]
+    programs = [dataclasses.asdict(program) for program in report.programs]
     seen = {} if report.profile is None else {"profile": dataclasses.asdict(report.profile)}
-    return json.dumps({"machine": report.machine, "setting": report.setting, "stages": rows} | seen, indent=1) + "\n"
-
-
-def machine(devices: list[jax.Device]) -> dict[str, Any]:
-    """What the figures were measured on."""
-    versions = {name: importlib.metadata.version(name) for name in ("nigt_jax", "jax", "brax", "mujoco")}
-    return {
-        "device": device_name(devices[0]),
-        "devices": len(devices),
-        "cores": os.cpu_count(),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-    } | versions
-
-
-def in_words(machine: dict[str, Any]) -> str:
-    """One line of it."""
-    first = f"{machine['devices']} x {machine['device']}, {machine['cores']} cores"
-    return f"{first}, jax {machine['jax']}, brax {machine['brax']}, {machine['date']}"
+    figures = {"machine": report.machine, "setting": report.setting, "programs": programs, "stages": rows}
+    return json.dumps(figures | seen, indent=1) + "\n"
 
 
 def _setting(runtime: SimulatedRuntime) -> dict[str, Any]:
@@ -175,18 +201,6 @@ def _setting(runtime: SimulatedRuntime) -> dict[str, Any]:
         "episodes": config.episodes_per_round,
         "lanes_per_device": parts.num_lanes[0],
         "episodes_per_lane": round(parts.episodes / parts.num_lanes[0], 2),
-        "parameters": sum(int(np.prod(x.shape[1:])) for x in jax.tree.leaves(runtime.initial_state().server.sent)),
+        "parameters": runtime.parameters,
         "spmd": config.training.spmd,
     }
-
-
-def _on_all(stage: Stage, parts: Parts, state: TrainState, hyperparameters: Hyperparameters) -> Any:
-    """A stage of a few rounds, other episodes in each; what it makes on all devices."""
-
-    def one(number: Array, sums: Any) -> Any:
-        useful, computed, made = stage(parts, state._replace(iteration=state.iteration + number), hyperparameters)
-        return add_steps(sums[0], useful), add_steps(sums[1], computed), sums[2] + made
-
-    none = count_steps(jnp.zeros([], jnp.int32))
-    nothing = none, none, jnp.zeros([])
-    return sum_over(parts.axis, jax.lax.fori_loop(0, _ROUNDS, one, nothing))

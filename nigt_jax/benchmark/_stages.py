@@ -1,15 +1,20 @@
-"""Programs of which each does a little more than the one before it, on the same lanes and the same episodes.
+"""Stages of a round, of which each does a little more than the one before it, on the same lanes and the same episodes.
 
-All are functions of one device, (parts, state, hyperparameters) to (useful steps, computed steps, a number). The number
-depends on so much of what was computed that the compiler leaves nothing out.
+Compiling takes longer than measuring, and most of it is physics. So stages that differ little share a program, which is
+told at every call how far to go: a loop of that length, none or one, has what a stage does beyond the one before it.
+(Not a conditional: XLA for CPU runs a branch of one more slowly.)
+
+All programs are functions of one device, (parts, state, hyperparameters, how far) to (useful steps, computed steps, a
+number). The number depends on so much of what was computed that the compiler leaves nothing out.
 """
 
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Int
 
 from nigt_jax.collectives import sum_over
 from nigt_jax.environments import action_space, observed
@@ -19,6 +24,7 @@ from nigt_jax.training import (
     Parts,
     StepCount,
     TrainState,
+    add_steps,
     count_steps,
     gradient_of_block,
     next_round,
@@ -28,25 +34,51 @@ from nigt_jax.training import (
     tasks_of_block,
 )
 
-Stage = Callable[[Parts, TrainState, Hyperparameters], tuple[StepCount, StepCount, Array]]
+_ROUNDS = 3  # in a program: memory is taken from the system once for all of them, as for a chunk of training
+Made = tuple[StepCount, StepCount, Array]
 
 
-def physics(parts: Parts, state: TrainState, hyperparameters: Hyperparameters) -> tuple[StepCount, StepCount, Array]:
-    """Lanes that take the same actions in every step, and never end."""
-    actions = action_space(parts.environment).draw(state.key[0], parts.num_lanes[0])
-    return _lanes(parts, state, hyperparameters, lambda observation, keys: actions)
+class Shared(NamedTuple):
+    """A program of one stage or of several.
+
+    Attributes:
+      stages: their names, in order; the number of one is how far the program has to go for it.
+      function: the program's function of one device.
+    """
+
+    stages: tuple[str, ...]
+    function: Callable[[Parts, TrainState, Hyperparameters, Int[Array, ""]], Made]
 
 
-def policy(parts: Parts, state: TrainState, hyperparameters: Hyperparameters) -> tuple[StepCount, StepCount, Array]:
-    """Lanes that take actions of the policy, and never end: raw physics with the policy's forward pass."""
+def lanes(parts: Parts, state: TrainState, hyperparameters: Hyperparameters, far: Int[Array, ""]) -> Made:
+    """Lanes that never end, as many steps of all as an episode may have.
+
+    The first stage has the same actions in every step, the second those of the policy: raw physics with the policy's
+    forward pass.
+    """
+    tasks = _tasks(parts, state, hyperparameters)
+    keys, variation = jax.tree.map(lambda x: x[: parts.num_lanes[0]], (tasks.keys, tasks.variation))
+    reset, advance = side_by_side(parts.environment, lanes_last=parts.lanes_last)
+    same = action_space(parts.environment).draw(state.key[0], parts.num_lanes[0])
     params, normalizer = jax.tree.map(lambda x: x[0], (state.server.sent, state.normalizer))
     act = jax.vmap(parts.policy.sample, (None, None, 0, 0))
-    draw = lambda observation, keys: parts.policy.action(act(params, normalizer, observation, keys))
-    return _lanes(parts, state, hyperparameters, draw)
+
+    def step(now: Any, number: Array) -> tuple[Any, None]:
+        def drawn(zero: Array, actions: Array) -> Array:
+            own = jax.vmap(jax.random.fold_in, (0, None))(keys, number + zero)
+            observation = observed(now).T + zero.astype(float)
+            return parts.policy.action(act(params, normalizer, observation, own)).astype(actions.dtype)
+
+        return advance(variation, now, _perhaps(far >= 1, drawn, same).T), None
+
+    end, _ = jax.lax.scan(step, reset(variation, keys), jnp.arange(parts.horizon))
+    steps = count_steps(jnp.asarray(parts.horizon * keys.shape[0], jnp.int32))
+    return steps, steps, _all_of((observed(end), end.reward))
 
 
-def queue(parts: Parts, state: TrainState, hyperparameters: Hyperparameters) -> tuple[StepCount, StepCount, Array]:
+def queue(parts: Parts, state: TrainState, hyperparameters: Hyperparameters, far: Int[Array, ""]) -> Made:
     """The round's episodes through the queue, from reset to end; nothing is kept."""
+    del far
     tasks = _tasks(parts, state, hyperparameters)
     outcomes, computed = play_only(
         parts.environment, parts.policy, tasks, parts.horizon, parts.num_lanes, lanes_last=parts.lanes_last
@@ -54,81 +86,81 @@ def queue(parts: Parts, state: TrainState, hyperparameters: Hyperparameters) -> 
     return _steps(outcomes.lengths), count_steps(computed), outcomes.returns.sum()
 
 
-def storage(parts: Parts, state: TrainState, hyperparameters: Hyperparameters) -> tuple[StepCount, StepCount, Array]:
-    """The same, and every step is kept: rollouts as training makes them."""
-    batch = _rollout(parts, state, hyperparameters)
+def rounds(parts: Parts, state: TrainState, hyperparameters: Hyperparameters, far: Int[Array, ""]) -> Made:
+    """The same, and every step is kept: rollouts as training makes them.
+
+    The second stage makes the policy gradient and the statistics of observations of them; in the third, devices tell
+    each other of both, too. The last one is a whole round with these episodes: the clock, all of that, and the update.
+    """
+    batch = play_block(parts, _tasks(parts, state, hyperparameters))
     last = jax.tree.map(lambda x: x[-1], (batch.observation, batch.sample, batch.reward))  # to read all takes time
-    return _steps(batch.lengths), count_steps(batch.computed_steps), _all_of(last)
+
+    def played(zero: Array) -> Trajectories:
+        return batch.only(jnp.broadcast_to(zero == 0, batch.lengths.shape))
+
+    def learnt(axis: str | None, zero: Array, made: Array) -> Array:
+        own = played(zero)
+        total = gradient_of_block(parts, state, hyperparameters, own, jnp.ones((1, own.lengths.size)))
+        seen = observation_statistics(own, axis)
+        return made + _all_of((sum_over(axis, total), seen.mean, seen.variance))
+
+    def whole(zero: Array, made: Array) -> Array:
+        after, _ = run_round(parts, state, hyperparameters, spent_of(1), jnp.ones(1, bool), played(zero))
+        return made + _all_of((after.server, after.normalizer, after.estimator))
+
+    made = _perhaps(far == 1, functools.partial(learnt, None), _all_of(last))
+    made = _perhaps(far == 2, functools.partial(learnt, parts.axis), made)
+    made = _perhaps(far == 3, whole, made)
+    return _steps(batch.lengths), count_steps(batch.computed_steps), made
 
 
-def gradient(parts: Parts, state: TrainState, hyperparameters: Hyperparameters) -> tuple[StepCount, StepCount, Array]:
-    """The same, and the policy gradient and the statistics of observations are made of them."""
-    batch = _rollout(parts, state, hyperparameters)
-    total, seen = _learnt(parts, state, hyperparameters, batch, None)
-    return _steps(batch.lengths), count_steps(batch.computed_steps), _all_of((total, seen))
+PROGRAMS = (
+    Shared(("physics", "+ policy"), lanes),
+    Shared(("+ queue",), queue),
+    Shared(("+ storage", "+ gradient", "+ communication", "+ update"), rounds),
+)
+STAGES = tuple(stage for shared in PROGRAMS for stage in shared.stages)
 
 
-def communication(
-    parts: Parts, state: TrainState, hyperparameters: Hyperparameters
-) -> tuple[StepCount, StepCount, Array]:
-    """The same, and devices tell each other of gradients and observations, too."""
-    batch = _rollout(parts, state, hyperparameters)
-    total, seen = _learnt(parts, state, hyperparameters, batch, parts.axis)
-    return _steps(batch.lengths), count_steps(batch.computed_steps), _all_of((sum_over(parts.axis, total), seen))
+def play_stages(
+    shared: Shared, parts: Parts, state: TrainState, hyperparameters: Hyperparameters, far: Int[Array, ""]
+) -> Any:
+    """A program of a few rounds, other episodes in each; what it makes on all devices.
+
+    Args:
+      shared: the program.
+      parts: the run's parts.
+      state: the run's state.
+      hyperparameters: the run's hyperparameters.
+      far: number of the stage among the program's.
+    """
+
+    def one(number: Array, sums: Any) -> Any:
+        now = state._replace(iteration=state.iteration + number)
+        useful, computed, made = shared.function(parts, now, hyperparameters, far)
+        return add_steps(sums[0], useful), add_steps(sums[1], computed), sums[2] + made
+
+    none = count_steps(jnp.zeros([], jnp.int32))
+    nothing = none, none, jnp.zeros([])
+    return sum_over(parts.axis, jax.lax.fori_loop(0, _ROUNDS, one, nothing))
 
 
-def training(parts: Parts, state: TrainState, hyperparameters: Hyperparameters) -> tuple[StepCount, StepCount, Array]:
-    """A whole round: the clock, all of the above, what devices tell each other, and the update."""
-    after, metrics = run_round(parts, state, hyperparameters, spent_of(1), jnp.ones(1, bool))
-    learnt = (after.server, after.normalizer, after.estimator)
-    return *jax.tree.map(lambda x: x[0], (metrics.env_steps, metrics.computed_steps)), _all_of(learnt)
+def _perhaps(asked: Array, function: Callable[[Array, Any], Any], otherwise: Any) -> Any:
+    """What the function makes of it, or `otherwise` itself where it is not asked for, which takes no time.
 
-
-STAGES: dict[str, Stage] = {
-    "physics": physics,
-    "+ policy": policy,
-    "+ queue": queue,
-    "+ storage": storage,
-    "+ gradient": gradient,
-    "+ communication": communication,
-    "+ update": training,
-}
-
-
-def _lanes(
-    parts: Parts, state: TrainState, hyperparameters: Hyperparameters, act: Callable[[Array, Array], Array]
-) -> tuple[StepCount, StepCount, Array]:
-    """As many steps of all lanes as an episode may have."""
-    tasks = _tasks(parts, state, hyperparameters)
-    keys, variation = jax.tree.map(lambda x: x[: parts.num_lanes[0]], (tasks.keys, tasks.variation))
-    reset, advance = side_by_side(parts.environment, lanes_last=parts.lanes_last)
-
-    def step(now: Any, number: Array) -> tuple[Any, None]:
-        actions = act(observed(now).T, jax.vmap(jax.random.fold_in, (0, None))(keys, number))
-        return advance(variation, now, actions.T), None
-
-    end, _ = jax.lax.scan(step, reset(variation, keys), jnp.arange(parts.horizon))
-    steps = count_steps(jnp.asarray(parts.horizon * keys.shape[0], jnp.int32))
-    return steps, steps, _all_of((observed(end), end.reward))
+    Args:
+      asked: whether it is.
+      function: gets the loop's counter, too, which is 0. XLA does not know that, and computes before the loop, asked or
+        not, whatever does not depend on it: so the function has to mix it into what it starts from.
+      otherwise: what it starts with.
+    """
+    return jax.lax.fori_loop(0, asked.astype(jnp.int32), function, otherwise)
 
 
 def _tasks(parts: Parts, state: TrainState, hyperparameters: Hyperparameters) -> Tasks:
     """The device's episodes of the first block of the next round."""
     counted, _ = next_round(parts, state, hyperparameters, jnp.ones(1, bool))
     return tasks_of_block(parts, state, hyperparameters, counted, jnp.asarray(0))[0]
-
-
-def _rollout(parts: Parts, state: TrainState, hyperparameters: Hyperparameters) -> Trajectories:
-    return play_block(parts, _tasks(parts, state, hyperparameters))
-
-
-def _learnt(
-    parts: Parts, state: TrainState, hyperparameters: Hyperparameters, batch: Trajectories, axis: str | None
-) -> Any:
-    """Sum of policy gradients; mean and variance of the axis's observations."""
-    total = gradient_of_block(parts, state, hyperparameters, batch, jnp.ones((1, batch.lengths.size)))
-    seen = observation_statistics(batch, axis)
-    return total, (seen.mean, seen.variance)
 
 
 def _steps(lengths: Array) -> StepCount:

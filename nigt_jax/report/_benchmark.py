@@ -3,7 +3,12 @@
 from rich.console import Console
 from rich.table import Table
 
-from nigt_jax.benchmark import Profile, Report, in_words
+from nigt_jax.benchmark import Profile, Report, Row, in_words
+
+
+def show_stage(console: Console, row: Row) -> None:
+    """Prints a stage's first figure."""
+    console.print(f"  {row.stage:17} {row.useful_per_second:14,.0f} useful steps/s at first", soft_wrap=True)
 
 
 def show_benchmark(console: Console, report: Report) -> None:
@@ -18,6 +23,8 @@ def show_benchmark(console: Console, report: Report) -> None:
     )
     table = _table("useful steps/s", "quartiles", "useful / computed", "of + policy", "of + storage", "compile")
     rates = {row.stage: row.useful_per_second for row in report.rows}
+    compiling = {stage: f"with {one.stages[0]}" for one in report.programs for stage in one.stages}
+    compiling |= {one.stages[0]: f"{one.seconds:.1f}s" for one in report.programs}
     for row in report.rows:
         against = (f"{row.useful_per_second / rates[name]:.2f}" for name in ("+ policy", "+ storage"))
         low, high = row.quartiles
@@ -27,7 +34,7 @@ def show_benchmark(console: Console, report: Report) -> None:
             f"{low:,.0f} - {high:,.0f}",
             f"{row.useful_steps / row.computed_steps:.2f}",
             *against,
-            f"{row.compile_seconds:.1f}s",
+            compiling[row.stage],
         )
     console.print(table)
     if report.profile is not None:

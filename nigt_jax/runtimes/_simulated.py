@@ -259,18 +259,29 @@ class SimulatedRuntime:
             return self._spmd.export(work, self._arguments(), (self._evaluation_key,), platforms=platforms)
 
     def program(
-        self, function: Callable[[Parts, TrainState, Hyperparameters], Any], options: Mapping[str, Any] | None = None
-    ) -> Callable[[TrainState], Any]:
+        self, function: Callable[..., Any], options: Mapping[str, Any] | None = None, *, shared: tuple = ()
+    ) -> Callable[..., Any]:
         """Another program of a run's state, such as a part of a round; compiled at once.
 
         Args:
-          function: the function of one device; its result has to be the same on all that share a run.
+          function: the function of one device, (parts, state, hyperparameters, *shared) to what it makes of them; its
+            result has to be the same on all that share a run.
           options: XLA's options, other than those that training is compiled with.
+          shared: arguments beside the state that the program is told at every call, as :meth:`replicated` gives them;
+            these have their shapes.
+
+        Returns:
+          The program, a function of (state, *shared).
         """
         with jax.default_matmul_precision("highest"):
             arguments = (self.initial_state(), self._placed)
-            compiled = self._spmd.compile(functools.partial(function, self.parts), arguments, options=options)
-        return lambda state: compiled(state, self._placed)
+            bound = functools.partial(function, self.parts)
+            compiled = self._spmd.compile(bound, arguments, shared, options=options)
+        return lambda state, *shared: compiled(state, self._placed, *shared)
+
+    def replicated(self, tree: Any) -> Any:
+        """A tree of arrays on every device."""
+        return self._spmd.replicate(tree)
 
     def run(
         self, state: TrainState, rounds: int | Sequence[int], stop: Stop | None = None

@@ -5,7 +5,7 @@ import json
 import jax
 import pytest
 
-from nigt_jax.benchmark._measure import _no_cache, _use_cache
+from nigt_jax.benchmark._measure import _use_cache, without_cache
 from nigt_jax.benchmark._profile import _PURPOSES, _operations
 from nigt_jax.cli import main
 
@@ -23,6 +23,11 @@ TINY = (
         (("--method.batch_size", "0"), "method.batch_size: got 0"),
         (("--method.nmae", "afedpg"), "did you mean --method.name?"),
         (("--json", "nowhere/figures.json"), "--json: got nowhere/figures.json, but there is no folder nowhere"),
+        (("--accelerator", "--turns", "3"), "--turns: not with --accelerator"),
+        (("--accelerator", "--method.batch_size", "3"), "--method.batch_size: not with --accelerator"),
+        (("--compare", "a.json"), "--compare: got 1 files, allowed: 2 to 26"),
+        (("--compare", "a.json", "b.json"), "--compare: a.json: cannot be read"),
+        (("--compare", "a.json", "b.json", "--json", "c.json"), "--json: not with --compare"),
         (
             ("--method.name", "afedpg", "--estimator.name", "return_to_go"),
             "method.name: got afedpg, whose rounds have other stages, allowed: rennala_nigt, malenia_nigt, ",
@@ -46,7 +51,18 @@ def test_a_whole_bench(tmp_path, capsys):
     found = json.loads(file.read_text())
     stages = {row["stage"]: row for row in found["stages"]}
     assert list(stages) == ["physics", "+ policy", "+ queue", "+ storage", "+ gradient", "+ communication", "+ update"]
-    assert all(name in out for name in stages)
+    # Every stage is shown once its program is compiled, before the next one is, and again in the table.
+    shown = [line.strip().split("  ")[0] for line in out.splitlines() if "at first" in line or line.startswith("comp")]
+    assert shown[:-1] == [
+        *("compiling physics, + policy ...", "physics", "+ policy", "compiling + queue ...", "+ queue"),
+        "compiling + storage, + gradient, + communication, + update ...",
+        *("+ storage", "+ gradient", "+ communication", "+ update"),
+    ]
+    assert all(out.count(f"{name}  ") >= 2 for name in stages)
+    assert "with physics" in out
+    programs = {tuple(program["stages"]): program["seconds"] for program in found["programs"]}
+    assert [stage for shared in programs for stage in shared] == list(stages)
+    assert all(seconds > 0 for seconds in programs.values())
     # Lanes that never end make every step; "fast" always has episodes of full length, two for each of three lanes.
     assert stages["physics"]["useful_steps"] == 3 * 2 * 3 * 7  # of three rounds
     for name in ("+ queue", "+ storage", "+ gradient", "+ communication", "+ update"):
@@ -118,7 +134,7 @@ def test_stages_are_compiled_without_a_cache(cache):
     compiled(1)
     kept = len(list(cache.iterdir()))
     assert kept > 0
-    with _no_cache():
+    with without_cache():
         compiled(2)
         assert len(list(cache.iterdir())) == kept
     compiled(3)

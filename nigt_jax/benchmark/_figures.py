@@ -1,0 +1,59 @@
+"""Figures by name, of whatever `nigt bench` has written: what machines are compared by."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nigt_jax.errors import UserError
+
+
+class Measured(NamedTuple):
+    """What a file says.
+
+    Attributes:
+      path: the file.
+      machine: what was measured on.
+      figures: numbers by (part, name).
+    """
+
+    path: Path
+    machine: dict[str, Any]
+    figures: dict[tuple[str, str], float]
+
+
+def stage_figures(report: dict[str, Any]) -> dict[str, float]:
+    """The figures of the stages of a round.
+
+    Args:
+      report: what :func:`nigt_jax.benchmark.to_json` has written.
+    """
+    rates = {row["stage"]: float(row["useful_steps_per_second"]) for row in report["stages"]}
+    last = report["stages"][-1]
+    return {f"{stage}, steps/s": rate for stage, rate in rates.items()} | {
+        "round / physics": rates["+ update"] / rates["physics"],
+        "round / rollouts": rates["+ update"] / rates["+ storage"],
+        "useful / computed": last["useful_steps"] / last["computed_steps"],
+        "lanes a device": float(report["setting"]["lanes_per_device"]),
+        "compiling, s": sum(float(program["seconds"]) for program in report["programs"]),
+    }
+
+
+def read_measured(path: Path) -> Measured:
+    """Reads a file of `nigt bench --json`, with or without `--accelerator`.
+
+    Raises:
+      UserError: it is no such file, or cannot be read.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        machine = {key: str(found["machine"][key]) for key in ("device", "devices", "cores", "jax", "brax", "date")}
+        if found.get("kind") == "accelerator":
+            parts = {name: part.get("figures", {}) for name, part in found["parts"].items()}
+        else:
+            parts = {found["setting"]["environment"]: stage_figures(found)}
+        figures = {(part, name): float(x) for part, own in parts.items() for name, x in own.items()}
+    except OSError as error:
+        raise UserError(f"--compare: {path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, ZeroDivisionError, RecursionError):
+        raise UserError(f"--compare: {path}: another kind of file, allowed: what nigt bench --json writes") from None
+    return Measured(path, machine, figures)

@@ -1,0 +1,93 @@
+"""Stages that share a program: how many programs there are, and that a stage does what it should and no more."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from probes import Quadratic
+
+from nigt_jax.benchmark import PROGRAMS, STAGES, measure, play_stages
+from nigt_jax.config import check_config
+from nigt_jax.runtimes import SimulatedRuntime, Spmd
+from nigt_jax.training import next_round, play_block, run_round, spent_of, tasks_of_block
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Accessing:DeprecationWarning"),  # Brax's own habits
+    pytest.mark.usefixtures("compiled_quickly"),
+]
+
+
+def config(devices=1):
+    return check_config(
+        {
+            "environment": {"name": "fast", "horizon": 5},
+            "policy": {"hidden_sizes": [8]},
+            "method": {"batch_size": 6},
+            "training": {"lanes": 3, "devices": devices, "platform": "cpu", "compilation_cache": False},
+        }
+    )
+
+
+def test_seven_stages_are_three_programs(monkeypatch):
+    compiled, compile = [], Spmd.compile
+
+    def counted(*arguments, **keywords):
+        compiled.append(arguments)
+        return compile(*arguments, **keywords)
+
+    monkeypatch.setattr(Spmd, "compile", counted)
+    seen = []
+    report = measure(config(devices=2), 1, announce=seen.append, show=lambda row: seen.append(row.stage))
+    assert len(compiled) == len(report.programs) == 3
+    assert len(STAGES) == len(report.rows) == 7
+    assert [tuple(program.stages) for program in report.programs] == [shared.stages for shared in PROGRAMS]
+    assert [name for name in seen if name in STAGES] == list(STAGES)  # each was shown, in order
+    place = seen.index("+ policy")
+    assert seen[place + 1] == "compiling + queue"  # and before the next program was compiled
+    assert all(len(row.seconds) == 1 for row in report.rows)
+
+
+@pytest.fixture(scope="module")
+def numbers():
+    """What the programs make of a state, by stage, and of the same with other parameters."""
+    runtime = SimulatedRuntime(config(), Quadratic())
+    state = runtime.initial_state()
+    sent = jax.tree.map(lambda x: x + 0.5, state.server.sent)
+    others = (state, runtime.place(state._replace(server=state.server._replace(sent=sent))))
+    found = {}
+    for shared in (PROGRAMS[0], PROGRAMS[2]):
+        program = runtime.program(functools.partial(play_stages, shared), shared=(runtime.replicated(np.int32(0)),))
+        for far, stage in enumerate(shared.stages):
+            found[stage] = [float(program(one, runtime.replicated(np.int32(far)))[2]) for one in others]
+    return found
+
+
+def test_physics_alone_does_not_ask_the_policy(numbers):
+    assert numbers["physics"][0] == numbers["physics"][1]
+    assert numbers["+ policy"][0] != numbers["+ policy"][1]
+    assert numbers["physics"][0] != numbers["+ policy"][0]
+
+
+def test_each_stage_adds_its_own(numbers):
+    """On one device there is nobody to tell, so what comes of gradients is the same after they were told."""
+    assert numbers["+ storage"][0] != numbers["+ gradient"][0]
+    assert numbers["+ gradient"] == numbers["+ communication"]
+    assert numbers["+ update"][0] not in (numbers["+ storage"][0], numbers["+ gradient"][0])
+
+
+def test_a_round_of_known_trajectories_is_the_round_that_plays_them():
+    runtime = SimulatedRuntime(config(), Quadratic())
+
+    def both(parts, state, hyperparameters):
+        goes = jnp.ones(1, bool)
+        counted, _ = next_round(parts, state, hyperparameters, goes)
+        played = play_block(parts, tasks_of_block(parts, state, hyperparameters, counted, jnp.asarray(0))[0])
+        one = functools.partial(run_round, parts, state, hyperparameters, spent_of(1), goes)
+        metrics = lambda found: found[1]._replace(env_steps=(), computed_steps=())
+        return metrics(one()), metrics(one(played))
+
+    own, known = runtime.program(both)(runtime.initial_state())
+    assert own.gradient_norm[0] > 0
+    jax.tree.map(np.testing.assert_array_equal, own, known)
