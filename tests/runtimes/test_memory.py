@@ -9,8 +9,9 @@ from probes import Quadratic
 
 from nigt_jax.config import check_config
 from nigt_jax.errors import UserError
-from nigt_jax.runtimes import SimulatedRuntime
+from nigt_jax.runtimes import SimulatedRuntime, _simulated
 from nigt_jax.runtimes._memory import bytes_needed
+from nigt_jax.runtimes._parts import on_platform
 
 
 def config(name, workers, **method):
@@ -62,3 +63,23 @@ def test_copies_of_a_million_workers_are_refused(name, method):
     """4,482 numbers each, twice: tens of GiB, of which not one is allocated."""
     with pytest.raises(UserError, match=r"what workers were sent and keep take \d+(\.\d+)? GiB on each device, of "):
         SimulatedRuntime(config(name, 1_000_000, **method), Quadratic())
+
+
+@pytest.mark.parametrize(
+    "gib", [16, pytest.param(24, marks=pytest.mark.slow), pytest.param(80, marks=pytest.mark.slow)]
+)
+def test_the_plan_fits_into_an_accelerator(monkeypatch, gib):
+    """A round of a million episodes in blocks, as a device of so much memory would have them; compiled, and not run."""
+    there = int(0.75 * 2**30 * gib)  # what JAX takes of a GPU
+    monkeypatch.setattr(_simulated, "memory_for_steps", lambda devices: there // 8)
+    cfg = config("rennala_nigt", 30, batch_size=1_000_000)
+    cfg = dataclasses.replace(
+        cfg,
+        environment=dataclasses.replace(cfg.environment, horizon=1000),
+        training=dataclasses.replace(cfg.training, lanes=2048),
+    )
+    runtime = SimulatedRuntime(cfg, Quadratic())
+    runtime.parts = on_platform(runtime.parts, "cuda")
+    needed = bytes_needed(runtime.parts, runtime.hyperparameters)
+    assert there / 16 < sum(needed.values()) <= there / 7  # of several equal blocks, as large as may be
+    assert sum(needed.values()) < runtime.chunk.peak_bytes() < there
