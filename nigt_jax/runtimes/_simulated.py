@@ -236,8 +236,9 @@ class SimulatedRuntime:
         after, metrics = run(parts, self.config.training.chunk, state, hyperparameters, limits, spent)
         model = jax.vmap(functools.partial(iterate, parts.method))(after.server)
         known = (hyperparameters.variation, hyperparameters.charge(after.lowest))
-        episodes = self.config.evaluation.episodes
-        return after, metrics, evaluate(parts, episodes, model, after.normalizer, key, *known, asked)
+        number = self.config.evaluation.episodes
+        played = evaluate(parts, number, model, after.normalizer, key, *known, asked, beside_training=True)
+        return after, metrics, played
 
     def _arguments(self) -> tuple:
         nobody = jnp.zeros(len(self._runs), bool)

@@ -15,7 +15,7 @@ from nigt_jax.rollout import Tasks, play_only
 from nigt_jax.training._block import flat
 from nigt_jax.training._parts import Parts
 
-_LANES = 64  # where training has fewer: methods that absorb one gradient at a time have hardly any
+_LANES = 64  # or as many as training has: methods that absorb one gradient at a time have hardly any
 _FEW_ON_CPU = 16  # fewer lanes than that do not do on a CPU
 
 
@@ -42,6 +42,8 @@ def evaluate(
     variation: Variation | None = None,
     charge: Float[Array, " runs"] | None = None,
     asked: Bool[Array, " runs"] | None = None,
+    *,
+    beside_training: bool = False,
 ) -> Episodes:
     """Plays `episodes` episodes of each run's iterate with the stochastic policy, shared by the devices of the axis.
 
@@ -57,6 +59,8 @@ def evaluate(
       charge: what an episode earns for every step that it misses because the physics broke; by default nothing.
       asked: whether a run is evaluated; of one that is not no episode is played, and what is returned means nothing. By
         default all are.
+      beside_training: whether it is in one program with training. Then it plays blocks of as many episodes in as many
+        lanes, unless those are too few: what is alike in a program XLA compiles once, and that is the environment.
 
     Returns:
       The episodes in the order of workers and keys, the same on every device.
@@ -71,7 +75,9 @@ def evaluate(
     asked = jnp.ones(runs, bool) if asked is None else asked
     me, devices = place_on(parts.axis)
     mine = -(-episodes * workers // devices)
-    each, lanes = _block(parts, runs, mine)
+    each, lanes = mine, min(max(parts.num_lanes[0], _LANES), runs * mine)
+    if beside_training and parts.num_lanes[0] >= (_FEW_ON_CPU if parts.lanes_last else _LANES):
+        each, lanes = parts.episodes * parts.method.plays, parts.num_lanes[0]
 
     def block(number: Array, played: list[Array]) -> list[Array]:
         own = number * each + jnp.arange(each)
@@ -94,18 +100,6 @@ def evaluate(
     nothing = [jnp.zeros((runs, blocks * each), kind) for kind in (jnp.float32, jnp.int32, bool)]
     played = jax.lax.fori_loop(0, jnp.where(asked.any(), blocks, 0), block, nothing)  # no reset where nobody asks
     return Episodes(*gather_over(parts.axis, [x[:, :mine] for x in played], axis=1))
-
-
-def _block(parts: Parts, runs: int, mine: int) -> tuple[int, int]:
-    """Each run's episodes that are played at once, and the lanes that play them.
-
-    They are those of training, unless its lanes are too few: what is alike is compiled once where XLA finds it twice in
-    a program, and that is the environment.
-    """
-    lanes = parts.num_lanes[0]
-    if lanes >= (_FEW_ON_CPU if parts.lanes_last else _LANES):
-        return parts.episodes * parts.method.plays, lanes
-    return mine, min(_LANES, runs * mine)
 
 
 def summarise(

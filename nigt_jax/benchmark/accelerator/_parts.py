@@ -134,10 +134,10 @@ PARTS: dict[str, Part] = {
 
 def _round(environment: str, sizes: Sizes) -> Config:
     """A run of large rounds, with as many lanes as a measurement finds best."""
-    return _config(environment, sizes.horizon, sizes.episodes * len(jax.devices()))
+    return _config(environment, sizes.horizon, sizes.episodes * len(jax.devices()), lanes="measured")
 
 
-def _config(environment: str, horizon: int, episodes: int, lanes: int | str = "auto", chunk: int = 1) -> Config:
+def _config(environment: str, horizon: int, episodes: int, lanes: int | str, chunk: int = 1) -> Config:
     return check_config(
         {
             "environment": {"name": environment, "backend": "spring", "horizon": horizon},
