@@ -29,6 +29,7 @@ _FEW = 64  # so many are run side by side without asking
 _CANDIDATES = {"cpu": (16, 64, 256)}
 _CANDIDATES_ELSEWHERE = (512, 2048, 8192)
 _STEPS, _REPEATS = 32, 3
+_MANY_RUNS = 8
 
 
 def choose_lanes(config: Config, parts: Parts, devices: list[jax.Device], keep: bool = True) -> int:
@@ -49,7 +50,7 @@ def choose_lanes(config: Config, parts: Parts, devices: list[jax.Device], keep: 
       keep: whether the environment is the one of Brax that the configuration names, so that what is measured can be
         kept: the code of any other may change unseen.
     """
-    (episodes,) = parts.num_lanes
+    episodes = _at_once(parts)
     if episodes <= _FEW:
         return episodes
     sizes = _CANDIDATES.get(devices[0].platform, _CANDIDATES_ELSEWHERE)
@@ -66,6 +67,17 @@ def choose_lanes(config: Config, parts: Parts, devices: list[jax.Device], keep: 
         return -(-episodes // in_turn[sizes[len(sizes) // 2]])
     useful = {lanes: (rates[size] or 0) / (1 + 0.75 / in_turn[size]) for lanes, size in numbers.items()}
     return max(useful, key=useful.__getitem__)
+
+
+def _at_once(parts: Parts) -> int:
+    """Episodes of a block, or half as many places where gradients arrive one at a time, and of many runs.
+
+    A block ends where a worker comes a second time, so about half of its places are empty where workers are uneven; of
+    many runs together hardly ever many more are not.
+    """
+    (places,) = parts.num_lanes
+    runs = places // (parts.episodes * parts.method.plays)
+    return -(-places // 2) if engine_of(parts.method).snapshots and runs >= _MANY_RUNS else places
 
 
 def steps_per_second(parts: Parts, lanes: int, devices: list[jax.Device]) -> float:
