@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
-from nigt_jax.benchmark import PROGRAMS, in_words, machine, play_stages, take_turns
+from nigt_jax.benchmark import PROGRAMS, compile_stages, in_words, machine, play_stages, take_turns
 from nigt_jax.config import check_config
 from nigt_jax.runtimes import SimulatedRuntime, cpu_cores, split_cpu
 
@@ -61,10 +60,9 @@ def measure(runtime: SimulatedRuntime, turns: int) -> dict[str, Any]:
     spent = {"all": 0.0}
     for one in PROGRAMS:
         before = processor_seconds()
-        program = runtime.program(functools.partial(play_stages, one), shared=(runtime.replicated(np.int32(0)),))
+        shared |= compile_stages(runtime, one)
         spent["all"] += processor_seconds() - before
         for far, stage in enumerate(one.stages):
-            shared[stage] = functools.partial(told, program, runtime.replicated(np.int32(far)))
             before = processor_seconds()
             alone[stage] = runtime.program(functools.partial(play_stages, one, far=jax.numpy.int32(far)))
             spent["round"] = processor_seconds() - before  # the last one's in the end
@@ -72,11 +70,6 @@ def measure(runtime: SimulatedRuntime, turns: int) -> dict[str, Any]:
     took = take_turns({str(key): way for key, way in pairs.items()}, runtime.initial_state(), turns)
     ratio = lambda stage: [a / b for a, b in zip(*(took[str((stage, kind))] for kind in (0, 1)), strict=True)]
     return {"ratios": {stage: ratio(stage) for stage in shared}, "compile_processor_seconds": spent}
-
-
-def told(program: Way, far: jax.Array, state: Any) -> Any:
-    """A shared program, told how far to go."""
-    return program(state, far)  # type: ignore[call-arg]
 
 
 def processor_seconds() -> float:

@@ -2,7 +2,7 @@
 
 from nigt_jax.benchmark._figures import Measured, read_measured, stage_figures
 from nigt_jax.benchmark._machine import in_words, machine
-from nigt_jax.benchmark._measure import Compiled, Report, Row, measure, to_json
+from nigt_jax.benchmark._measure import Compiled, Report, Row, compile_stages, measure, to_json
 from nigt_jax.benchmark._profile import Profile
 from nigt_jax.benchmark._runs import compare_runs
 from nigt_jax.benchmark._spmd import compare_spmd
@@ -28,6 +28,7 @@ __all__ = [
     "compare_spmd",
     "compare_transforms",
     "compare_ways",
+    "compile_stages",
     "in_words",
     "machine",
     "measure",

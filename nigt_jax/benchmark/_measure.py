@@ -98,8 +98,8 @@ def measure(
     """Measures every stage; in each turn all of them, one after the other, so that they see the same machine.
 
     Args:
-      config: a run's configuration, whose method sums gradients in rounds; its lanes and devices are used. A round of
-        several blocks of episodes is measured by its first one.
+      config: a run's configuration, whose method sums gradients in rounds; its lanes and devices are used. Stages
+        before the whole round have its first block of episodes.
       turns: how often; one more warms up.
       trace: a folder for a trace of a round, by JAX's profiler; None for none.
       announce: told what is done next, where it takes long.
@@ -108,11 +108,9 @@ def measure(
     Raises:
       UserError: the method's rounds do not consist of these stages.
     """
-    able = [name for name, method in METHODS.items() if method.kind == "summed" and method.plays == 1]
-    if config.method.name not in able:
-        raise UserError(
-            f"method.name: got {config.method.name}, whose rounds have other stages, allowed: {', '.join(able)}"
-        )
+    if METHODS[config.method.name].kind != "summed":
+        able = ", ".join(name for name, method in METHODS.items() if method.kind == "summed")
+        raise UserError(f"method.name: got {config.method.name}, whose rounds have other stages, allowed: {able}")
     with jax.enable_x64(False):  # as training
         return _measured(config, turns, trace, announce, show)
 
@@ -128,12 +126,14 @@ def _measured(
     first: list[Row] = []
     for shared in PROGRAMS:
         announce(f"compiling {', '.join(shared.stages)}")
-        program, seconds = _compile(runtime, shared)
-        programs.append(Compiled(shared.stages, seconds))
-        for number, stage in enumerate(shared.stages):
-            ways[stage] = functools.partial(_call, program, runtime.replicated(np.int32(number)))
-            first.append(_first(stage, ways[stage], state))
+        started = time.perf_counter()
+        with without_cache():
+            own = compile_stages(runtime, shared)
+        programs.append(Compiled(shared.stages, time.perf_counter() - started))
+        for stage, way in own.items():
+            first.append(_first(stage, way, state))
             show(first[-1])
+        ways |= own
     announce(f"all stages in {turns} turns")
     took = take_turns(ways, state, turns)
     rows = [dataclasses.replace(row, seconds=took[row.stage]) for row in first]
@@ -144,16 +144,15 @@ def _measured(
     return Report(machine(runtime.devices), _setting(runtime), programs, rows, seen)
 
 
-def _call(program: Callable[..., Any], far: jax.Array, state: TrainState) -> Any:
-    return program(state, far)
+def compile_stages(runtime: SimulatedRuntime, shared: Shared) -> dict[str, Callable[[TrainState], Any]]:
+    """Compiles a program; by stage, what it makes of a state where it is told to go so far."""
+    far = [runtime.replicated(np.int32(number)) for number in range(len(shared.stages))]
+    program = runtime.program(functools.partial(play_stages, shared), shared=(far[0],))
 
+    def told(number: jax.Array) -> Callable[[TrainState], Any]:
+        return lambda state: program(state, number)
 
-def _compile(runtime: SimulatedRuntime, shared: Shared) -> tuple[Callable[..., Any], float]:
-    """A program, and the seconds that it took to trace and compile it."""
-    started = time.perf_counter()
-    with without_cache():
-        program = runtime.program(functools.partial(play_stages, shared), shared=(runtime.replicated(np.int32(0)),))
-    return program, time.perf_counter() - started
+    return {stage: told(number) for stage, number in zip(shared.stages, far, strict=True)}
 
 
 def _first(stage: str, way: Callable[[TrainState], Any], state: TrainState) -> Row:

@@ -90,28 +90,30 @@ def rounds(parts: Parts, state: TrainState, hyperparameters: Hyperparameters, fa
     """The same, and every step is kept: rollouts as training makes them.
 
     The second stage makes the policy gradient and the statistics of observations of them; in the third, devices tell
-    each other of both, too. The last one is a whole round with these episodes: the clock, all of that, and the update.
+    each other of both, too. The last one is a whole round: the clock, all of that, and the update. It plays episodes of
+    its own, in blocks of the same shapes, which XLA compiles once.
     """
-    batch = play_block(parts, _tasks(parts, state, hyperparameters))
-    last = jax.tree.map(lambda x: x[-1], (batch.observation, batch.sample, batch.reward))  # to read all takes time
 
-    def played(zero: Array) -> Trajectories:
-        return batch.only(jnp.broadcast_to(zero == 0, batch.lengths.shape))
+    def kept(zero: Array, _: Made) -> Made:
+        now = _later(state, zero)
+        batch = play_block(parts, _tasks(parts, now, hyperparameters))
+        last = jax.tree.map(lambda x: x[-1], (batch.observation, batch.sample, batch.reward))  # to read all takes time
+        made = _perhaps(far == 1, functools.partial(learnt, None, now, batch), _all_of(last))
+        made = _perhaps(far == 2, functools.partial(learnt, parts.axis, now, batch), made)
+        return _steps(batch.lengths), count_steps(batch.computed_steps), made
 
-    def learnt(axis: str | None, zero: Array, made: Array) -> Array:
-        own = played(zero)
-        total = gradient_of_block(parts, state, hyperparameters, own, jnp.ones((1, own.lengths.size)))
+    def learnt(axis: str | None, now: TrainState, batch: Trajectories, zero: Array, made: Array) -> Array:
+        own = batch.only(jnp.broadcast_to(zero == 0, batch.lengths.shape))
+        total = gradient_of_block(parts, now, hyperparameters, own, jnp.ones((1, own.lengths.size)))
         seen = observation_statistics(own, axis)
         return made + _all_of((sum_over(axis, total), seen.mean, seen.variance))
 
-    def whole(zero: Array, made: Array) -> Array:
-        after, _ = run_round(parts, state, hyperparameters, spent_of(1), jnp.ones(1, bool), played(zero))
-        return made + _all_of((after.server, after.normalizer, after.estimator))
+    def whole(zero: Array, _: Made) -> Made:
+        after, metrics = run_round(parts, _later(state, zero), hyperparameters, spent_of(1), jnp.ones(1, bool))
+        useful, computed = jax.tree.map(lambda x: x[0], (metrics.env_steps, metrics.computed_steps))
+        return useful, computed, _all_of((after.server, after.normalizer, after.estimator))
 
-    made = _perhaps(far == 1, functools.partial(learnt, None), _all_of(last))
-    made = _perhaps(far == 2, functools.partial(learnt, parts.axis), made)
-    made = _perhaps(far == 3, whole, made)
-    return _steps(batch.lengths), count_steps(batch.computed_steps), made
+    return _perhaps(far == 3, whole, _perhaps(far < 3, kept, _nothing()))
 
 
 PROGRAMS = (
@@ -136,13 +138,20 @@ def play_stages(
     """
 
     def one(number: Array, sums: Any) -> Any:
-        now = state._replace(iteration=state.iteration + number)
-        useful, computed, made = shared.function(parts, now, hyperparameters, far)
+        useful, computed, made = shared.function(parts, _later(state, number), hyperparameters, far)
         return add_steps(sums[0], useful), add_steps(sums[1], computed), sums[2] + made
 
+    return sum_over(parts.axis, jax.lax.fori_loop(0, _ROUNDS, one, _nothing()))
+
+
+def _nothing() -> Made:
     none = count_steps(jnp.zeros([], jnp.int32))
-    nothing = none, none, jnp.zeros([])
-    return sum_over(parts.axis, jax.lax.fori_loop(0, _ROUNDS, one, nothing))
+    return none, none, jnp.zeros([])
+
+
+def _later(state: TrainState, rounds: Array) -> TrainState:
+    """The state with other episodes before it, those of a later round."""
+    return state._replace(iteration=state.iteration + rounds)
 
 
 def _perhaps(asked: Array, function: Callable[[Array, Any], Any], otherwise: Any) -> Any:

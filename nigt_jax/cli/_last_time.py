@@ -35,14 +35,14 @@ class LastTime:
     """
 
     def __init__(self, config: Config | SystemConfig):
-        self._names: tuple[str, str] | None = None
-        folder = cache_folder()
-        if isinstance(config, Config) and config.training.compilation_cache and folder is not None:
-            self._file, self._names = folder / "compile_seconds.json", (_exact(config), _alike(config))
+        keeps = isinstance(config, Config) and config.training.compilation_cache
+        folder = cache_folder() if keeps else None
+        self._file = None if folder is None else folder / "compile_seconds.json"
+        self._names = (_exact(config), _alike(config)) if isinstance(config, Config) else ("", "")
 
     def in_words(self) -> str:
         """A clause on how long it may take; empty where nothing is kept."""
-        if self._names is None:
+        if self._file is None:
             return ""
         exact, alike = self._names
         known = _read(self._file)
@@ -55,7 +55,7 @@ class LastTime:
 
     def note(self, seconds: float) -> None:
         """Keeps what it took this time."""
-        if self._names is None:
+        if self._file is None:
             return
         exact, alike = self._names
         known = _read(self._file)

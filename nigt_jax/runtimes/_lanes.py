@@ -29,7 +29,7 @@ _FEW = 64  # so many are run side by side without asking
 _CANDIDATES = {"cpu": (16, 64, 256)}
 _CANDIDATES_ELSEWHERE = (512, 2048, 8192)
 _STEPS, _REPEATS = 32, 3
-_MANY_RUNS = 8
+_MANY_RUNS = 8  # so many fill each other's gaps; 16 were measured (bench/README.md)
 
 
 def choose_lanes(config: Config, parts: Parts, devices: list[jax.Device], keep: bool = True) -> int:
@@ -59,13 +59,16 @@ def choose_lanes(config: Config, parts: Parts, devices: list[jax.Device], keep: 
     for size, each in in_turn.items():
         numbers.setdefault(-(-episodes // each), size)
     known = _Known(config, devices, keep, parts)
-    measure = functools.partial(steps_per_second, parts, devices=devices)
-    rates = {
-        size: known.rate(size, measure if config.training.lanes == "measured" else None) for size in numbers.values()
+    measure = (
+        functools.partial(steps_per_second, parts, devices=devices) if config.training.lanes == "measured" else None
+    )
+    useful = {
+        lanes: rate / (1 + 0.75 / in_turn[size])
+        for lanes, size in numbers.items()
+        if (rate := known.rate(size, measure)) is not None
     }
-    if None in rates.values():
+    if len(useful) < len(numbers):
         return -(-episodes // in_turn[sizes[len(sizes) // 2]])
-    useful = {lanes: (rates[size] or 0) / (1 + 0.75 / in_turn[size]) for lanes, size in numbers.items()}
     return max(useful, key=useful.__getitem__)
 
 

@@ -1,13 +1,14 @@
 """What a run keeps in memory, known before anything is computed."""
 
 import functools
+import math
 import os
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from nigt_jax.errors import UserError
-from nigt_jax.runtimes._bytes import bytes_of
 from nigt_jax.runtimes._devices import of_this_process
 from nigt_jax.training import Hyperparameters, Parts, initial_state
 
@@ -62,6 +63,15 @@ def bytes_needed(parts: Parts, hyperparameters: Hyperparameters, devices: int = 
         if parts.method.worker is None
         else parts.episodes * bytes_of(state.server.sent),
     }
+
+
+def bytes_of(tree: Any) -> int:
+    """Bytes of arrays, or of their shapes; a key is two numbers of 32 bits."""
+    return sum(math.prod(x.shape) * _size(x.dtype) for x in jax.tree.leaves(tree))
+
+
+def _size(dtype: Any) -> int:
+    return 8 if jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) else dtype.itemsize
 
 
 def _memory_of(devices: list[jax.Device]) -> int:

@@ -20,13 +20,13 @@ from nigt_jax.errors import UserError
 from nigt_jax.estimators import Estimator, make_estimator
 from nigt_jax.methods import METHODS, Method
 from nigt_jax.policies import CategoricalMLP, GaussianMLP, Policy, Start, describe_policy
-from nigt_jax.runtimes._bytes import bytes_of
 from nigt_jax.runtimes._devices import of_this_process
+from nigt_jax.runtimes._memory import bytes_of
 from nigt_jax.training import Parts, engine_of, number_of_parameters
 
 _CHUNK, _CHUNK_ELSEWHERE = {"cpu": 2**11}, 2**16  # steps; a hopper's round: 1% to 5% slower at 2**9 and from 2**13
 _FEW_LANES = 32
-_LONG = 2**19  # blocks times the horizon: a program of fewer lanes takes a hopper 10 s to compile, and saves a tenth
+_LONG = 2**19  # blocks times the horizon: a program of fewer lanes took a hopper 15 s to compile, and saves a tenth
 _MEMORY = 2**30  # bytes of steps and first states that a CPU keeps at once, all its devices together
 _MEMORY_SHARE = 8  # what part of its memory any other device takes for them
 

@@ -18,7 +18,7 @@ from nigt_jax.clocks import Round, exchange
 from nigt_jax.collectives import least_over, sum_over
 from nigt_jax.methods import Rounds, noise_scale, tell
 from nigt_jax.policies import Normalizer, update_statistics
-from nigt_jax.rollout import Trajectories, observation_statistics
+from nigt_jax.rollout import observation_statistics
 from nigt_jax.training._block import (
     next_round,
     number_of_blocks,
@@ -52,12 +52,7 @@ class _Sums(NamedTuple):
 
 
 def run_round(
-    parts: Parts,
-    state: TrainState,
-    hyperparameters: Hyperparameters,
-    spent: Spent,
-    goes: Bool[Array, " runs"],
-    played: Trajectories | None = None,
+    parts: Parts, state: TrainState, hyperparameters: Hyperparameters, spent: Spent, goes: Bool[Array, " runs"]
 ) -> tuple[TrainState, RoundMetrics]:
     """One round: clock, episodes, gradient, aggregation, update. It runs under the axis ``parts.axis``.
 
@@ -69,13 +64,12 @@ def run_round(
       hyperparameters: the runs' hyperparameters.
       spent: what the runs have used before.
       goes: whether a run has this round. What comes out for one that does not means nothing; no episode is played.
-      played: the trajectories of the round's first block where they are known; then it has no other block.
     """
     counted, collected = next_round(parts, state, hyperparameters, goes)
     uploads = counted.counts > 0
     clock = jax.vmap(exchange)(hyperparameters.clock, collected, uploads)
     fits = jax.vmap(functools.partial(can_be_numbered, parts.layout, each=parts.trajectories_per_gradient))(counted)
-    sums, normalizer, estimator = _collect(parts, state, hyperparameters, counted, counted.complete & fits, played)
+    sums, normalizer, estimator = _collect(parts, state, hyperparameters, counted, counted.complete & fits)
     step = step_now(state, hyperparameters, spent)
 
     axis, seen = parts.axis, state.seen
@@ -121,12 +115,7 @@ def run_round(
 
 
 def _collect(
-    parts: Parts,
-    state: TrainState,
-    hyperparameters: Hyperparameters,
-    counted: Round,
-    playable: Bool[Array, " runs"],
-    played: Trajectories | None,
+    parts: Parts, state: TrainState, hyperparameters: Hyperparameters, counted: Round, playable: Bool[Array, " runs"]
 ) -> tuple[_Sums, Normalizer, Any]:
     """The device's own share of the round's episodes, in blocks: sums, and what the next round will know.
 
@@ -143,7 +132,7 @@ def _collect(
         sums, normalizer, estimator = carry
         tasks, places = tasks_of_block(parts, state, hyperparameters, counted, number)
         weight = jnp.where(places.counted, jnp.take_along_axis(weights, places.worker, axis=1), 0)
-        work = work_of_block(parts, state, hyperparameters, tasks, places, weight, played)
+        work = work_of_block(parts, state, hyperparameters, tasks, places, weight)
         batch = work.batch
         lowest = jnp.minimum(sums.lowest, batch.lowest())
         sums = _added(sums, _sums_of(work, weight))._replace(lowest=lowest)
@@ -153,8 +142,7 @@ def _collect(
         return sums, normalizer, learnt
 
     start = (_nothing(parts, state), state.normalizer, state.estimator)
-    blocks = number_of_blocks(parts, counted, playable)
-    return jax.lax.fori_loop(0, blocks if played is None else jnp.minimum(blocks, 1), block, start)
+    return jax.lax.fori_loop(0, number_of_blocks(parts, counted, playable), block, start)
 
 
 def _nothing(parts: Parts, state: TrainState) -> _Sums:

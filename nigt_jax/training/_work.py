@@ -53,7 +53,6 @@ def work_of_block(
     tasks: Tasks,
     places: Places,
     weight: Float[Array, "runs each"],
-    played: Trajectories | None = None,
 ) -> Work:
     """Plays a block's episodes, and sums up what is made of those that count.
 
@@ -64,13 +63,12 @@ def work_of_block(
       tasks: the episodes, run after run, all at the query point of their run.
       places: what they are for, leaves [runs, each].
       weight: of each of them.
-      played: the tasks' trajectories where they are known; not for a method that has episodes played again.
     """
     factors_of = functools.partial(factors_of_block, parts, state, hyperparameters, weight=weight)
     counted, last_step = places.counted.reshape(-1), parts.method.last_step
     if last_step is not None:
         return _with_change(parts, state, factors_of, tasks, counted, last_step)
-    batch = (play_block(parts, tasks) if played is None else played).only(counted)
+    batch = play_block(parts, tasks).only(counted)
     summed = functools.partial(policy_gradient_sum, parts.policy, tasks.params, state.normalizer)
     factors, diverged = factors_of(batch), batch.outcomes.diverged.astype(jnp.int32)
     if not parts.method.adapts:

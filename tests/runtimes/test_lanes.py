@@ -108,9 +108,7 @@ def test_where_gradients_arrive_a_block_holds_whole_ones():
 
 @pytest.mark.parametrize(("runs", "lanes"), [(2, 40), (4, 80), (8, 80)])
 def test_of_many_runs_whose_gradients_arrive_half_the_places_are_empty(runs, lanes):
-    one = runtime(
-        1, name="afedpg", trajectories_per_gradient=2
-    ).config  # places for two episodes of each of ten workers
+    one = runtime(1, name="afedpg", trajectories_per_gradient=2).config  # ten workers, two episodes of each
     one = dataclasses.replace(one, training=dataclasses.replace(one.training, lanes="auto", block="auto"))
     made = SimulatedRuntime(one, Quadratic(), runs=[dataclasses.replace(one, seed=k) for k in range(runs)])
     assert made.parts.num_lanes[0] == lanes
