@@ -69,7 +69,7 @@ class TrainingConfig:
     lanes: Literal["auto", "measured"] | Annotated[int, Field(ge=1, le=LARGEST_BATCH)] = setting(
         "auto",
         "episodes that a device runs side by side; a lane whose episode ends takes the next one. auto: all of them "
-        "where they are few, otherwise what was measured on this machine before, or a number that suits most. "
+        "where they are few, otherwise what was measured on this machine before, or a usual number. "
         "measured: three numbers are tried first, once per machine and environment, and a program compiled for each",
         "lanes",
     )

@@ -25,7 +25,7 @@ from nigt_jax.runtimes._spmd import Spmd
 from nigt_jax.training import Parts, engine_of
 
 _FEW = 64  # so many are run side by side without asking
-# The middle one is what suits most, where nothing is known.
+# The middle one is what is taken where nothing is known (docs/performance.md).
 _CANDIDATES = {"cpu": (16, 64, 256)}
 _CANDIDATES_ELSEWHERE = (512, 2048, 8192)
 _STEPS, _REPEATS = 32, 3
@@ -37,10 +37,11 @@ def choose_lanes(config: Config, parts: Parts, devices: list[jax.Device], keep: 
 
     What they do in a second with each of a few numbers of lanes is measured once, if the configuration asks for it, and
     kept in the user's cache folder: all of them together, for what a core does alone it does not do beside others.
-    Where nothing was measured, a number is taken that suits most environments: to try three of them would take longer
-    than many a run. Many lanes suit a device, but where every one of them has k episodes to play and these are of
-    random length, it is idle for about one and a half more, when nobody waits any longer; where all are of the same
-    length, it is not. A run sees both, early and late, so what counts is the speed times k / (k + 3/4).
+    Where nothing was measured, a usual number is taken: to try three of them would take longer than many a run.
+
+    Many lanes suit a device, but where every one of them has k episodes to play and these are of random length, it is
+    idle for about one and a half more, when nobody waits any longer; where all are of the same length, it is not. A run
+    sees both, early and late, so what counts is the speed times k / (k + 3/4).
 
     Args:
       config: the run's configuration; says whether to measure, whether there may be a cache, and what the environment
