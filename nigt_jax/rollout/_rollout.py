@@ -145,7 +145,7 @@ class Trajectories:
             own = number - jnp.where(group > 0, chunks[group - 1], 0)
             steps = self._steps(group, ends[group], own * size + jnp.arange(size))
             new = function(group, jax.tree.map(lambda x: x[group], carry), steps)
-            return jax.tree.map(lambda x, n: x.at[group].set(n), carry, new)
+            return jax.tree.map(lambda x, n: jax.lax.dynamic_update_index_in_dim(x, n, group, 0), carry, new)
 
         return jax.lax.fori_loop(0, chunks[-1], chunk, carry)
 
@@ -247,5 +247,5 @@ def _keep_nothing(record: Any, row: Any, columns: Any, step: Step) -> tuple[()]:
 def write_all(record: Step, row: Int[Array, ""], columns: Int[Array, " lanes"] | None, step: Step) -> Step:
     """Keeps every step, row by row; see :data:`nigt_jax.rollout._queue.Write`."""
     if columns is None:
-        return jax.tree.map(lambda all, new: all.at[row].set(new), record, step)
+        return jax.tree.map(lambda all, new: jax.lax.dynamic_update_index_in_dim(all, new, row, 0), record, step)
     return jax.tree.map(lambda all, new: all.at[row, columns].set(new, mode="drop"), record, step)

@@ -217,9 +217,10 @@ class SimulatedRuntime:
         It is one program because compiling is mostly compiling the environment, and XLA compiles what is alike in a
         program once. :meth:`run` and :meth:`evaluate` call it, each for a part.
         """
+        arguments = self._arguments()  # elsewhere than under that precision, or JAX compiles the start once more
         with jax.default_matmul_precision("highest"):  # TF32 would not reproduce a CPU's numbers
             work = functools.partial(self._work, self.parts)
-            return self._spmd.compile(work, self._arguments(), (self._evaluation_key,), donate_first=True)
+            return self._spmd.compile(work, arguments, (self._evaluation_key,), donate_first=True)
 
     def _work(
         self,
@@ -255,9 +256,9 @@ class SimulatedRuntime:
         Args:
           platforms: of accelerators, as :mod:`jax.export` names them: ``cuda``, ``rocm``, ``tpu``.
         """
-        work = functools.partial(self._work, on_platform(self.parts, platforms[0]))
+        work, arguments = functools.partial(self._work, on_platform(self.parts, platforms[0])), self._arguments()
         with jax.default_matmul_precision("highest"):
-            return self._spmd.export(work, self._arguments(), (self._evaluation_key,), platforms=platforms)
+            return self._spmd.export(work, arguments, (self._evaluation_key,), platforms=platforms)
 
     def program(
         self, function: Callable[..., Any], options: Mapping[str, Any] | None = None, *, shared: tuple = ()
@@ -274,8 +275,8 @@ class SimulatedRuntime:
         Returns:
           The program, a function of (state, *shared).
         """
+        arguments = (self.initial_state(), self._placed)
         with jax.default_matmul_precision("highest"):
-            arguments = (self.initial_state(), self._placed)
             bound = functools.partial(function, self.parts)
             compiled = self._spmd.compile(bound, arguments, shared, options=options)
         return lambda state, *shared: compiled(state, self._placed, *shared)

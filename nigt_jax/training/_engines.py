@@ -73,6 +73,7 @@ def run_chunk(
     Returns:
       The state after, and the metrics with a leading axis of `length`; rows of rounds that a run did not make are zero.
     """
+    put = jax.lax.dynamic_update_index_in_dim  # not `.at`, which looks whether there is such a row
     one = jax.jit(functools.partial(one_round, parts))  # traced once, for its shapes and for the loop
     goes = limits.rounds > 0
     shapes = jax.eval_shape(one, state, hyperparameters, spent, goes)[1]
@@ -83,7 +84,7 @@ def run_chunk(
         state, own = one(before, hyperparameters, spent, goes)
         if goes.size > 1:  # the loop ends with the last run that goes on
             state, own = only_runs(goes, (state, own), (before, jax.tree.map(jnp.zeros_like, own)))
-        metrics = jax.tree.map(lambda rows, row: rows.at[number].set(row), metrics, own)
+        metrics = jax.tree.map(lambda rows, row: put(rows, row, number, axis=0), metrics, own)
         spent = _added(parts, spent, own)
         goes &= (number + 1 < limits.rounds) & ~reached(limits, spent, own.time)
         return number + 1, state, metrics, spent, goes

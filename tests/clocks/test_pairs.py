@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from nigt_jax.clocks import _pairs as pairs
+from nigt_jax.compilation import known_options
 
 NUMBER = 1000
 COMPILERS = {"older emitters": False, "newer emitters": True}
@@ -30,8 +31,8 @@ def fractions(array):
 
 @pytest.fixture(params=sorted(COMPILERS))
 def compiled(request):
-    """Runs a function as one program of that compiler; other platforms have but one."""
-    emitters = {"xla_cpu_use_fusion_emitters": COMPILERS[request.param]}
+    """Runs a function as one program of that compiler; other platforms, and JAX 0.11 and later, have but one."""
+    emitters = known_options({"xla_cpu_use_fusion_emitters": COMPILERS[request.param]})
     options = emitters if jax.default_backend() == "cpu" else {}
     return lambda f, *args: jax.jit(f).lower(*args).compile(compiler_options=options)(*args)
 
