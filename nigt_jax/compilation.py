@@ -2,6 +2,7 @@
 
 import functools
 import os
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -23,6 +24,16 @@ def compile_options(platform: str) -> dict[str, Any]:
     asked = os.environ.get("XLA_FLAGS", "")
     wanted = CPU_OPTIONS if platform == "cpu" else {}
     return known_options({name: value for name, value in wanted.items() if name not in asked})
+
+
+def jit(function: Callable[..., Any], **settings: Any) -> Any:
+    """`jax.jit` with those options, of what runs on the default platform; for whatever plays an environment.
+
+    Args:
+      function: the function.
+      settings: those of `jax.jit`.
+    """
+    return jax.jit(function, compiler_options=compile_options(jax.default_backend()), **settings)
 
 
 def known_options(wanted: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """Compiled programs that are kept from one start to the next, and what is left of one whose process was killed."""
 
+import re
 import sys
 import types
 import warnings
 import zlib
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
+import nigt_jax
 from nigt_jax import __main__ as command
 from nigt_jax.cli import _show
 
@@ -67,3 +70,29 @@ def test_ctrl_c_while_everything_is_imported(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "nigt_jax.cli", Slow("nigt_jax.cli"))
     assert command.main() == 130
     assert capsys.readouterr().err == ""
+
+
+ROOMS = ("benchmark", "cli", "environments", "report", "rollout", "runs", "runtimes", "sweeps", "training")
+OTHERS = {
+    "benchmark/_transform.py": "an update",
+    "environments/_check_environment.py": "compiled with the options",
+    "environments/_probe.py": "compiled with the options",
+    "rollout/_side_by_side.py": "within another program",
+    "runtimes/_spmd.py": "compiled with the options",
+    "runtimes/cluster/_by_contribution.py": "the server",
+    "runtimes/cluster/_rounds.py": "the clock",
+    "runtimes/cluster/_runtime.py": "the server",
+    "runtimes/cluster/_server.py": "the server",
+    "sweeps/_twins.py": "the clock",
+    "training/_endless.py": "the clock",
+    "training/_engines.py": "within another program",
+    "training/_unit.py": "sums of gradients",
+}
+
+
+def test_whoever_plays_an_environment_compiles_it_with_our_options():
+    """XLA for CPU makes mistakes with its own: `nigt evaluate` once had other returns of MJX than the training."""
+    root = Path(nigt_jax.__file__).parent
+    files = [path for room in ROOMS for path in (root / room).rglob("*.py")]
+    found = {path.relative_to(root).as_posix() for path in files if re.search(r"\bjax\.jit\b", path.read_text())}
+    assert found == OTHERS.keys(), "use nigt_jax.compilation.jit, or say here why not"

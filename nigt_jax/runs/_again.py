@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nigt_jax.compilation import jit
 from nigt_jax.config import Config
 from nigt_jax.environments import in_32_bits, make_environment
 from nigt_jax.errors import UserError
@@ -89,7 +90,7 @@ def _played(
     one = lambda tree: jax.tree.map(lambda x: x[None], tree)
     charge = tuned.charge(jnp.asarray([lowest], jnp.float32))
     variation = one(tuned.variation)
-    run = jax.jit(lambda model, normalizer, key: play(parts, episodes, model, normalizer, key, variation, charge))
+    run = jit(lambda model, normalizer, key: play(parts, episodes, model, normalizer, key, variation, charge))
     with jax.default_matmul_precision("highest"):
         return run(one(trained.model), one(trained.normalizer), key)
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from nigt_jax.compilation import jit
 from nigt_jax.config import Config
 from nigt_jax.environments import Varied, in_32_bits, make_environment, make_variation, observed, of_workers, permissive
 from nigt_jax.errors import UserError
@@ -111,4 +112,4 @@ def _played(config: Config, trained: TrainedPolicy, environment: Any, noise: boo
         _, (frames, rewards, done) = jax.lax.scan(step, first, jax.random.split(actions, config.environment.horizon))
         return jax.tree.map(lambda one, many: jnp.concatenate([one[None], many]), where(first), frames), rewards, done
 
-    return jax.jit(permissive(play))()
+    return jit(permissive(play))()

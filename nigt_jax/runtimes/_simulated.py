@@ -14,6 +14,7 @@ import numpy as np
 
 from nigt_jax.clocks import Clock, to_float64
 from nigt_jax.collectives import AXIS
+from nigt_jax.compilation import jit
 from nigt_jax.config import Config
 from nigt_jax.environments import in_32_bits, make_environment, probe
 from nigt_jax.errors import UserError
@@ -117,7 +118,7 @@ class SimulatedRuntime:
         refuse_too_much(parts, self.hyperparameters, self.devices)
         self._placed = self._spmd.place(self.hyperparameters)
         self._evaluation_key = self._spmd.replicate(stream(config.evaluation.seed, "evaluation"))
-        self._start = jax.jit(functools.partial(initial_state, parts))
+        self._start = jit(functools.partial(initial_state, parts))
 
     def for_runs(self, runs: Sequence[Config]) -> "SimulatedRuntime":
         """The same programs, as far as they are compiled, for other runs, which may be fewer.

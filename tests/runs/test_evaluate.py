@@ -9,6 +9,7 @@ from probes import EndsWhenGood, Quadratic
 
 import nigt_jax
 from nigt_jax.cli import main
+from nigt_jax.config import check_config
 from nigt_jax.errors import UserError
 from nigt_jax.records import read_metrics
 
@@ -30,6 +31,23 @@ def test_the_same_episodes_have_the_same_returns(run):
             for key in ("return_mean", "return_std", "episode_length_mean", "evaluation_diverged"):
                 assert found[key] == pytest.approx(recorded[found["iteration"]][key], rel=1e-5)
     assert compared >= 2
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Accessing:DeprecationWarning")
+def test_mjx_has_the_same_returns(tmp_path):
+    """What XLA for CPU makes of its products depends on how they are compiled, and is wrong by default."""
+    config = {
+        "environment": {"name": "hopper", "backend": "mjx", "horizon": 100},
+        "method": {"batch_size": 16},
+        "training": {"devices": 1, "lanes": 16, "iterations": 1},
+        "evaluation": {"episodes": 16},
+    }
+    nigt_jax.train(check_config(config), tmp_path / "run")
+    last = [row for row in read_metrics(tmp_path / "run" / "metrics.jsonl") if "return_mean" in row][-1]
+    found = nigt_jax.evaluate(tmp_path / "run")
+    assert found["return_mean"] == pytest.approx(last["return_mean"], rel=1e-4)
+    assert found["episode_length_mean"] == last["episode_length_mean"]
 
 
 def test_more_episodes_on_other_seeds(run):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -167,7 +168,13 @@ def test_another_grid_of_the_same_size_is_the_same_program():
     cfg = config(devices=1)
     grids = variants(cfg)[:2], [dataclasses.replace(run, seed=9) for run in variants(cfg)[2:]]
     one, other = (SimulatedRuntime(cfg, EndsWhenGood(), runs=runs).chunk.text() for runs in grids)
-    assert one == other
+    assert what_it_does(one) == what_it_does(other)
+
+
+def what_it_does(text):
+    """A program without the lines of our code that it comes of: those are named by whoever was traced first."""
+    text = re.sub(r"^(FileNames|FunctionNames|FileLocations|StackFrames)\n(.+\n)*", "", text, flags=re.MULTILINE)
+    return re.sub(r", metadata=\{[^}]*\}", "", text)
 
 
 def changed(cfg, section, **changes):

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nigt_jax.clocks import SimulatedTime, to_float64
+from nigt_jax.compilation import jit
 from nigt_jax.config import Config
 from nigt_jax.environments import in_32_bits, make_environment, probe
 from nigt_jax.errors import UserError
@@ -226,7 +227,7 @@ class RayRuntime:
             charge = self._hyperparameters.charge(state.lowest)
             return evaluate(parts, config.evaluation.episodes, model, state.normalizer, key, variation, charge)
 
-        return jax.jit(play)
+        return jit(play)
 
     def _unit(self) -> Any:
         """A unit, for its shapes."""

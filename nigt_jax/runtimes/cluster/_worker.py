@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nigt_jax.clocks import make_clock
+from nigt_jax.compilation import jit
 from nigt_jax.config import Config, RayRuntimeConfig
 from nigt_jax.environments import make_environment, of_workers
 from nigt_jax.methods import METHODS, start
@@ -216,15 +217,15 @@ class Programs:
         self._example_kept = None
         if parts.method.worker is not None:
             self._example_kept = parts.method.worker.init(self._example.params, tuned.step)
-        self.begin: Callable[..., Any] = jax.jit(lambda assignment, key: begin_unit(parts, assignment, variation, key))
-        self.advance: Callable[..., Any] = jax.jit(
+        self.begin: Callable[..., Any] = jit(lambda assignment, key: begin_unit(parts, assignment, variation, key))
+        self.advance: Callable[..., Any] = jit(
             lambda assignment, key, now, steps: advance_unit(parts, assignment, variation, key, now, steps),
             donate_argnums=2,
         )
-        self.finish: Callable[..., Unit] = jax.jit(
+        self.finish: Callable[..., Unit] = jit(
             lambda assignment, key, now: finish_unit(parts, assignment, tuned.estimator, variation, key, now)
         )
-        self.contribute: Callable[..., Any] = jax.jit(
+        self.contribute: Callable[..., Any] = jit(
             lambda assignment, key, now, kept, episodes: finish_contribution(
                 parts, assignment, tuned.estimator, variation, key, now, kept, episodes
             )
