@@ -174,6 +174,7 @@ def test_a_run_from_start_to_end(tiny, tmp_path):
     assert nigt("train", tiny, "--output", tmp_path / "runs", "--name", "tiny-001").returncode == 2
 
 
+@pytest.mark.slow
 def test_the_quick_configuration_learns(tmp_path):
     """The whole thing as a user starts it: an untrained hopper falls, and hops by the hundredth round."""
     done = nigt("train", "configs/quick.yaml", "--output", tmp_path, "--name", "quick", "--training.iterations", "100")

@@ -105,6 +105,7 @@ def config(devices=1, **settings):
     )
 
 
+@pytest.mark.slow
 def test_a_whole_run_climbs_and_takes_what_it_chose():
     runtime = SimulatedRuntime(config(), Quadratic())
     state = runtime.initial_state()

@@ -143,6 +143,7 @@ def config(devices=1, **settings):
     )
 
 
+@pytest.mark.slow
 def test_a_whole_run_climbs():
     runtime = SimulatedRuntime(config(admm_steps=2), Quadratic())
     state = runtime.initial_state()

@@ -114,6 +114,7 @@ def records(folder):
     return [{k: v for k, v in record.items() if k != "wall_time"} for record in read_metrics(folder / "metrics.jsonl")]
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_as_if_nothing_had_happened(tmp_path):
     """And its bytes are those of all that is sent: gradients and halves of matrices."""
     cfg = config()

@@ -31,7 +31,11 @@ def played(widths, environment=None, active=None, variation=None):
     return jax.jit(run)(keys, variation)
 
 
-@pytest.mark.parametrize("widths", [(1,), (4,), (4, 2), (8, 4, 1), (8, 4, 2), (22, 11)])
+SOME = [(1,), (4, 2), (8, 4, 1)]
+MORE = [pytest.param(widths, marks=pytest.mark.slow) for widths in [(4,), (8, 4, 2), (22, 11)]]
+
+
+@pytest.mark.parametrize("widths", [*SOME, *MORE])
 @pytest.mark.parametrize("environment", [EndsWhenGood(), Quadratic()], ids=lambda e: type(e).__name__)
 def test_lanes_make_no_difference(environment, widths):
     """One lane is the reference one episode at a time; test_rollout.py holds side by side against a plain loop."""

@@ -47,7 +47,7 @@ def trained(rows):
     return [{k: v for k, v in row.items() if not k.startswith(others)} for row in same(rows)]
 
 
-BY = [("rennala_nigt", "gradients"), ("ringmaster_nigt", "env_steps"), ("ringleader_nigt", "gradients")]
+BY = [("rennala_nigt", "gradients"), ("ringmaster_nigt", "env_steps")]
 OTHERS = [(name, unit) for name in ("rennala_nigt", "ringmaster_nigt", "ringleader_nigt", "lapg") for unit in UNITS]
 
 

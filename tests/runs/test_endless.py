@@ -64,6 +64,7 @@ def test_nobody_answers_any_more(tmp_path):
     assert said == "round 5 never ends: it waits for workers 3, 4, 1 and 1 more"
 
 
+@pytest.mark.slow
 def test_an_update_that_waits_for_one_worker(tmp_path):
     """Others go on delivering. Worker 3 has made its update at 4, has nothing in the next table, and is gone at 5."""
     said = stops(config("ringleader_nigt", {"workers": [3], "start": 5}), tmp_path)

@@ -44,7 +44,12 @@ FLIPS = {"environments": [{"workers": [2], "flip_observation": True}]}
 
 @pytest.mark.parametrize(
     ("devices", "workers", "blocks"),
-    [(1, None, 1), (1, FLIPS, 2), (2, FLIPS, 2), (4, FLIPS, 2)],
+    [
+        pytest.param(1, None, 1, marks=pytest.mark.slow),
+        pytest.param(1, FLIPS, 2, marks=pytest.mark.slow),
+        (2, FLIPS, 2),
+        (4, FLIPS, 2),
+    ],
 )
 def test_in_blocks_of_training(devices, workers, blocks):
     """Two worlds with 25 episodes each; the last block is not full, and on four devices lanes are too few."""
