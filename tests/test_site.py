@@ -46,3 +46,11 @@ def test_pages_name_what_there_is():
     for page in (ROOT / "docs").glob("*.md"):
         for path in re.findall(r"`((?:tests|configs|bench|docs)/[\w./-]+)`", page.read_text(encoding="utf-8")):
             assert (ROOT / path).exists(), f"{page.name}: {path}"
+
+
+def test_snippets_are_snippets():
+    """Once a formatter had put spaces into them, and the site showed them instead of the code that they name."""
+    pages = [path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.md")]
+    lines = [line for page in pages for line in page.splitlines() if line.startswith("--8")]
+    assert len(lines) >= 11
+    assert all(line.startswith('--8<-- "') for line in lines)

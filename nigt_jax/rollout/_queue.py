@@ -288,7 +288,7 @@ def _first_states(
 
 
 def _begin(game: _Game, column: Array, place: Int[Array, " lanes"]) -> _Lanes:
-    """Lanes at the start of the episodes in these places of the order; idle ones are at the start of the last."""
+    """Lanes at the start of the episodes in these places of the order; idle ones at that of the last one played."""
     busy = place < game.number
     place = jnp.minimum(place, jnp.maximum(game.number - 1, 0))
     episode = game.order[place]
