@@ -54,3 +54,11 @@ def test_snippets_are_snippets():
     lines = [line for page in pages for line in page.splitlines() if line.startswith("--8")]
     assert len(lines) >= 11
     assert all(line.startswith('--8<-- "') for line in lines)
+    for line in lines:
+        path, *some = line.split('"')[1].split(":")
+        shown = (ROOT / path).read_text(encoding="utf-8").splitlines()
+        if some:
+            first, last = map(int, some)
+            assert shown[last - 1].strip()
+            assert not shown[last].strip()  # nothing is cut off
+            exec("\n".join(shown[first - 1 : last]), {"__name__": "shown"})
