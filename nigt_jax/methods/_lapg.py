@@ -184,7 +184,7 @@ def _hyperparameters(section: MethodConfig) -> LapgHyperparameters:
     )
 
 
-def _known_gradient(opt_state: optax.OptState, aggregate: Any) -> Any:
+def _known_gradient(opt_state: Any, aggregate: Any) -> Any:
     """The server steps along the gradient that it knows, not along the innovation that it was just told."""
     del aggregate
     return cast(LapgServer, opt_state).gradient

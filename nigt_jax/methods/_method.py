@@ -196,13 +196,13 @@ class ServerSide(NamedTuple):
     direction: Callable[[Any, Any, Any], Any]
 
 
-def aggregated(opt_state: optax.OptState, aggregate: Any) -> Any:
+def aggregated(opt_state: Any, aggregate: Any) -> Any:
     """The direction that the server has absorbed, where that is the aggregate itself."""
     del opt_state
     return aggregate
 
 
-def as_sent(opt_state: optax.OptState, sent: Any) -> Any:
+def as_sent(opt_state: Any, sent: Any) -> Any:
     """The model of an update without extrapolation: the parameters that workers are sent."""
     del opt_state
     return sent

@@ -67,7 +67,7 @@ def _harpg(hyperparameters: StepHyperparameters) -> optax.GradientTransformation
     return optax.GradientTransformationExtraArgs(own.init, update)
 
 
-def _last_step(opt_state: optax.OptState) -> Any:
+def _last_step(opt_state: Any) -> Any:
     return cast(NormalizedMomentumState, opt_state).last_step()
 
 
