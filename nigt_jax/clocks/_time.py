@@ -26,4 +26,4 @@ def time_of(number: Int[Array, "*shape"], each: Float[Array, "*shape"]) -> Simul
 def to_float64(time: SimulatedTime) -> Any:
     """The time in float64 on the host, in the clock's unit; a NumPy number, or an array. Not under jit."""
     high, low = jax.device_get((time.high, time.low))
-    return np.float64(high) + np.float64(low)
+    return np.asarray(high, np.float64) + np.asarray(low, np.float64)  # NumPy 2.0 makes a number of an array of one
