@@ -1,7 +1,8 @@
 """A tree of many small arrays as a few large ones.
 
 An environment's state has from a few to more than a hundred arrays, and whoever takes, chooses or keeps them one by one
-does as many operations, each of which XLA compiles and starts by itself.
+does as many operations, each of which XLA compiles and starts by itself. So it is on a CPU; on other devices, where nobody
+has measured what packing costs or saves, states stay loose.
 """
 
 import collections
@@ -67,6 +68,18 @@ class Packed:
             return whole if leaf.keys is None else jax.random.wrap_key_data(jnp.moveaxis(whole, -2, -1), impl=leaf.keys)
 
         return self.layout.structure.unflatten([taken(leaf) for leaf in self.layout.leaves])
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Loose:
+    """A tree that stays as it is, for whoever would also take a packed one."""
+
+    whole: Any
+
+    def tree(self) -> Any:
+        """The tree."""
+        return self.whole
 
 
 def pack(tree: Any) -> Packed:

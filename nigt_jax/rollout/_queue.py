@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from nigt_jax.environments import Variation, observed
 from nigt_jax.policies import Policy
-from nigt_jax.rollout._packed import Packed
+from nigt_jax.rollout._packed import Loose, Packed
 from nigt_jax.rollout._side_by_side import packed_side_by_side
 
 
@@ -78,7 +78,7 @@ class _Lanes(NamedTuple):
       time: steps of it that are done.
       earned: its return so far.
       key: key of its actions.
-      state: the environment's state, packed.
+      state: the environment's state, packed or loose.
       variation: how its environment differs; None where none does.
       policy: (params, normalizer) of its group; () where there is only one group.
     """
@@ -121,12 +121,12 @@ class _Game(NamedTuple):
       horizon: length at which an episode is cut.
       act: (policies of the lanes, observations, keys) to samples.
       action: what the environment gets of a sample.
-      step: (variations, packed states, actions) to the packed states after, all with a last axis of lanes.
+      step: (variations, states, actions) to the states after, packed or loose, all with a last axis of lanes.
       write: keeps a step.
     """
 
     tasks: Tasks
-    pool: Packed
+    pool: Packed | Loose
     action_keys: Key[Array, " episodes"]
     order: Int[Array, " episodes"]
     number: Int[Array, ""]
@@ -244,7 +244,7 @@ def _make_game(
     order, number = jnp.argsort(~tasks.active, stable=True), tasks.active.sum(dtype=jnp.int32)
     return _Game(
         tasks=tasks,
-        pool=_first_states(reset, tasks.variation, reset_keys, order, number, lanes),
+        pool=_first_states(reset, tasks.variation, reset_keys, order, number, lanes if lanes_last else order.size),
         action_keys=action_keys,
         order=order,
         number=number,
@@ -258,27 +258,27 @@ def _make_game(
 
 @jax.named_scope("reset")
 def _first_states(
-    reset: Callable[..., Packed],
+    reset: Callable[..., Packed | Loose],
     variation: Any,
     keys: Key[Array, " episodes"],
     order: Int[Array, " episodes"],
     number: Int[Array, ""],
     lanes: int,
-) -> Packed:
-    """The first states of the episodes that are played, in their order, and whatever after them.
+) -> Packed | Loose:
+    """The first states of the episodes that are played, in their order, and whatever after them; `lanes` at a time.
 
-    As many at a time as make steps: what a reset and a step have in common is alike then, and XLA compiles it once.
+    On a CPU that is as many as make steps: what a reset and a step have in common is alike then, and compiled once.
     """
     batches = -(-order.size // lanes)
     of_batch = order[jnp.minimum(jnp.arange(batches * lanes), order.size - 1)].reshape(batches, lanes)
 
-    def begin(episode: Int[Array, " lanes"]) -> Packed:
+    def begin(episode: Int[Array, " lanes"]) -> Packed | Loose:
         return reset(jax.tree.map(lambda x: x[..., episode], variation), keys[episode])
 
     if batches == 1:
         return begin(of_batch[0])
 
-    def put(batch: Array, pool: Packed) -> Packed:
+    def put(batch: Array, pool: Any) -> Any:
         place = lambda all, new: jax.lax.dynamic_update_slice_in_dim(all, new, batch * lanes, axis=1)
         return jax.tree.map(place, pool, begin(of_batch[batch]))
 
@@ -292,7 +292,7 @@ def _begin(game: _Game, column: Array, place: Int[Array, " lanes"]) -> _Lanes:
     busy = place < game.number
     place = jnp.minimum(place, jnp.maximum(game.number - 1, 0))
     episode = game.order[place]
-    state = jax.tree.map(lambda x: x[:, place], game.pool)
+    state = jax.tree.map(lambda x: x[..., place], game.pool)
     variation = jax.tree.map(lambda x: x[..., episode], game.tasks.variation)
     return _Lanes(
         column=column,

@@ -10,7 +10,7 @@ import jax
 from jax.experimental.xla_metadata import set_xla_metadata
 
 from nigt_jax.environments import Varied, permissive
-from nigt_jax.rollout._packed import Packed, pack
+from nigt_jax.rollout._packed import Loose, Packed, pack
 from nigt_jax.rollout._vmap_last import vmap_last
 
 _Functions = tuple[Callable[..., Any], Callable[..., Any]]
@@ -47,7 +47,7 @@ def side_by_side(environment: Any, *, lanes_last: bool) -> _Functions:
 
 
 def packed_side_by_side(environment: Any, *, lanes_last: bool) -> _Functions:
-    """The same with packed states: see :class:`nigt_jax.rollout._packed.Packed`."""
+    """The same with states that are packed where lanes are last: a Packed or a Loose; see those."""
     known = _traced.get(None)
     if known is None:
         return _packed(environment, lanes_last)
@@ -59,15 +59,15 @@ def packed_side_by_side(environment: Any, *, lanes_last: bool) -> _Functions:
 
 def _packed(environment: Any, lanes_last: bool) -> _Functions:
     reset, step = _functions(environment, lanes_last)
+    packed, called = (pack, _apart) if lanes_last else (Loose, jax.jit)
 
-    def first(variations: Any, keys: Any) -> Packed:
-        return pack(reset(variations, keys))
+    def first(variations: Any, keys: Any) -> Packed | Loose:
+        return packed(reset(variations, keys))
 
-    def after(variations: Any, states: Packed, actions: Any) -> Packed:
-        return pack(step(variations, states.tree(), actions))
+    def after(variations: Any, states: Packed | Loose, actions: Any) -> Packed | Loose:
+        return packed(step(variations, states.tree(), actions))
 
-    apart = _apart if lanes_last else jax.jit  # the lanes of a CPU
-    return permissive(apart(first)), permissive(apart(after))
+    return permissive(called(first)), permissive(called(after))
 
 
 def _apart(function: Callable[..., Any]) -> Callable[..., Any]:
