@@ -1,8 +1,8 @@
 """A tree of many small arrays as a few large ones.
 
 An environment's state has from a few to more than a hundred arrays, and whoever takes, chooses or keeps them one by one
-does as many operations, each of which XLA compiles and starts by itself. So states are packed on a CPU. On other devices
-they stay loose: nobody has measured there what packing costs or saves.
+does as many operations, each of which XLA compiles and starts by itself. So states are packed on a CPU. On other
+devices they stay loose: nobody has measured there what packing costs or saves.
 """
 
 import collections
