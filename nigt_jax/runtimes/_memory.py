@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nigt_jax.environments import permissive
 from nigt_jax.errors import UserError
 from nigt_jax.runtimes._devices import of_this_process
 from nigt_jax.training import Hyperparameters, Parts, initial_state
@@ -53,12 +52,11 @@ def bytes_needed(parts: Parts, hyperparameters: Hyperparameters, devices: int = 
     here = jax.tree.map(lambda x: jax.ShapeDtypeStruct((runs, *x.shape[1:]), x.dtype), hyperparameters)
     state = jax.eval_shape(functools.partial(initial_state, parts), here, jax.ShapeDtypeStruct((runs,), jnp.uint32))
     episodes = runs * max(parts.episodes * parts.method.plays, parts.server_episodes)
-    first = jax.eval_shape(permissive(parts.environment.reset), jax.random.key(0))
     numbers = parts.policy.observation_size + parts.policy.sample_size + 1
     return {
         "what workers were sent and keep": _COPIES * bytes_of((state.sent, state.workers, state.table)),
         "the rest of the state": _COPIES * bytes_of(state._replace(sent=(), workers=(), table=())),
-        "the first states of a block's episodes": episodes * bytes_of(first),
+        "the first states of a block's episodes": episodes * parts.first_bytes,
         "the steps of a block's episodes": 4 * numbers * parts.horizon * episodes,
         "gradients of single episodes": 0
         if parts.method.worker is None

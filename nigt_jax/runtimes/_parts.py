@@ -97,6 +97,7 @@ def make_parts(
         trajectories_per_gradient=config.method.trajectories_per_gradient,
         counts_steps=counts_steps,
         lanes_last=False,
+        first_bytes=sizes.first,
     )
     return on_platform(parts, platform)
 

@@ -26,6 +26,7 @@ class Parts(NamedTuple):
       counts_steps: whether runs stop, or schedules proceed, by steps of the environment; devices then tell each other
         in every round how many theirs had.
       lanes_last: whether lanes are the last axis of the environment's arrays; faster on a CPU.
+      first_bytes: bytes of the state in which an episode begins.
     """
 
     environment: Any
@@ -42,3 +43,4 @@ class Parts(NamedTuple):
     trajectories_per_gradient: int
     counts_steps: bool
     lanes_last: bool
+    first_bytes: int
