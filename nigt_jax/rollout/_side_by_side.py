@@ -9,7 +9,7 @@ from typing import Any
 import jax
 from jax.experimental.xla_metadata import set_xla_metadata
 
-from nigt_jax.environments import Varied, permissive
+from nigt_jax.environments import Varied, action_space, permissive
 from nigt_jax.rollout._packed import Loose, Packed, pack
 from nigt_jax.rollout._vmap_last import vmap_last
 
@@ -62,7 +62,13 @@ def _packed(environment: Any, lanes_last: bool) -> _Functions:
     packed, called = (pack, _apart) if lanes_last else (Loose, jax.jit)
 
     def first(variations: Any, keys: Any) -> Packed | Loose:
-        return packed(reset(variations, keys))
+        states = reset(variations, keys)
+        if lanes_last and any(jax.typeof(x).weak_type for x in jax.tree.leaves(states)):
+            one = action_space(environment).abstract
+            actions = jax.ShapeDtypeStruct((*one.shape, keys.shape[-1]), one.dtype)
+            after = jax.eval_shape(step, variations, states, actions)
+            states = jax.tree.map(lambda x, now: x.astype(now.dtype), states, after)  # a Python number may become any
+        return packed(states)
 
     def after(variations: Any, states: Packed | Loose, actions: Any) -> Packed | Loose:
         return packed(step(variations, states.tree(), actions))
