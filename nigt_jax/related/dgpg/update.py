@@ -53,8 +53,8 @@ class Learner(NamedTuple):
 
     actor: Any
     critic: Any
-    actor_adam: optax.OptState
-    critic_adam: optax.OptState
+    actor_adam: Any
+    critic_adam: Any
     statistics: ReturnStatistics
 
 
@@ -212,7 +212,7 @@ class Update:
         return self._network.apply(params, inputs)[0][..., 0]
 
 
-def _step(adam: Any, gradient: Any, state: optax.OptState, params: Any) -> tuple[Any, optax.OptState]:
+def _step(adam: Any, gradient: Any, state: Any, params: Any) -> tuple[Any, Any]:
     with jax.numpy_dtype_promotion("standard"):  # Adam's own code mixes integers and floats
         updates, state = adam.update(gradient, state, params)
     return optax.apply_updates(params, updates), state
