@@ -75,7 +75,6 @@ def test_ctrl_c_while_everything_is_imported(monkeypatch, capsys):
 ROOMS = ("benchmark", "cli", "environments", "report", "rollout", "runs", "runtimes", "sweeps", "training")
 OTHERS = {
     "benchmark/_transform.py": "an update",
-    "environments/_check_environment.py": "compiled with the options",
     "environments/_probe.py": "compiled with the options",
     "rollout/_side_by_side.py": "within another program",
     "runtimes/_spmd.py": "compiled with the options",

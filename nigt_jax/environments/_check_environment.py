@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from nigt_jax.compilation import compile_options
+from nigt_jax.compilation import jit
 from nigt_jax.environments._brax import in_32_bits
 from nigt_jax.environments._check import first_state, permissive
 from nigt_jax.environments._observed import observed
@@ -42,9 +42,8 @@ def check_environment(environment: Any) -> None:
     with jax.enable_x64(False):  # as training
         environment = in_32_bits(environment)
         first_state(environment)
-        key = jax.random.key(0)
-        program = jax.jit(permissive(environment.reset)).lower(key).compile(compile_options(jax.default_backend()))
-        values = np.asarray(observed(program(key)), float)
+        first = jit(permissive(environment.reset))(jax.random.key(0))
+        values = np.asarray(observed(first), float)
     for number in np.flatnonzero(~np.isfinite(values))[:1]:
         raise UserError(
             f"{type(environment).__name__}.reset: obs[{number}] is {values[number]}, wanted: finite numbers"

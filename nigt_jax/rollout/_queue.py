@@ -16,8 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from nigt_jax.environments import Variation, observed
 from nigt_jax.policies import Policy
-from nigt_jax.rollout._packed import Loose, Packed
-from nigt_jax.rollout._side_by_side import packed_side_by_side
+from nigt_jax.rollout._side_by_side import side_by_side
 
 
 class Tasks(NamedTuple):
@@ -78,7 +77,7 @@ class _Lanes(NamedTuple):
       time: steps of it that are done.
       earned: its return so far.
       key: key of its actions.
-      state: the environment's state, packed or loose.
+      state: the environment's state.
       variation: how its environment differs; None where none does.
       policy: (params, normalizer) of its group; () where there is only one group.
     """
@@ -114,19 +113,19 @@ class _Game(NamedTuple):
 
     Attributes:
       tasks: the episodes.
-      pool: the environment's state at the start of each that is played; columns are in the order.
+      pool: the environment's state at the start of each; the last axis is that of episodes.
       action_keys: key of each episode's actions.
       order: the order in which they are taken; those that are not played come last.
       number: number of episodes that are played.
       horizon: length at which an episode is cut.
       act: (policies of the lanes, observations, keys) to samples.
       action: what the environment gets of a sample.
-      step: (variations, states, actions) to the states after, packed or loose, all with a last axis of lanes.
+      step: (variations, states, actions) to the states after, all with a last axis of lanes.
       write: keeps a step.
     """
 
     tasks: Tasks
-    pool: Packed | Loose
+    pool: Any
     action_keys: Key[Array, " episodes"]
     order: Int[Array, " episodes"]
     number: Int[Array, ""]
@@ -178,8 +177,8 @@ def play(
     chex.assert_equal_shape((tasks.keys, tasks.active))
     chex.assert_tree_shape_prefix((tasks.params, tasks.normalizer), tasks.charge.shape)
     chex.assert_is_divisible(tasks.keys.shape[0], tasks.charge.shape[0])
+    game = _make_game(environment, policy, tasks, horizon, write, lanes_last)
     first, *narrower = num_lanes
-    game = _make_game(environment, policy, tasks, horizon, write, first, lanes_last)
     lanes = _begin(game, jnp.arange(first), jnp.arange(first))
     lanes = lanes._replace(policy=_policies(tasks, lanes.episode))
     zero = jnp.zeros([], jnp.int32)
@@ -203,8 +202,8 @@ def begin_all(
     environment: Any, policy: Policy, tasks: Tasks, horizon: int, write: Write, record: Any, *, lanes_last: bool
 ) -> Any:
     """All episodes at their starts, each in a lane of its own; arguments as of :func:`play`."""
+    game = _make_game(environment, policy, tasks, horizon, write, lanes_last)
     number = tasks.keys.shape[0]
-    game = _make_game(environment, policy, tasks, horizon, write, number, lanes_last)
     lanes = _begin(game, jnp.arange(number), jnp.arange(number))
     lanes = lanes._replace(policy=_policies(tasks, lanes.episode))
     zero = jnp.zeros([], jnp.int32)
@@ -215,7 +214,7 @@ def advance(
     environment: Any, policy: Policy, tasks: Tasks, horizon: int, write: Write, *, lanes_last: bool
 ) -> Callable[[Any], Any]:
     """One step of every lane, idle ones included; nobody takes another episode."""
-    game = _make_game(environment, policy, tasks, horizon, write, tasks.keys.shape[0], lanes_last)
+    game = _make_game(environment, policy, tasks, horizon, write, lanes_last)
 
     def one(now: _Play) -> _Play:
         now, ended = _advance(game, now, None)
@@ -236,18 +235,15 @@ def charged(tasks: Tasks, outcomes: Outcomes, horizon: int) -> Outcomes:
     return outcomes._replace(returns=outcomes.returns + charged)
 
 
-def _make_game(
-    environment: Any, policy: Policy, tasks: Tasks, horizon: int, write: Write, lanes: int, lanes_last: bool
-) -> _Game:
+def _make_game(environment: Any, policy: Policy, tasks: Tasks, horizon: int, write: Write, lanes_last: bool) -> _Game:
     reset_keys, action_keys = jax.vmap(lambda k: tuple(jax.random.split(k)))(tasks.keys)
-    reset, step = packed_side_by_side(environment, lanes_last=lanes_last)
-    order, number = jnp.argsort(~tasks.active, stable=True), tasks.active.sum(dtype=jnp.int32)
+    reset, step = side_by_side(environment, lanes_last=lanes_last)
     return _Game(
         tasks=tasks,
-        pool=_first_states(reset, tasks.variation, reset_keys, order, number, lanes if lanes_last else order.size),
+        pool=jax.named_scope("reset")(reset)(tasks.variation, reset_keys),
         action_keys=action_keys,
-        order=order,
-        number=number,
+        order=jnp.argsort(~tasks.active, stable=True),
+        number=tasks.active.sum(dtype=jnp.int32),
         horizon=horizon,
         act=jax.named_scope("policy")(_actor(policy, tasks)),
         action=policy.action,
@@ -256,47 +252,13 @@ def _make_game(
     )
 
 
-@jax.named_scope("reset")
-def _first_states(
-    reset: Callable[..., Packed | Loose],
-    variation: Any,
-    keys: Key[Array, " episodes"],
-    order: Int[Array, " episodes"],
-    number: Int[Array, ""],
-    lanes: int,
-) -> Packed | Loose:
-    """The first states of the episodes that are played, in their order, and whatever after them; `lanes` at a time.
-
-    On a CPU that is as many as make steps: what a reset and a step have in common is alike then, and compiled once.
-    """
-    batches = -(-order.size // lanes)
-    of_batch = order[jnp.minimum(jnp.arange(batches * lanes), order.size - 1)].reshape(batches, lanes)
-
-    def begin(episode: Int[Array, " lanes"]) -> Packed | Loose:
-        return reset(jax.tree.map(lambda x: x[..., episode], variation), keys[episode])
-
-    if batches == 1:
-        return begin(of_batch[0])
-
-    def put(batch: Array, pool: Any) -> Any:
-        place = lambda all, new: jax.lax.dynamic_update_slice_in_dim(all, new, batch * lanes, axis=1)
-        return jax.tree.map(place, pool, begin(of_batch[batch]))
-
-    shapes = jax.eval_shape(begin, of_batch[0])
-    nothing = jax.tree.map(lambda x: jnp.zeros((x.shape[0], batches * lanes), x.dtype), shapes)
-    return jax.lax.fori_loop(0, (number + lanes - 1) // lanes, put, nothing)
-
-
 def _begin(game: _Game, column: Array, place: Int[Array, " lanes"]) -> _Lanes:
-    """Lanes at the start of the episodes in these places of the order; idle ones at that of the last one played."""
-    busy = place < game.number
-    place = jnp.minimum(place, jnp.maximum(game.number - 1, 0))
-    episode = game.order[place]
-    state = jax.tree.map(lambda x: x[..., place], game.pool)
-    variation = jax.tree.map(lambda x: x[..., episode], game.tasks.variation)
+    """Lanes at the start of the episodes in these places of the order."""
+    episode = game.order[jnp.minimum(place, game.order.size - 1)]
+    state, variation = jax.tree.map(lambda x: x[..., episode], (game.pool, game.tasks.variation))
     return _Lanes(
         column=column,
-        busy=busy,
+        busy=place < game.number,
         episode=episode,
         time=jnp.zeros_like(episode),
         earned=jnp.zeros(episode.shape),
@@ -310,14 +272,13 @@ def _begin(game: _Game, column: Array, place: Int[Array, " lanes"]) -> _Lanes:
 def _advance(game: _Game, now: _Play, columns: Int[Array, " lanes"] | None) -> tuple[_Play, Bool[Array, " lanes"]]:
     """One step of every lane, and which episodes it has ended."""
     lanes = now.lanes
-    seen = observed(lanes.state.tree())
+    seen = observed(lanes.state)
     in_order = jnp.all(jnp.isfinite(seen), axis=0)  # only a first observation may not be: after others the episode ends
     observation = jnp.where((lanes.busy & in_order)[:, None], seen.T.astype(float), 0)
     sample = game.act(lanes.policy, observation, jax.vmap(jax.random.fold_in)(lanes.key, lanes.time))
     state = game.step(lanes.variation, lanes.state, game.action(sample).T)
-    after = state.tree()
-    earned, done = after.reward.astype(float), after.done.astype(float)
-    finite = in_order & jnp.isfinite(earned) & jnp.isfinite(done) & jnp.all(jnp.isfinite(observed(after)), axis=0)
+    earned, done = state.reward.astype(float), state.done.astype(float)
+    finite = in_order & jnp.isfinite(earned) & jnp.isfinite(done) & jnp.all(jnp.isfinite(observed(state)), axis=0)
     reward = jnp.where(lanes.busy & finite, earned, 0)
     time = lanes.time + 1
     ended = lanes.busy & ((done > 0) | ~finite | (time == game.horizon))

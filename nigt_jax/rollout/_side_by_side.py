@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-from jax.experimental.xla_metadata import set_xla_metadata
 
-from nigt_jax.environments import Varied, action_space, permissive
-from nigt_jax.rollout._packed import Loose, Packed, pack
+from nigt_jax.environments import Varied, permissive
 from nigt_jax.rollout._vmap_last import vmap_last
 
 _Functions = tuple[Callable[..., Any], Callable[..., Any]]
@@ -42,52 +40,13 @@ def side_by_side(environment: Any, *, lanes_last: bool) -> _Functions:
       (variations, keys) to first states, and (variations, states, actions) to the next ones. The axis of episodes is
       the last one of everything. Variations are None where no environment differs.
     """
-    reset, step = _functions(environment, lanes_last)
-    return permissive(jax.jit(reset)), permissive(jax.jit(step))
-
-
-def packed_side_by_side(environment: Any, *, lanes_last: bool) -> _Functions:
-    """The same with states that are packed where lanes are last: a Packed or a Loose; see those."""
     known = _traced.get(None)
     if known is None:
-        return _packed(environment, lanes_last)
+        return _functions(environment, lanes_last)
     name = (id(environment), lanes_last)
     if name not in known:
-        known[name] = environment, _packed(environment, lanes_last)  # while it is here, no other has its id
+        known[name] = environment, _functions(environment, lanes_last)  # while it is here, no other has its id
     return known[name][1]
-
-
-def _packed(environment: Any, lanes_last: bool) -> _Functions:
-    reset, step = _functions(environment, lanes_last)
-    packed, called = (pack, _apart) if lanes_last else (Loose, jax.jit)
-
-    def first(variations: Any, keys: Any) -> Packed | Loose:
-        states = reset(variations, keys)
-        if lanes_last and any(jax.typeof(x).weak_type for x in jax.tree.leaves(states)):
-            one = action_space(environment).abstract
-            actions = jax.ShapeDtypeStruct((*one.shape, keys.shape[-1]), one.dtype)
-            after = jax.eval_shape(step, variations, states, actions)
-            states = jax.tree.map(lambda x, now: x.astype(now.dtype), states, after)  # a Python number may become any
-        return packed(states)
-
-    def after(variations: Any, states: Packed | Loose, actions: Any) -> Packed | Loose:
-        return packed(step(variations, states.tree(), actions))
-
-    return permissive(called(first)), permissive(called(after))
-
-
-def _apart(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that XLA for CPU looks at by itself, and so once, wherever a program calls it.
-
-    Otherwise it is written out at every call, and simplified and put together anew each time.
-    """
-    compiled = jax.jit(function)
-
-    def call(*args: Any) -> Any:
-        with set_xla_metadata(inlineable="false"):
-            return compiled(*args)
-
-    return call
 
 
 def _functions(environment: Any, lanes_last: bool) -> _Functions:
@@ -98,7 +57,7 @@ def _functions(environment: Any, lanes_last: bool) -> _Functions:
         return _varied(environment, variation).step(state, action)
 
     of_all = vmap_last if lanes_last else functools.partial(jax.vmap, in_axes=-1, out_axes=-1)
-    return of_all(reset), of_all(step)
+    return permissive(jax.jit(of_all(reset))), permissive(jax.jit(of_all(step)))
 
 
 def _varied(environment: Any, variation: Any) -> Any:

@@ -117,7 +117,6 @@ def test_it_can_be_checked_beforehand(first, tmp_path, capsys):
         assert returns(run)[0] == pytest.approx(returns(first)[6], rel=1e-5)
 
 
-@pytest.mark.slow
 def test_an_evaluation_needs_no_start(first, tmp_path):
     import shutil
 
@@ -149,7 +148,6 @@ def test_a_setting_changed_on_resume_is_recorded(tmp_path):
     assert moved[0] != moved[1]
 
 
-@pytest.mark.slow
 def test_a_run_in_a_given_environment_may_change_too(tmp_path, capsys, recwarn):
     """It is the same run: nothing is made anew, and nobody is warned that it might be."""
     train(config(3), tmp_path / "run", environment=EndsWhenGood())

@@ -1,4 +1,4 @@
-"""A state in a few arrays is the state."""
+"""Whatever a state is made of, the queue plays what a plain loop plays."""
 
 from typing import Any, NamedTuple
 
@@ -9,53 +9,6 @@ import pytest
 from probes import linear_policy
 
 from nigt_jax.rollout import one_policy, rollout
-from nigt_jax.rollout._packed import pack
-
-LANES = 5
-
-
-def of_many_kinds():
-    """A tree of arrays of several dtypes and ranks, one without entries among them, and of keys."""
-    number = lambda *shape: jnp.arange(np.prod(shape, dtype=int) * LANES).reshape(*shape, LANES)
-    return {
-        "scalar": number().astype(jnp.float32),
-        "matrix": -number(2, 3).astype(jnp.float32),
-        "whole": (number(4), number(2, 1)),
-        "truth": number(3) % 2 == 0,
-        "none": jnp.zeros((0, LANES)),
-        "key": jax.random.split(jax.random.key(0), LANES),
-        "keys": jax.random.split(jax.random.key(1), (2, LANES)),
-    }
-
-
-def equal(got, wanted):
-    assert jax.tree.structure(got) == jax.tree.structure(wanted)
-    for one, other in zip(*map(jax.tree.leaves, (got, wanted)), strict=True):
-        assert one.dtype == other.dtype
-        data = jax.random.key_data if jnp.issubdtype(one.dtype, jax.dtypes.prng_key) else jnp.asarray
-        np.testing.assert_array_equal(data(one), data(other))
-
-
-@pytest.mark.parametrize("compiled", [False, True])
-def test_what_was_packed_comes_out(compiled):
-    there_and_back = lambda tree: pack(tree).tree()
-    equal((jax.jit(there_and_back) if compiled else there_and_back)(of_many_kinds()), of_many_kinds())
-
-
-def test_there_is_an_array_for_each_dtype():
-    arrays = pack(of_many_kinds()).arrays
-    assert {name: x.shape for name, x in arrays.items()} == {
-        "float32": (1 + 6, LANES),
-        "int32": (4 + 2, LANES),
-        "bool": (3, LANES),
-        "uint32": (2 + 2 * 2, LANES),
-    }
-
-
-def test_some_lanes_of_the_whole_are_those_of_every_leaf():
-    some = jnp.array([4, 0, 4])
-    got = jax.tree.map(lambda x: x[:, some], pack(of_many_kinds())).tree()
-    equal(got, jax.tree.map(lambda x: x[..., some], of_many_kinds()))
 
 
 class _State(NamedTuple):
