@@ -49,7 +49,7 @@ def make_parser() -> tuple[Parser, Any]:
     """The parser of ``nigt``, and where commands add theirs."""
     parser = Parser(
         prog="nigt",
-        description="Asynchronous distributed policy gradient: Rennala NIGT on Brax environments.",
+        description="Asynchronous distributed policy gradient: Rennala NIGT and its relatives.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -47,9 +47,7 @@ class AdaptiveNigt(WithMomentum, InRounds):
 
     clock: ClassVar[str] = "rennala"
     update: ClassVar[str] = "adaptive"
-    not_simulated: ClassVar[str] = (
-        "its M depends on the noise of gradients: see rennala_nigt with several --batch-sizes"
-    )
+    not_simulated: ClassVar[str] = "its M depends on the noise of gradients: see rennala_nigt's times by M"
 
     name: Literal["adaptive_nigt"] = named("adaptive_nigt")
     min_batch_size: int = setting(2, "smallest M", "gradients", ge=2, le=LARGEST_BATCH, traced=True)

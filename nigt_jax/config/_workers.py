@@ -170,7 +170,8 @@ class WorkersConfig:
     environments: tuple[EnvironmentChange, ...] = setting(
         (),
         "how workers' environments differ: mappings {workers: [1, 2], gravity, mass, friction, actuator_gain: factors, "
-        "reward: {name of a weight: factor}, flip_observation: true}; malenia_nigt alone weighs workers equally",
+        "reward: {name of a weight: factor}, flip_observation: true}; whatever their speeds, only malenia_nigt and "
+        "ringleader_nigt weigh workers equally",
     )
     randomizer: ModuleClass | None = setting(
         None,

@@ -73,6 +73,7 @@ def test_each_stage_adds_its_own(numbers):
     assert numbers["+ update"][0] not in (numbers["+ storage"][0], numbers["+ gradient"][0])
 
 
+@pytest.mark.slow
 def test_the_last_stage_is_a_whole_round():
     """Its steps are those of the rounds that the run would make from the same state, were it not to learn."""
     runtime = SimulatedRuntime(config(), Quadratic())

@@ -54,7 +54,10 @@ def shell(line, *arguments, **options):
     return subprocess.run(["sh", "-c", line, NIGT, *map(str, arguments)], capture_output=True, text=True, **options)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], *(pytest.param(more, marks=pytest.mark.slow) for more in (["train", "--help"], ["--version"]))],
+)
 def test_help_that_nobody_gets(arguments):
     """A full disk is a fault; a reader that has had enough, or a closed descriptor, is none."""
     full = shell('"$0" "$@" > /dev/full', *arguments)
@@ -88,6 +91,7 @@ def test_a_run_on_a_full_disk_without_a_home_in_64_bits(tiny, tmp_path):
     assert (tmp_path / "r" / "checkpoints" / "60").is_dir()
 
 
+@pytest.mark.slow
 def test_a_run_whose_reader_leaves(tiny, tmp_path):
     done = shell('("$0" "$@"; echo $? >&2) | head -1', "train", tiny, "--output", tmp_path, "--name", "r")
     assert done.stdout.startswith("run ")

@@ -210,6 +210,7 @@ def test_the_published_table(rule, workers, batch_size, elapsed):
     np.testing.assert_allclose(counted.elapsed, elapsed, atol=0.06)
 
 
+@pytest.mark.slow
 def test_a_million_workers_without_enumerating_gradients():
     workers, batch_size = 10**6, 10**7
     clock = make_clock(WorkersConfig(count=workers), 1, batch_size)

@@ -125,6 +125,7 @@ def test_a_whole_run_climbs_and_takes_what_it_chose():
     assert max(taken[1:]) < 20  # exchanges cost next to nothing
 
 
+@pytest.mark.slow
 def test_bounds_that_agree_are_rennala_nigt():
     """With one allowed M the rounds, and the iterates, are those of Rennala."""
     runs = []

@@ -129,6 +129,7 @@ def parameters(runtime, state):
 EVERYONE = {"sigma": 1e4}
 
 
+@pytest.mark.slow
 def test_one_step_with_everyone_is_plain_ascent():
     """There the server's episodes say nothing, for it is where the workers were; but they take time, and count."""
     plain, own = runtime_of(name="synchronous_pg"), runtime_of(max_inner=1, server_time=0.3, **EVERYONE)

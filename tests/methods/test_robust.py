@@ -44,6 +44,7 @@ def assert_close(one, other, **tolerance):
         np.testing.assert_allclose(a, b, **({"rtol": 1e-3, "atol": 1e-4} | tolerance))
 
 
+@pytest.mark.slow
 def test_the_mean_of_gradients_is_rennala_nigt():
     plain, *_, metrics = run("rennala_nigt")
     robust, *_, own = run("robust_nigt", rule="mean", voices="gradients")

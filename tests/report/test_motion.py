@@ -88,6 +88,7 @@ def as_outside():
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("as_outside")
 @pytest.mark.filterwarnings("ignore:Accessing:DeprecationWarning")  # Brax's own habits
 def test_the_command_shows_the_best_and_the_worst_world(tmp_path, capsys):

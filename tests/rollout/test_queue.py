@@ -36,7 +36,9 @@ MORE = [pytest.param(widths, marks=pytest.mark.slow) for widths in [(4,), (8, 4,
 
 
 @pytest.mark.parametrize("widths", [*SOME, *MORE])
-@pytest.mark.parametrize("environment", [EndsWhenGood(), Quadratic()], ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize(
+    "environment", [EndsWhenGood(), pytest.param(Quadratic(), marks=pytest.mark.slow)], ids=lambda e: type(e).__name__
+)
 def test_lanes_make_no_difference(environment, widths):
     """One lane is the reference one episode at a time; test_rollout.py holds side by side against a plain loop."""
     for got, wanted in zip(played(widths, environment), played((EPISODES,), environment), strict=True):
@@ -209,6 +211,7 @@ def test_an_observation_that_explodes_leaves_no_nan():
     np.testing.assert_array_equal(got.std, [1e6])
 
 
+@pytest.mark.slow
 def test_statistics_are_those_of_brax():
     """The same numbers as Brax's own update makes of an array, and the same standardised observations."""
     from brax.training.acme import running_statistics  # not before nigt_jax.environments has imported Brax quietly

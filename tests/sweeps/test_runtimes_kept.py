@@ -32,7 +32,7 @@ def maps():
     return len(Path("/proc/self/maps").read_bytes().splitlines())
 
 
-@pytest.mark.parametrize("spmd", ["pmap", "shard_map"])
+@pytest.mark.parametrize("spmd", ["pmap", pytest.param("shard_map", marks=pytest.mark.slow)])
 def test_programs_that_are_let_go_give_their_maps_back(monkeypatch, spmd):
     monkeypatch.setattr(sweep, "few_maps_are_left", lambda: True)
     runtimes, before = sweep._Runtimes(), maps()
@@ -47,6 +47,7 @@ def test_programs_that_are_let_go_give_their_maps_back(monkeypatch, spmd):
     assert maps() - before < taken / 3
 
 
+@pytest.mark.slow
 def test_many_runs_in_one_process_do_not_use_them_up(monkeypatch):
     """Whoever trains in a loop of their own."""
     cfg, before = config("return_to_go", training={"iterations": 12, "chunk": 4, "devices": 1}), maps()
