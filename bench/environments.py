@@ -31,12 +31,13 @@ def main() -> None:
     parser.add_argument("--lanes", type=int, default=64, help="side by side, on one device")
     parser.add_argument("--steps", type=int, default=100, help="of all lanes, in a turn")
     parser.add_argument("--turns", type=int, default=5, help="after one that warms up; the median counts")
+    parser.add_argument("--most", type=float, default=60, help="seconds of a case's turns, after which no more begins")
     parser.add_argument("--json", type=Path, help="keeps the figures; what it has already is not measured again")
     args = parser.parse_args()
     known = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
     for case in args.cases:
         if case not in known:
-            known[case] = measure(case, args.lanes, args.steps, args.turns) | {"machine": machine(jax.devices()[:1])}
+            known[case] = measure(case, args.lanes, args.steps, args.turns, args.most) | {"machine": machine(jax.devices()[:1])}
             print(case, {key: value for key, value in known[case].items() if key != "machine"}, flush=True)
             if args.json:
                 args.json.write_text(json.dumps(known, indent=1) + "\n")
@@ -45,7 +46,7 @@ def main() -> None:
     print(table(known))
 
 
-def measure(case: str, lanes: int, steps: int, turns: int) -> dict[str, Any]:
+def measure(case: str, lanes: int, steps: int, turns: int, most: float) -> dict[str, Any]:
     """Steps a second, seconds of compiling, and the share of lanes that are finite; or why there are none."""
     name, *backend = case.split()
     try:
@@ -59,11 +60,11 @@ def measure(case: str, lanes: int, steps: int, turns: int) -> dict[str, Any]:
         return {"broken": f"{type(error).__name__}: {error}".splitlines()[0]}
     compiling = time.perf_counter() - started
     keys, seconds = jax.random.split(jax.random.key(0), lanes), []
-    for _ in range(turns + 1):
+    while len(seconds) <= turns and sum(seconds) < most:
         started = time.perf_counter()
         finite = float(program(keys))
         seconds.append(time.perf_counter() - started)
-    speed = lanes * steps / statistics.median(seconds[1:])
+    speed = lanes * steps / statistics.median(seconds[1:] or seconds)  # warming up matters little in so slow a case
     return {"steps_per_second": speed, "compiling": compiling, "finite": finite}
 
 

@@ -18,7 +18,7 @@ _MOST = 200  # entries that are kept
 _OF_THE_HOST = (
     "evaluation.every",
     "checkpoint.",
-    "record.",
+    "logging.",
     "policy.start",
     "runtime.",
 )  # nothing is compiled for them

@@ -44,8 +44,6 @@ def _render(arguments: argparse.Namespace) -> int:
     output = arguments.output or folder / "motion.html"
     if not output.absolute().parent.is_dir():
         raise UserError(f"--output: got {output}, but there is no folder {output.parent}")
-    if not 0 <= arguments.seed < 2**32:
-        raise UserError(f"--seed: got {arguments.seed}, allowed: 0 to 4294967295")
     from nigt_jax.cli._process import prepare
 
     prepare(config, resume=True)

@@ -39,9 +39,10 @@ def evaluate(
 
     Args:
       run: folder of the run.
-      episodes: how many, in every worker's environment where these differ; those of the run where it is None.
+      episodes: how many, 1 to 1,000,000, in every worker's environment where these differ; those of the run where it is
+        None.
       noise: whether actions are drawn, as in training; otherwise each is the policy's mode.
-      seed: of the episodes; that of the run's evaluations where it is None.
+      seed: of the episodes, 0 to 2^32 - 1; that of the run's evaluations where it is None.
       iteration: of which checkpoint; the newest where it is None.
       environment: what the run was made in, where it was an object.
       trust_code: whether to import what the run names as ``module:Class``, though nothing shows that this user has
@@ -54,7 +55,7 @@ def evaluate(
 
     Raises:
       UserError: `run` is no run, or has no such checkpoint; it names code that may be
-        somebody else's; there is no such environment, or it is another one.
+        somebody else's; there is no such environment, or it is another one; `episodes` or `seed` is out of range.
     """
     folder, config = open_run(Path(run), check_files=False)
     named = {name for name in code_of(config, sinks=False) if environment is None or name != config.environment.name}
@@ -62,11 +63,12 @@ def evaluate(
     episodes = config.evaluation.episodes if episodes is None else episodes
     if not 1 <= episodes <= MOST_EPISODES:
         raise UserError(f"episodes: got {episodes}, allowed: 1 to {MOST_EPISODES:,}")
+    seed = config.evaluation.seed if seed is None else checked_seed(seed)
     trained = load_policy(run, iteration=iteration)
     with jax.enable_x64(False):  # as training
         made = in_32_bits(make_environment(config.environment) if environment is None else environment)
         lowest = lowest_reward(run, iteration=iteration)
-        key = stream(config.evaluation.seed if seed is None else seed, "evaluation")
+        key = stream(seed, "evaluation")
         played = jax.device_get(_played(config, trained, made, episodes, noise, key, lowest))
     workers = config.workers.count if config.workers.differ else 1
     found = summarise(played.returns[0], played.lengths[0], played.diverged[0], episodes, workers)
@@ -93,6 +95,13 @@ def _played(
     run = jit(lambda model, normalizer, key: play(parts, episodes, model, normalizer, key, variation, charge))
     with jax.default_matmul_precision("highest"):
         return run(one(trained.model), one(trained.normalizer), key)
+
+
+def checked_seed(seed: int) -> int:
+    """The seed, which keys can tell from all others."""
+    if not 0 <= seed < 2**32:
+        raise UserError(f"seed: got {seed}, allowed: 0 to {2**32 - 1}")
+    return seed
 
 
 class _Mode(Policy):

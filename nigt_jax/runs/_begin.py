@@ -60,7 +60,9 @@ class Begun(NamedTuple):
     totals: dict[str, Any]
 
 
-def begin(config: Config, folder: RunFolder, resume: bool, environment: Any) -> Begun:
+def begin(
+    config: Config, folder: RunFolder, resume: bool, environment: Any, closing: contextlib.ExitStack
+) -> Begun:
     """Begins a run, or goes on with one, and records in its folder whatever decides its numbers.
 
     Args:
@@ -68,6 +70,7 @@ def begin(config: Config, folder: RunFolder, resume: bool, environment: Any) -> 
       folder: the run's folder, which exists.
       resume: whether the run has begun.
       environment: instead of the one that the configuration names; None for that one.
+      closing: closes checkpoints and runtime in the end, also where the run could not begin.
 
     Raises:
       UserError: the run cannot go on as it was. Then nothing that it has written is touched.
@@ -82,6 +85,7 @@ def begin(config: Config, folder: RunFolder, resume: bool, environment: Any) -> 
     config, asked = claim_resources(config, before is not None or (resume and folder.begun), before)
     with own_writes(folder):
         checkpoints = Checkpoints(folder.checkpoints, config.checkpoint.keep)
+    closing.callback(checkpoints.close)
     with naming_the_writer(before):
         checkpoints.go_back()
         began, totals = _began_with(checkpoints)
@@ -100,6 +104,7 @@ def begin(config: Config, folder: RunFolder, resume: bool, environment: Any) -> 
                 config = keep_start(config, folder)
         made = _rebuilt(config, folder, before) if environment is None else environment
         runtime = make_runtime(config, made, start=start)
+        closing.callback(runtime.close)
         if began is not None and block_matters(config):
             _refuse_change(folder, "training.block", began.training.block, runtime.config.training.block, _ONLY)
         probed = runtime.probe()

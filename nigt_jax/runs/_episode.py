@@ -14,6 +14,7 @@ from nigt_jax.config import Config
 from nigt_jax.environments import Varied, in_32_bits, make_environment, make_variation, observed, of_workers, permissive
 from nigt_jax.errors import UserError
 from nigt_jax.records import code_of, open_run, refuse_strange_code
+from nigt_jax.runs._again import checked_seed
 from nigt_jax.runs._shipped import load_policy
 from nigt_jax.runs._trained import TrainedPolicy
 from nigt_jax.training import stream
@@ -56,7 +57,7 @@ def record_episode(
     Args:
       run: folder of the run.
       noise: whether actions are drawn, as in training; otherwise each is the policy's mode.
-      seed: of the episode.
+      seed: of the episode, 0 to 2^32 - 1.
       iteration: of which checkpoint; the newest where it is None.
       worker: in whose environment, from 0, where these differ; None for the one that they are made of.
       environment: what the run was made in, where it was an object.
@@ -65,8 +66,9 @@ def record_episode(
 
     Raises:
       UserError: `run` is no run, or has no such checkpoint; it names code that may be
-        somebody else's; the environment has no bodies.
+        somebody else's; the environment has no bodies; `seed` is out of range.
     """
+    checked_seed(seed)
     folder, config = open_run(Path(run), check_files=False)
     named = {name for name in code_of(config, sinks=False) if environment is None or name != config.environment.name}
     refuse_strange_code(folder.path, named, trust_code)
@@ -112,4 +114,5 @@ def _played(config: Config, trained: TrainedPolicy, environment: Any, noise: boo
         _, (frames, rewards, done) = jax.lax.scan(step, first, jax.random.split(actions, config.environment.horizon))
         return jax.tree.map(lambda one, many: jnp.concatenate([one[None], many]), where(first), frames), rewards, done
 
-    return jit(permissive(play))()
+    with jax.default_matmul_precision("highest"):  # as training
+        return jit(permissive(play))()

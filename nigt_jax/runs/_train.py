@@ -112,8 +112,7 @@ def train(
         raise UserError(f"config: got a {type(config).__name__}, wanted a Config, such as load_config(path) makes")
     with opened(folder, resume, interrupted) as own, jax.enable_x64(False), contextlib.ExitStack() as stack:
         hand_out = None if policies is None else own.outside(policies)
-        run = _Run(config, own.folder, resume, own.outside(progress), hand_out, environment)
-        stack.callback(run.close)
+        run = _Run(config, own.folder, resume, own.outside(progress), hand_out, environment, stack)
         run.loop.work(own.interrupted)
         return run.summary(own.interrupted.is_set())
 
@@ -138,14 +137,17 @@ class _Run:
         progress: Progress,
         policies: Policies | None,
         environment: Any,
+        closing: contextlib.ExitStack,
     ):
         check_sinks(config)  # before anything is written
-        begun = begin(config, folder, resume, environment)
+        begun = begin(config, folder, resume, environment, closing)
         self._runtime, self._folder, self._progress = begun.runtime, folder, progress
         self._checkpoints = begun.checkpoints
         self._wanted: int | None = None
         writing = lambda: own_writes(folder, begun.checkpoints)
         self._sinks, self._unsunk = Sinks(begun.runtime.config, folder.path), list[Record]()
+        closing.callback(self._sinks.close)
+        closing.callback(self._sink, None)
         self._ledger = Ledger(begun.runtime.config, folder, begun.iteration, writing, self._unsunk.extend)
         # Once records that are computed again are gone: of these a policy may be kept that is not there yet.
         self._best = _best_of(folder) if begun.runtime.config.checkpoint.keep_best else math.inf
@@ -154,13 +156,6 @@ class _Run:
         reached = Reached(begun.state, (self._ledger.standing(Totals(**begun.totals)),))
         self.loop = Loop(self._runtime, begun.checkpoints, [self._ledger], reached, self._notes, writing, self._tell)
         self._look_at_evaluation()  # of which the last process may not have kept the policy
-
-    def close(self) -> None:
-        """Lets go of checkpoints, workers and sinks."""
-        self._sink(None)
-        self._sinks.close()
-        self._runtime.close()
-        self._checkpoints.close()
 
     def summary(self, interrupted: bool) -> Summary:
         """How this call went."""

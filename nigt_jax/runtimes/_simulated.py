@@ -124,11 +124,14 @@ class SimulatedRuntime:
         """The same programs, as far as they are compiled, for other runs, which may be fewer.
 
         Raises:
-          UserError: they differ from the runtime's own in more than what is traced.
+          UserError: they differ from the runtime's own in more than what is traced, or depend on steps of the
+            environment, which the programs do not count where none of their runs did.
         """
         if len(runs) > len(self._runs):
             raise UserError(f"runs: got {len(runs)}, allowed: up to {len(self._runs)}, which the programs are made for")
         check_runs(self.config, runs)
+        if any(run.counts_steps for run in runs) and not self.parts.counts_steps:
+            raise UserError("runs: something in them is in env_steps, which the programs do not count")
         other, parts = copy.copy(self), self.parts
         other._places = Places(len(runs), len(self._runs), len(self.devices) if self._spmd.apart else 1)
         other._runs = other._places.filled(runs)

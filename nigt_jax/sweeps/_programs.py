@@ -86,10 +86,11 @@ def programs_of(
 
 
 def kind_of(runs: Sequence[Run]) -> str:
-    """What decides the shapes of the program of some runs, as a text."""
+    """What decides the program of some runs, as a text; programs of one kind serve each other's runs."""
     largest = max(run.config.method.largest_batch for run in runs)
+    counts_steps = any(run.config.counts_steps for run in runs)
     with jax.enable_x64(False):
-        return f"{_kind(runs[0].config, {})} {largest}"
+        return f"{_kind(runs[0].config, {})} {largest} {counts_steps}"
 
 
 def _kind(config: Config, seen: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from nigt_jax.transforms._numerics import Momentum, ScalarOrSchedule, as_arrays, check_gradients
@@ -67,7 +68,8 @@ def n_harpg(
         del extra_args
         change = as_arrays(change, "change")
         check_gradients(change, state.direction)
-        moved = jax.tree.map(lambda d, v: d + v.astype(d.dtype), state.direction, change)
+        first = state.count == 0  # of which a change may be anything, infinite too
+        moved = jax.tree.map(lambda d, v: jnp.where(first, d, d + v.astype(d.dtype)), state.direction, change)
         return plain.update(updates, state._replace(direction=moved), params)
 
     return optax.GradientTransformationExtraArgs(plain.init, update)

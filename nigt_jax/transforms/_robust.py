@@ -18,7 +18,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from nigt_jax.transforms._aggregate import AxisName, aggregation, over
-from nigt_jax.transforms._numerics import as_arrays
+from nigt_jax.transforms._numerics import as_arrays, as_known
 
 Rule = Callable[[jax.Array, jax.Array], jax.Array]
 """(gradients [shards, numbers], voices [shards]) to one gradient [numbers]; a shard without a voice is not there."""
@@ -42,6 +42,9 @@ def robust_mean(
       A transformation with ``update(updates, state, params=None, *, count)``, as :func:`nigt_jax.rennala_mean` has.
       The result is the same on every shard, and zero where nobody has a voice.
 
+    Raises:
+      ValueError: `voices` is neither of the two.
+
     Examples:
       >>> import jax, jax.numpy as jnp
       >>> from nigt_jax.transforms import coordinate_median, robust_mean
@@ -50,6 +53,8 @@ def robust_mean(
       >>> print(jax.vmap(robust, axis_name="workers")(jnp.array([2.0, 6.0, -1e9]), jnp.array([2, 3, 1])))
       [1. 1. 1.]
     """
+    if voices not in ("gradients", "shards"):
+        raise ValueError(f"voices: got {voices!r}, allowed: 'gradients', 'shards'")
 
     def combine(updates: optax.Updates, count: jax.Array) -> optax.Updates:
         mine, back = ravel_pytree(as_arrays(over(updates, count), "gradient"))
@@ -69,7 +74,11 @@ def trimmed_mean(tolerated: Any) -> Rule:
 
     Args:
       tolerated: the share, in [0, 0.5); may be traced, as that of the other rules.
+
+    Raises:
+      ValueError: `tolerated` is not in that range.
     """
+    _check_share(tolerated)
 
     def rule(gradients: jax.Array, voices: jax.Array) -> jax.Array:
         total, left_out = _shares(voices, tolerated)
@@ -89,7 +98,15 @@ def coordinate_median() -> Rule:
 
 
 def mean_around_median(tolerated: Any) -> Rule:
-    """MeaMed: the mean of each coordinate without the share that is farthest from its median (arXiv 1802.10116)."""
+    """MeaMed: the mean of each coordinate without the share that is farthest from its median (arXiv 1802.10116).
+
+    Args:
+      tolerated: the share, in [0, 0.5).
+
+    Raises:
+      ValueError: `tolerated` is not in that range.
+    """
+    _check_share(tolerated)
 
     def rule(gradients: jax.Array, voices: jax.Array) -> jax.Array:
         total, left_out = _shares(voices, tolerated)
@@ -103,7 +120,14 @@ def multi_krum(tolerated: Any) -> Rule:
     """The mean without the share whose nearest others are farthest away (Blanchard et al., NeurIPS 2017).
 
     Of N voices, with f left out, each is judged by the sum of squared distances to the N - f - 2 that are nearest.
+
+    Args:
+      tolerated: the share, in [0, 0.5).
+
+    Raises:
+      ValueError: `tolerated` is not in that range.
     """
+    _check_share(tolerated)
 
     def rule(gradients: jax.Array, voices: jax.Array) -> jax.Array:
         total, left_out = _shares(voices, tolerated)
@@ -150,13 +174,17 @@ def filtered_mean(radius: Any, tolerated: Any, wider: Any = None) -> Rule:
 
     Args:
       radius: distance that honest shards' means keep, in the gradients' own unit.
-      tolerated: the share of voices that may be dishonest.
+      tolerated: the share of voices that may be dishonest, in [0, 0.5).
       wider: the distance of the second attempt; None for twice the radius.
+
+    Raises:
+      ValueError: `tolerated` is not in that range.
 
     References:
       Fan et al., `Fault-Tolerant Federated Reinforcement Learning with Theoretical Guarantee
       <https://arxiv.org/abs/2110.14074>`_, 2021
     """
+    _check_share(tolerated)
 
     def rule(gradients: jax.Array, voices: jax.Array) -> jax.Array:
         total, left_out = _shares(voices, tolerated)
@@ -184,6 +212,12 @@ def _mean_between(keys: jax.Array, values: jax.Array, voices: jax.Array, low: An
     until = jnp.cumsum(own, axis=0)
     kept = jnp.clip(until, low, high) - jnp.clip(until - own, low, high)
     return (kept * sorted_values).sum(axis=0) / jnp.maximum(high - low, 1)
+
+
+def _check_share(tolerated: Any) -> None:
+    known = as_known(tolerated)
+    if known is not None and not 0 <= known < 0.5:
+        raise ValueError(f"tolerated: got {known}, allowed: 0 or more, and less than 0.5")
 
 
 def _shares(voices: jax.Array, tolerated: Any) -> tuple[jax.Array, jax.Array]:

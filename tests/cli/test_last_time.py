@@ -39,6 +39,12 @@ def test_a_traced_setting_does_not_make_other_programs():
     assert LastTime(again).in_words().startswith("these programs")
 
 
+def test_where_records_go_does_not_make_other_programs():
+    LastTime(config()).note(71.0)
+    again = check_config({"environment": {"name": "fast"}, "logging": {"sinks": ["tensorboard"]}})
+    assert LastTime(again).in_words().startswith("these programs")
+
+
 def test_without_a_cache_nothing_is_kept(folder):
     LastTime(config(compilation_cache=False)).note(71.0)
     assert LastTime(config(compilation_cache=False)).in_words() == ""

@@ -11,7 +11,7 @@ from probes import Quadratic, linear_policy
 
 from nigt_jax.config.systems import BraxTask, NetworkConfig, ReductionConfig, SvrpgTrackingConfig, agents
 from nigt_jax.estimators import importance_weights
-from nigt_jax.related.svrpg_tracking import SvrpgTracking, coefficients, density_weights
+from nigt_jax.related.svrpg_tracking import SvrpgTracking, _brax, coefficients, density_weights
 from nigt_jax.related.svrpg_tracking._brax import Brax
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
@@ -169,3 +169,11 @@ def test_a_named_environment_is_played_in_worlds_that_differ():
         state, _, scalars = step(state)
         assert all(np.isfinite(value) for value in scalars.values())
     assert np.isfinite(jax.jit(system.evaluate)(state)["return_mean"])
+
+
+def test_lanes_are_where_the_chosen_device_is_fastest(monkeypatch):
+    """A system on a CPU beside a GPU plays as on a CPU."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert not _brax._lanes_last()
+    with jax.default_device(jax.devices("cpu")[0]):
+        assert _brax._lanes_last()

@@ -1,7 +1,9 @@
 """A policy evaluated again: what the run has recorded, or more of it, or without noise."""
 
 import json
+from typing import Any, ClassVar, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from nigt_jax.cli import main
 from nigt_jax.config import check_config
 from nigt_jax.errors import UserError
 from nigt_jax.records import read_metrics
+from nigt_jax.runs import record_episode
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +71,10 @@ def test_without_noise_an_action_is_the_mode(run):
 def test_mistakes(run, tmp_path):
     with pytest.raises(UserError, match="episodes: got 0, allowed: 1 to 1,000,000"):
         nigt_jax.evaluate(run, episodes=0)
+    for seed in (-1, 2**32, 2**63):
+        for call in (nigt_jax.evaluate, record_episode):
+            with pytest.raises(UserError, match=f"seed: got {seed}, allowed: 0 to 4294967295"):
+                call(run, seed=seed)
     with pytest.raises(UserError, match="has no checkpoint of iteration 3, allowed: "):
         nigt_jax.evaluate(run, iteration=3)
     with pytest.raises(UserError, match="is no run folder"):
@@ -90,6 +97,39 @@ class Two(Quadratic):
         """Likewise."""
         after = super().step(state, action)
         return after._replace(obs=jnp.tile(after.obs[:1], 2))
+
+
+class _Shown(NamedTuple):
+    obs: Any
+    reward: Any
+    done: Any
+    data: Any
+
+
+class _Bodies(NamedTuple):
+    xpos: Any
+    xquat: Any
+
+
+class Precise(EndsWhenGood):
+    """It has a body, and notes how precise products are where it is traced."""
+
+    seen: ClassVar[list] = []
+
+    def reset(self, rng):
+        """The same start, with a body in it."""
+        return _Shown(*super().reset(rng), _Bodies(jnp.zeros((2, 3)), jnp.zeros((2, 4))))
+
+    def step(self, state, action):
+        """Likewise."""
+        self.seen.append(jax.config.jax_default_matmul_precision)
+        return _Shown(*super().step(state, action), state.data)
+
+
+def test_an_episode_is_played_as_precisely_as_in_training(run):
+    found = record_episode(run, environment=Precise())
+    assert set(Precise.seen) == {"highest"}
+    assert found.positions.shape == (len(found.rewards) + 1, 1, 3)
 
 
 def test_the_command(run, capsys):

@@ -14,7 +14,8 @@ from probes import Quadratic
 import nigt_jax
 from nigt_jax.config import check_config
 from nigt_jax.errors import UserError
-from nigt_jax.records import RunFolder
+from nigt_jax.records import Checkpoints, RunFolder, Sinks
+from nigt_jax.runs import _train
 from nigt_jax.runtimes import SimulatedRuntime
 
 CONFIG = check_config(
@@ -184,3 +185,14 @@ def test_a_policy_is_an_argument(policy):
     both = jax.tree.map(lambda *x: jnp.stack(x), *[jax.tree.map(jnp.asarray, p) for p in (policy, shifted)])
     modes = jax.vmap(lambda policy: policy.mode(jnp.array(OBSERVATION)))(both)
     np.testing.assert_allclose(modes, np.stack([policy.mode(OBSERVATION), shifted.mode(OBSERVATION)]), rtol=1e-6)
+
+
+def test_what_has_begun_is_closed_where_a_run_cannot(tmp_path, monkeypatch):
+    """Real workers would go on otherwise, for as long as a notebook is open."""
+    closed = []
+    for kind in (SimulatedRuntime, Checkpoints, Sinks):
+        monkeypatch.setattr(kind, "close", lambda self: closed.append(type(self)))
+    monkeypatch.setattr(_train, "Ledger", lambda *_: (_ for _ in ()).throw(RuntimeError("no ledger")))
+    with pytest.raises(RuntimeError, match="no ledger"):
+        begin(tmp_path / "run")
+    assert closed == [Sinks, SimulatedRuntime, Checkpoints]

@@ -264,6 +264,9 @@ def test_other_runs_have_to_be_of_the_same_kind():
     gamma = dataclasses.replace(cfg.workers, noise=Noise(family="gamma"))
     with pytest.raises(UserError, match="workers differ in kind"):
         runtime.for_runs([dataclasses.replace(cfg, workers=gamma)])
+    by_steps = dataclasses.replace(cfg.method, learning_rate_half_life="200 env_steps")
+    with pytest.raises(UserError, match="runs: something in them is in env_steps, which the programs do not count"):
+        runtime.for_runs([dataclasses.replace(cfg, method=by_steps)])
 
 
 def test_runs_that_rest_are_shared_out_over_devices():

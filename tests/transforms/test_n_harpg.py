@@ -63,3 +63,11 @@ def test_refuses_a_change_of_another_shape():
         tx.update(params, tx.init(params), change=jnp.zeros(3))
     with pytest.raises(TypeError, match="change"):
         tx.update(params, tx.init(params))
+
+
+def test_the_first_change_may_be_anything():
+    """There is no update before the first, so a change since then may well be no number."""
+    tx, gradient = n_harpg(0.5, 0.9), jnp.array([3.0, 4.0])
+    step, state = jax.jit(tx.update)(gradient, tx.init(gradient), change=jnp.array([jnp.nan, jnp.inf]))
+    np.testing.assert_allclose(step, [-0.3, -0.4], rtol=1e-6)
+    np.testing.assert_array_equal(state.direction, gradient)

@@ -140,3 +140,15 @@ def test_a_fast_liar_has_many_voices():
     gradients[4] = -100
     assert (combined(coordinate_median(), gradients, counts, "gradients") == -100).all()
     assert (combined(coordinate_median(), gradients, counts, "shards") == 1).all()
+
+
+@pytest.mark.parametrize("rule", [trimmed_mean, mean_around_median, multi_krum, functools.partial(filtered_mean, 1.0)])
+@pytest.mark.parametrize("tolerated", [-0.1, 0.5, jnp.float32(0.6)])
+def test_a_share_that_cannot_be_tolerated(rule, tolerated):
+    with pytest.raises(ValueError, match=r"tolerated: got (-0.1|0.5|0.6).*, allowed: 0 or more, and less than 0.5"):
+        rule(tolerated)
+
+
+def test_voices_are_of_two_kinds():
+    with pytest.raises(ValueError, match="voices: got 'gradient', allowed: 'gradients', 'shards'"):
+        robust_mean("workers", coordinate_median(), voices="gradient")
