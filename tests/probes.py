@@ -13,7 +13,7 @@ import numpy as np
 from nigt_jax.config import BraxEnvironment
 from nigt_jax.environments import make_environment
 from nigt_jax.policies import Policy
-from nigt_jax.rollout import Trajectories, one_policy, rollout
+from nigt_jax.rollout import Tasks, Trajectories, rollout
 
 
 class State(NamedTuple):
@@ -250,6 +250,12 @@ def deviations(samples: np.ndarray, truth: np.ndarray, least: float = 20) -> np.
     error = samples.std(0, ddof=1) / np.sqrt(len(samples))
     assert np.abs(truth / error).max() > least, "too noisy to tell anything"
     return np.abs(samples.mean(0) - truth) / error
+
+
+def one_policy(params, normalizer, keys, active, variation=None, charge=0.0) -> Tasks:
+    """Tasks of a single group; `params` and `normalizer` without the axis of groups."""
+    params, normalizer = jax.tree.map(lambda x: x[None], (params, normalizer))
+    return Tasks(keys, active, params, normalizer, variation, jnp.full(1, charge, jnp.float32))
 
 
 def play(

@@ -65,7 +65,7 @@ ENVIRONMENTS = BRAX | GYMNAX | PLAYGROUND
 # Brax has it for its own tests, and so have we.
 FOR_TESTS = ("fast",)
 BACKENDS = ("spring", "positional", "generalized", "mjx")
-_ONLY_ON = {"swimmer": ("generalized",)}  # Brax has a fluid there alone
+ONLY_ON = {"swimmer": ("generalized",)}  # Brax has a fluid there alone
 _MEANING = "of nigt list environments; or a class of one's own, importable from the current folder"
 
 
@@ -109,7 +109,7 @@ class BraxEnvironment(EnvironmentConfig):
         if not isinstance(given, dict | ArgsKwargs):
             return given  # the schema says what is wrong with that
         settings: Any = given if isinstance(given, dict) else given.kwargs
-        there = _ONLY_ON.get(str((settings or {}).get("name")))
+        there = ONLY_ON.get(str((settings or {}).get("name")))
         if there is None or "backend" in settings:
             return given
         settings = settings | {"backend": there[0]}
@@ -117,7 +117,7 @@ class BraxEnvironment(EnvironmentConfig):
 
     @model_validator(mode="after")
     def _is_there(self) -> "BraxEnvironment":
-        there = _ONLY_ON.get(self.name, BACKENDS)
+        there = ONLY_ON.get(self.name, BACKENDS)
         if self.backend not in there:
             raise ValueError(f"environment.backend: got {self.backend}, allowed with {self.name}: {', '.join(there)}")
         return self

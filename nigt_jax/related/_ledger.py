@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
 from typing import Any
 
 from nigt_jax.clocks import to_float64
@@ -42,9 +41,8 @@ class SystemLedger(Account):
         folder: RunFolder,
         iteration: int,
         writing: Writing,
-        tell: Callable[[list[Record]], None] = lambda records: None,
     ):
-        super().__init__(system.config, folder, iteration, writing, system.headline, tell)
+        super().__init__(system.config, folder, iteration, writing, system.headline, lambda records: None)
         self._bytes = 8 if system.x64 else 4
 
     def untrained(self) -> Record:

@@ -102,20 +102,3 @@ def check_connected(links: Links) -> None:
             f"graph: nothing that agent {sender} sends ever reaches agent {receiver}, allowed: a graph in which "
             "everything reaches everybody"
         )
-
-
-def check_stochastic(weights: Weights, links: Links, rows: bool = True, columns: bool = True) -> None:
-    """Refuses weights that are not what an algorithm needs: nonnegative, along links only, with sums of 1.
-
-    Raises:
-      UserError: says which sum is wrong.
-    """
-    if (weights < 0).any() or (weights[~(links | np.eye(len(links), dtype=bool))] != 0).any():
-        raise UserError(
-            "graph.weights: got some that are negative, or between agents that are not linked; allowed: neither"
-        )
-    for wanted, axis, name in ((rows, 1, "row"), (columns, 0, "column")):
-        sums = weights.sum(axis)
-        if wanted and np.abs(sums - 1).max() > 1e-12:
-            worst = int(np.abs(sums - 1).argmax())
-            raise UserError(f"graph.weights: {name} {worst + 1} sums to {sums[worst]:.12g}, allowed: 1")

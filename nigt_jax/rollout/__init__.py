@@ -1,7 +1,7 @@
 """From an environment and a policy to trajectories."""
 
 from nigt_jax.rollout._queue import Outcomes, Tasks
-from nigt_jax.rollout._rollout import Steps, Trajectories, one_policy, play_only, rollout
+from nigt_jax.rollout._rollout import Steps, Trajectories, play_only, rollout
 from nigt_jax.rollout._side_by_side import environments_traced_once, side_by_side
 from nigt_jax.rollout._statistics import observation_statistics
 from nigt_jax.rollout._steady import advance_steady, begin_steady, steady_trajectories
@@ -15,7 +15,6 @@ __all__ = [
     "begin_steady",
     "environments_traced_once",
     "observation_statistics",
-    "one_policy",
     "play_only",
     "rollout",
     "side_by_side",

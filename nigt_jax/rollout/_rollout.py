@@ -6,10 +6,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int
 
-from nigt_jax.environments import Variation
-from nigt_jax.policies import Normalizer, Policy
+from nigt_jax.policies import Policy
 from nigt_jax.rollout._queue import Outcomes, Step, Tasks, missed, most_rows, play
 
 _LEAST = 64  # steps in a chunk, or a matrix product of them does not pay
@@ -224,19 +223,6 @@ def play_only(
 ) -> tuple[Outcomes, Int[Array, ""]]:
     """Plays episodes and keeps no step of them: how they went, and the steps that all lanes have made."""
     return play(environment, policy, tasks, horizon, num_lanes, _keep_nothing, (), lanes_last=lanes_last)[:2]
-
-
-def one_policy(
-    params: Any,
-    normalizer: Normalizer,
-    keys: Key[Array, " episodes"],
-    active: Bool[Array, " episodes"],
-    variation: Variation | None = None,
-    charge: float = 0.0,
-) -> Tasks:
-    """Tasks of a single group; `params` and `normalizer` without the axis of groups."""
-    params, normalizer = jax.tree.map(lambda x: x[None], (params, normalizer))
-    return Tasks(keys, active, params, normalizer, variation, jnp.full(1, charge, jnp.float32))
 
 
 def _keep_nothing(record: Any, row: Any, columns: Any, step: Step) -> tuple[()]:

@@ -60,9 +60,7 @@ class Begun(NamedTuple):
     totals: dict[str, Any]
 
 
-def begin(
-    config: Config, folder: RunFolder, resume: bool, environment: Any, closing: contextlib.ExitStack
-) -> Begun:
+def begin(config: Config, folder: RunFolder, resume: bool, environment: Any, closing: contextlib.ExitStack) -> Begun:
     """Begins a run, or goes on with one, and records in its folder whatever decides its numbers.
 
     Args:

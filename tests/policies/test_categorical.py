@@ -4,11 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from probes import one_policy
 
 from nigt_jax.discounting import return_to_go
 from nigt_jax.estimators import policy_gradient_sum
 from nigt_jax.policies import Categorical, CategoricalMLP, Policy
-from nigt_jax.rollout import one_policy, rollout
+from nigt_jax.rollout import rollout
 
 PAYS = np.array([1.0, -2.0, 4.0])
 

@@ -25,7 +25,9 @@ def test_weights_sum_as_they_should():
         np.testing.assert_allclose(columns.sum(0), 1, atol=1e-15)
         both = graph.metropolis(graph.undirected(links))
         np.testing.assert_allclose(both, both.T)
-        graph.check_stochastic(both, graph.undirected(links))
+        assert (both >= 0).all()
+        assert (both[~(graph.undirected(links) | np.eye(len(links), dtype=bool))] == 0).all()
+        np.testing.assert_allclose(both.sum(1), 1, atol=1e-12)
 
 
 def test_each_sends_to_as_many_as_asked():
@@ -53,16 +55,10 @@ def test_what_does_not_reach_everybody_is_refused():
         graph.check_connected(links)
 
 
-def test_wrong_weights_are_refused():
+def test_links_of_one_direction_have_no_symmetric_weights():
     links = graph.directed_ring(3)
     with pytest.raises(UserError, match="links of one direction"):
         graph.metropolis(links)
-    weights = graph.row_stochastic(links)
-    weights[1] *= 2
-    with pytest.raises(UserError, match="row 2 sums to 2, allowed: 1"):
-        graph.check_stochastic(weights, links)
-    with pytest.raises(UserError, match="between agents that are not linked"):
-        graph.check_stochastic(np.full((3, 3), 1 / 3), links)
 
 
 def test_trackers_keep_the_mean_of_what_they_track():

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from probes import EndsWhenGood, Quadratic, State, alone, brax_environment, dense, linear_policy, play
+from probes import EndsWhenGood, Quadratic, State, alone, brax_environment, dense, linear_policy, one_policy, play
 
 from nigt_jax.environments import Variation
 from nigt_jax.policies import update_statistics
-from nigt_jax.rollout import Tasks, observation_statistics, one_policy, play_only, rollout
+from nigt_jax.rollout import Tasks, observation_statistics, play_only, rollout
 from nigt_jax.rollout._queue import most_rows
 
 POLICY = linear_policy()

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from probes import linear_policy
+from probes import linear_policy, one_policy
 
-from nigt_jax.rollout import one_policy, rollout
+from nigt_jax.rollout import rollout
 
 
 class _State(NamedTuple):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from nigt_jax.config._environments import BACKENDS, BRAX, FOR_TESTS
+from nigt_jax.config._environments import BACKENDS, BRAX, FOR_TESTS, ONLY_ON
 from nigt_jax.config._fields import COUNTABLE, LARGEST_BATCH, RULES, Number, setting
 from nigt_jax.config._tagged import Tagged
 from nigt_jax.config._workers import WorkersConfig
@@ -18,7 +18,6 @@ REDUCTIONS = {
     "svrpg": "the snapshot's gradient, and how the batch says that it has changed since",
     "mdpgt": "the last round's estimate in place of the snapshot's, with newest_weight for the batch itself",
 }
-_SHORTEST = {"swimmer": "generalized"}  # Brax has a fluid there alone
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
@@ -136,9 +135,12 @@ class SvrpgTrackingConfig(SystemConfig):
                 if getattr(self.workers, key):
                     raise ValueError(f"workers.{key}: got some with task.kind tabular, allowed: none, or brax")
         else:
-            only = _SHORTEST.get(self.task.environment, self.task.backend)
-            if self.task.backend != only:
-                raise ValueError(f"task.backend: got {self.task.backend}, allowed with {self.task.environment}: {only}")
+            there = ONLY_ON.get(self.task.environment, BACKENDS)
+            if self.task.backend not in there:
+                allowed = ", ".join(there)
+                raise ValueError(
+                    f"task.backend: got {self.task.backend}, allowed with {self.task.environment}: {allowed}"
+                )
         return self
 
     @model_validator(mode="after")

@@ -11,6 +11,8 @@ from jaxtyping import Array, Float, Int
 from nigt_jax.related.rec_marl.access import Points, aloha
 from nigt_jax.related.rec_marl.tables import Tables
 
+_TRIED = 20
+
 
 class BestAloha(NamedTuple):
     """Of the probabilities that were tried, the best one.
@@ -25,17 +27,16 @@ class BestAloha(NamedTuple):
 
 
 def best_aloha(
-    points: Points, states: int, worth: Callable[[Float[Array, "users states actions"]], Array], tried: int = 20
+    points: Points, states: int, worth: Callable[[Float[Array, "users states actions"]], Array]
 ) -> BestAloha:
-    """The best of so many probabilities, evenly up to 1.
+    """The best of 20 probabilities, evenly up to 1.
 
     Args:
       points: access points and their users.
       states: of a user.
       worth: what policies are worth.
-      tried: number of probabilities.
     """
-    send = jnp.arange(1, tried + 1) / tried
+    send = jnp.arange(1, _TRIED + 1) / _TRIED
     values = jax.jit(lambda send: jax.lax.map(lambda p: worth(aloha(points, states, p)), send))(send)
     best = int(jnp.argmax(values))
     return BestAloha(float(send[best]), float(values[best]))
