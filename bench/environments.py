@@ -37,7 +37,8 @@ def main() -> None:
     known = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
     for case in args.cases:
         if case not in known:
-            known[case] = measure(case, args.lanes, args.steps, args.turns, args.most) | {"machine": machine(jax.devices()[:1])}
+            found = measure(case, args.lanes, args.steps, args.turns, args.most)
+            known[case] = found | {"machine": machine(jax.devices()[:1])}
             print(case, {key: value for key, value in known[case].items() if key != "machine"}, flush=True)
             if args.json:
                 args.json.write_text(json.dumps(known, indent=1) + "\n")
@@ -59,7 +60,8 @@ def measure(case: str, lanes: int, steps: int, turns: int, most: float) -> dict[
     except Exception as error:  # whatever the environment's own code raises
         return {"broken": f"{type(error).__name__}: {error}".splitlines()[0]}
     compiling = time.perf_counter() - started
-    keys, seconds = jax.random.split(jax.random.key(0), lanes), []
+    keys = jax.random.split(jax.random.key(0), lanes)
+    seconds: list[float] = []
     while len(seconds) <= turns and sum(seconds) < most:
         started = time.perf_counter()
         finite = float(program(keys))

@@ -16,6 +16,7 @@ import optax
 
 from nigt_jax import nigt
 from nigt_jax.benchmark import in_words, machine
+from nigt_jax.compilation import peak_bytes
 from nigt_jax.transforms import tree_norm
 
 LEARNING_RATE, MOMENTUM = 1e-3, 0.9
@@ -69,13 +70,15 @@ def compared(size: int, rounds: int) -> list[str]:
     gradient = 0.5 * params
     sgd, ours = optax.sgd(LEARNING_RATE, momentum=MOMENTUM), nigt(LEARNING_RATE, MOMENTUM)
     momentum = lambda: (jnp.zeros(size), jnp.ones([]))
-    ways = {
+    ways: dict[str, tuple[Any, Any]] = {
         "sgd(momentum=0.9)": (of_optax(sgd), sgd.init(params)),
         "nigt": (of_optax(ours), ours.init(params)),
         "as it is, bare": (bare(as_it_is), momentum()),
         "from the gradient, bare": (bare(from_the_gradient), momentum()),
     }
-    programs, carried, seconds = {}, {}, {name: [] for name in ways}
+    programs: dict[str, Any] = {}
+    carried: dict[str, Any] = {}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
     for name, (step, state) in ways.items():
         programs[name] = jax.jit(step, donate_argnums=(0, 1)).lower(params, state, gradient).compile()
         carried[name] = [jnp.copy(params), state]
@@ -111,9 +114,7 @@ def bare(way: Callable[..., tuple[Any, Any, Any]]) -> Callable[..., tuple[Any, A
 def line(name: str, program: Any, seconds: list[float], reference: list[float], size: int) -> str:
     """A line of the table."""
     low, middle, high = statistics.quantiles([t / other for t, other in zip(seconds, reference, strict=True)], n=4)
-    memory = program.memory_analysis()
-    peak = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
-    peak = (peak + memory.temp_size_in_bytes) / size
+    peak = peak_bytes(program) / size
     copies = program.as_text().count(f"f32[{size}]{{0}} copy(")
     milliseconds = 1e3 * statistics.median(seconds)
     return f"| {name} | {milliseconds:.0f} | {middle:.2f} ({low:.2f}-{high:.2f}) | {peak:.1f} | {copies} |"

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from nigt_jax.config import Config
+from nigt_jax.keys import without_keys
 from nigt_jax.runtimes import SimulatedRuntime
 from nigt_jax.training import TrainState
 
@@ -57,5 +58,4 @@ def _compiled(config: Config, kind: Literal["pmap", "shard_map"], rounds: int) -
 
 def _numbers(state: TrainState) -> list[np.ndarray]:
     """All arrays of a state, on the host."""
-    is_key = lambda x: jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
-    return [np.asarray(jax.random.key_data(x) if is_key(x) else x) for x in jax.tree.leaves(state)]
+    return list(map(np.asarray, jax.tree.leaves(without_keys(state))))

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from nigt_jax.compilation import peak_bytes
 from nigt_jax.transforms import nigt
 
 REFERENCE = "sgd(momentum=0.9)"
@@ -96,7 +97,5 @@ def _contender(tx: optax.GradientTransformation, params: Any, gradients: Any) ->
     params = jax.tree.map(jnp.copy, params)
     state = jax.jit(tx.init)(params)
     compiled = jax.jit(step, donate_argnums=(0, 1)).lower(params, state, gradients).compile()
-    memory: Any = compiled.memory_analysis()
-    peak = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
     state_bytes = sum(x.nbytes for x in jax.tree.leaves(state))
-    return _Contender(compiled, [params, state], state_bytes, peak + memory.temp_size_in_bytes)
+    return _Contender(compiled, [params, state], state_bytes, peak_bytes(compiled))

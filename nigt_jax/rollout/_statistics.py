@@ -8,7 +8,7 @@ from nigt_jax.collectives import sum_over
 from nigt_jax.policies import ObservationStatistics
 from nigt_jax.rollout._rollout import Steps, Trajectories
 
-_LARGEST = 1e9  # what is larger counts as this: physics that is about to break must not leave a NaN here
+MOST_OBSERVED = 1e9  # what is larger counts as this: physics that is about to break must not leave a NaN here
 
 
 @jax.named_scope("statistics")
@@ -25,7 +25,7 @@ def observation_statistics(trajectories: Trajectories, axis_name: str | None) ->
     nothing = jnp.zeros((groups, numbers))
 
     def relative(steps: Steps, to: Float[Array, " obs"]) -> Float[Array, "steps obs"]:
-        bounded = jnp.clip(steps.observation, -_LARGEST, _LARGEST)
+        bounded = jnp.clip(steps.observation, -MOST_OBSERVED, MOST_OBSERVED)
         return jnp.where(steps.valid[:, None], bounded - to[None], 0)
 
     def add(group: Array, sums: tuple, steps: Steps) -> tuple:

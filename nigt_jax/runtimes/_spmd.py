@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from nigt_jax.collectives import AXIS
-from nigt_jax.compilation import compile_options
+from nigt_jax.compilation import compile_options, peak_bytes
 from nigt_jax.rollout import environments_traced_once
 
 
@@ -139,10 +139,8 @@ class Program:
         return self._compiled.as_text()
 
     def peak_bytes(self) -> int:
-        """Memory by XLA's own analysis: arguments, results and temporaries; what is donated is counted once."""
-        memory = self._compiled.memory_analysis()
-        held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
-        return held + memory.temp_size_in_bytes
+        """Memory that it takes; see :func:`nigt_jax.compilation.peak_bytes`."""
+        return peak_bytes(self._compiled)
 
 
 def _put(tree: Any, sharding: NamedSharding) -> Any:

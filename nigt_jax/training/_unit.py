@@ -13,10 +13,8 @@ from nigt_jax.environments import Variation
 from nigt_jax.estimators import WorkUnits
 from nigt_jax.methods import WorkerSide
 from nigt_jax.policies import Normalizer, ObservationStatistics
-from nigt_jax.rollout import Tasks, Trajectories, advance_steady, begin_steady, steady_trajectories
+from nigt_jax.rollout import MOST_OBSERVED, Tasks, Trajectories, advance_steady, begin_steady, steady_trajectories
 from nigt_jax.training._parts import Parts
-
-_FARTHEST = 1e9  # an observation that is larger counts as this: what is about to break must not leave a NaN
 
 
 class Assignment(NamedTuple):
@@ -168,7 +166,7 @@ def _tasks(parts: Parts, sent: Assignment, variation: Variation | None, key: Key
 
 def _statistics(batch: Trajectories, alive: Bool[Array, "time episodes"]) -> ObservationStatistics:
     """The statistics of the observations; a lane for every episode, from its first row on."""
-    counted, seen = alive[:, :, None], jnp.clip(batch.observation, -_FARTHEST, _FARTHEST)
+    counted, seen = alive[:, :, None], jnp.clip(batch.observation, -MOST_OBSERVED, MOST_OBSERVED)
     count = alive.sum(dtype=jnp.float32)
     number = jnp.maximum(count, 1)
     mean = jnp.where(counted, seen, 0).sum((0, 1)) / number
