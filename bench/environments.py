@@ -114,7 +114,8 @@ def cell(found: dict[str, Any] | None, notes: list[str]) -> str:
         mark = f" ({notes.index(why) + 1})"
     if "steps_per_second" not in found:
         return f"no{mark}"
-    return f"{found['steps_per_second'] / 1000:,.1f}k, {found['compiling']:.0f} s{mark}"
+    speed = found["steps_per_second"]
+    return f"{f'{speed / 1000:,.1f}k' if speed >= 100 else f'{speed:.0f}'}, {found['compiling']:.0f} s{mark}"
 
 
 if __name__ == "__main__":
