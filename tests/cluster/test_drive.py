@@ -97,6 +97,29 @@ def test_what_cannot_be_is_refused_and_its_worker_expelled():
     assert "not finite" in crew.members[0].news
 
 
+@pytest.mark.parametrize("runtime", [{}, {"without_the_lost": True}], ids=["waits", "without_the_lost"])
+@pytest.mark.parametrize("name", ["rennala_pg", "synchronous_pg", "malenia_nigt"])
+def test_whose_sum_does_not_come_begins_again(name, runtime):
+    driver, state, step, crew = make(name, [1.0, 1.5, 4.0], runtime=runtime, crew={"withhold": [(0, 0)]})
+    after, done = driver.one(state, step)
+    assert crew.orders[0][0].number == 1
+    assert done.downloads == 4
+    assert done.discarded >= 2  # what worker 1 had done by then
+    if name != "rennala_pg":  # everybody is in it
+        length = np.sqrt(sum(x.size for x in jax.tree.leaves(after.server.sent)))
+        assert done.norm == pytest.approx(length * 2, rel=1e-5)
+
+
+def test_whose_sum_does_not_come_may_be_gone():
+    """Worker 1 is given another order before the driver hears of its end, and one more once it is back."""
+    crew = {"withhold": [(0, 0)], "die": [(0, 1, 0)]}
+    driver, state, step, crew = make("synchronous_pg", [1.0, 1.5, 4.0], crew=crew)
+    after, done = driver.one(state, step)
+    assert crew.members[0].incarnation == 0
+    assert (done.gradients, done.downloads) == (6, 5)
+    assert moved(state, after) == pytest.approx(2, rel=1e-4)
+
+
 def test_no_worker_is_left():
     driver, state, step, _ = make("rennala_pg", [1.0, 1.0], runtime={"most_faults": 1}, crew={"spoil": [0, 1]})
     with pytest.raises(RunError, match=r"no worker is left; the last, worker \d, sent something that has numbers"):

@@ -176,6 +176,8 @@ class InRounds:
         for worker, unit in found.items():
             if unit is None:
                 self._lose(worker)
+                if self._crew.members[worker].working:  # without an order nothing would ever be heard, or missed, of it
+                    self._serve(worker)
                 continue
             now.uploads += 1
             fault = fault_of(unit, self._like)
