@@ -161,6 +161,23 @@ def test_a_run_may_go_on_without_who_is_lost(name):
     assert done.norm == pytest.approx(length * 2, rel=1e-5)
 
 
+@pytest.mark.parametrize("back", [False, True], ids=["stays away", "comes back"])
+@pytest.mark.parametrize("name", ["synchronous_pg", "malenia_nigt"])
+def test_who_is_done_without_is_waited_for_where_nobody_else_is_to_be_there(name, back):
+    crew = {"die": [(0, 0, 0)], "mute": [0]}
+    driver, state, step, crew = make(name, [1.0, 1.5, 4.0], runtime=ALLOWED, crew=crew)
+    after, _ = driver.one(state, step)
+    driver.watch.want(1)
+    if back:
+        crew.mute.clear()
+        crew.finish[0] = crew.now
+        after, done = driver.one(after, step)
+        assert done.norm == pytest.approx(np.sqrt(sum(x.size for x in jax.tree.leaves(after.server.sent))), rel=1e-5)
+    else:
+        with pytest.raises(RunError, match=r"^the round has waited 0.05 s for workers that are gone: 1$"):
+            driver.one(after, step)
+
+
 def test_without_the_lost_there_may_be_too_few():
     driver, state, step, _ = make("m_synchronous_nigt", [1.0, 1.5, 4.0], runtime=ALLOWED, crew=LOST, batch_size=3)
     with pytest.raises(RunError, match=r"^the round has waited 0.05 s and has too few workers$"):
