@@ -289,6 +289,19 @@ def test_dishonest_workers_are_for_a_simulated_clock():
         RayRuntime(on_ray("lapg", workers={"byzantine": [{"workers": [1]}]}))
 
 
+def test_who_is_lost_without_an_order_costs_no_gradient():
+    """Worker 2 dies over its gradient, and is let go before another process is ready in its place."""
+    driver, state, step, crew = make("asynchronous_pg", [1.0, 2.5], ByArrival, crew={"die": [(1, 1, 0)]})
+    discarded = []
+    for number in range(5):
+        if number == 3:
+            assert not crew.members[1].working
+            driver.watch.want(1)
+        state, done = driver.one(state, step)
+        discarded.append(done.discarded)
+    assert discarded == [0, 0, 1, 0, 0]
+
+
 def test_an_arrival_of_who_died_comes_again():
     driver, state, step, crew = make("asynchronous_pg", [1.0, 2.5], ByArrival, crew={"die": [(1, 1, 0)]})
     seen = 0
