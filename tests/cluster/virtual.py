@@ -32,7 +32,7 @@ class Crew:
         self.die, self.spoil, self.mute = set(die), set(spoil), set(mute)
         self.withhold = set(withhold)  # (worker, order) whose sum does not come
         for worker, member in enumerate(self.members):
-            member.ready = Ready(worker, 0, 1, "here", "none", 0.0)
+            member.ready = Ready(worker, 1, "here")
             member.was_ready = True
 
     def give(self, workers, order, assignment, since=None):
@@ -69,7 +69,7 @@ class Crew:
             if worker in self.mute:
                 self.finish[worker] = math.inf
                 return []
-            member.ready, member.was_ready = Ready(worker, 1, 2, "here", "none", 0.0), True
+            member.ready, member.was_ready = Ready(worker, 2, "here"), True
             self.finish[worker] = math.inf
             return [member.ready]
         order, sequence = self.orders[worker]
@@ -80,7 +80,7 @@ class Crew:
         self.orders[worker][1] += 1
         waits = order.most is not None and sequence + 1 >= order.most
         self.finish[worker] = math.inf if waits else self.now + self.durations[worker]
-        return [Report(worker, 0, order.number, sequence, 0.0, self.durations[worker], self.delivered(worker, order))]
+        return [Report(worker, order.number, sequence, self.durations[worker], self.delivered(worker, order))]
 
     def delivered(self, worker, order):
         """What a report brings."""

@@ -20,7 +20,6 @@ from nigt_jax.compilation import jit
 from nigt_jax.config import Config, RayRuntimeConfig
 from nigt_jax.environments import make_environment, of_workers
 from nigt_jax.methods import METHODS, start
-from nigt_jax.runtimes._devices import device_name
 from nigt_jax.runtimes._parts import make_parts
 from nigt_jax.runtimes.cluster._messages import Dropped, Order, Ready, Report
 from nigt_jax.training import (
@@ -106,11 +105,8 @@ class Worker:
             yield event
 
     def _work(self) -> Iterator[Ready | Report | Dropped]:
-        started = time.monotonic()
         self._programs.compile()
-        device = device_name(jax.devices()[0])
-        seconds = time.monotonic() - started
-        yield Ready(self._number, self._incarnation, os.getpid(), socket.gethostname(), device, seconds)
+        yield Ready(self._number, os.getpid(), socket.gethostname())
         order: Order | None = None
         while True:
             last = order
@@ -118,7 +114,6 @@ class Worker:
             assignment = jax.device_put(assignment)
             sequence, stopwatch = 0, _Stopwatch()
             while order.most is None or sequence < order.most:
-                began = time.monotonic()
                 unit = self._unit(order, assignment, sequence, stopwatch)
                 seconds = stopwatch.lap()
                 if unit is None:
@@ -126,10 +121,7 @@ class Worker:
                     break
                 if not self._programs.keeps:
                     sums.add(unit)
-                yield Report(
-                    self._number, self._incarnation, order.number, sequence, began, seconds,
-                    unit if order.delivers else None,
-                )  # fmt: skip
+                yield Report(self._number, order.number, sequence, seconds, unit if order.delivers else None)
                 sequence += 1
 
     def _next_order(self, last: Order | None) -> tuple[Order, Any, "Sums"]:
