@@ -148,3 +148,13 @@ def test_who_is_left_out_is_silent():
     with pytest.raises(RunError, match=r"the round has waited 0.05 s for workers that are gone: 3$"):
         play(driver, state, step, 4)
     del state_after
+
+
+def test_who_is_left_out_is_waited_for_where_nobody_else_is_to_be_there():
+    lost = {"die": [(0, 3, 0)], "mute": [0]}  # in round 1
+    driver, state, step, _ = lazy(crew=lost, runtime={"patience": 0.05, "without_the_lost": True})
+    state, rows = play(driver, state, step, 2)
+    assert [done.gradients for _, done in rows] == [6, 4]
+    driver.watch.want(1)
+    with pytest.raises(RunError, match=r"^the round has waited 0.05 s for workers that are gone: 1$"):
+        driver.one(state, step)

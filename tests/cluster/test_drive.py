@@ -97,6 +97,29 @@ def test_what_cannot_be_is_refused_and_its_worker_expelled():
     assert "not finite" in crew.members[0].news
 
 
+@pytest.mark.parametrize("runtime", [{}, {"without_the_lost": True}], ids=["waits", "without_the_lost"])
+@pytest.mark.parametrize("name", ["rennala_pg", "synchronous_pg", "malenia_nigt"])
+def test_whose_sum_does_not_come_begins_again(name, runtime):
+    driver, state, step, crew = make(name, [1.0, 1.5, 4.0], runtime=runtime, crew={"withhold": [(0, 0)]})
+    after, done = driver.one(state, step)
+    assert crew.orders[0][0].number == 1
+    assert done.downloads == 4
+    assert done.discarded >= 2  # what worker 1 had done by then
+    if name != "rennala_pg":  # everybody is in it
+        length = np.sqrt(sum(x.size for x in jax.tree.leaves(after.server.sent)))
+        assert done.norm == pytest.approx(length * 2, rel=1e-5)
+
+
+def test_whose_sum_does_not_come_may_be_gone():
+    """Worker 1 is given another order before the driver hears of its end, and one more once it is back."""
+    crew = {"withhold": [(0, 0)], "die": [(0, 1, 0)]}
+    driver, state, step, crew = make("synchronous_pg", [1.0, 1.5, 4.0], crew=crew)
+    after, done = driver.one(state, step)
+    assert crew.members[0].incarnation == 0
+    assert (done.gradients, done.downloads) == (6, 5)
+    assert moved(state, after) == pytest.approx(2, rel=1e-4)
+
+
 def test_no_worker_is_left():
     driver, state, step, _ = make("rennala_pg", [1.0, 1.0], runtime={"most_faults": 1}, crew={"spoil": [0, 1]})
     with pytest.raises(RunError, match=r"no worker is left; the last, worker \d, sent something that has numbers"):
@@ -136,6 +159,23 @@ def test_a_run_may_go_on_without_who_is_lost(name):
         after, done = driver.one(after, step)
     after, done = driver.one(after, step)
     assert done.norm == pytest.approx(length * 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["stays away", "comes back"])
+@pytest.mark.parametrize("name", ["synchronous_pg", "malenia_nigt"])
+def test_who_is_done_without_is_waited_for_where_nobody_else_is_to_be_there(name, back):
+    crew = {"die": [(0, 0, 0)], "mute": [0]}
+    driver, state, step, crew = make(name, [1.0, 1.5, 4.0], runtime=ALLOWED, crew=crew)
+    after, _ = driver.one(state, step)
+    driver.watch.want(1)
+    if back:
+        crew.mute.clear()
+        crew.finish[0] = crew.now
+        after, done = driver.one(after, step)
+        assert done.norm == pytest.approx(np.sqrt(sum(x.size for x in jax.tree.leaves(after.server.sent))), rel=1e-5)
+    else:
+        with pytest.raises(RunError, match=r"^the round has waited 0.05 s for workers that are gone: 1$"):
+            driver.one(after, step)
 
 
 def test_without_the_lost_there_may_be_too_few():
@@ -247,6 +287,19 @@ def test_what_needs_more_than_a_message_a_round_is_for_a_simulated_clock(name, m
 def test_dishonest_workers_are_for_a_simulated_clock():
     with pytest.raises(UserError, match=r"^workers\.byzantine: simulated only, allowed with runtime\.kind ray: none$"):
         RayRuntime(on_ray("lapg", workers={"byzantine": [{"workers": [1]}]}))
+
+
+def test_who_is_lost_without_an_order_costs_no_gradient():
+    """Worker 2 dies over its gradient, and is let go before another process is ready in its place."""
+    driver, state, step, crew = make("asynchronous_pg", [1.0, 2.5], ByArrival, crew={"die": [(1, 1, 0)]})
+    discarded = []
+    for number in range(5):
+        if number == 3:
+            assert not crew.members[1].working
+            driver.watch.want(1)
+        state, done = driver.one(state, step)
+        discarded.append(done.discarded)
+    assert discarded == [0, 0, 1, 0, 0]
 
 
 def test_an_arrival_of_who_died_comes_again():

@@ -58,7 +58,7 @@ def test_an_exchange_lasts_until_the_worker_begins():
     """Whoever begins another unit of the same order had no exchange; time in which it was held belongs to none."""
     one = member()
     one.asked = (7, 100.0)  # since 100 the driver has known that the round was over
-    report = lambda order, sequence: Report(2, 0, order, sequence, 0.0, 5.0, None)
+    report = lambda order, sequence: Report(2, order, sequence, 5.0, None)
     assert one.time_of(report(7, 0), 105.5) == (3, 5.0, True, pytest.approx(0.5))
     assert one.time_of(report(7, 1), 110.5) == (3, 5.0, True, None)
     assert one.time_of(report(6, 0), 105.5) == (3, 5.0, True, None)  # of the order before

@@ -18,19 +18,21 @@ from nigt_jax.runtimes.cluster._server import begin_cluster
 from nigt_jax.training import Unit, make_hyperparameters
 
 START = 5.0  # units of time that a process takes until it is ready
+LONG = 1000.0  # after which nothing can come to an end any more
 
 
 class Crew:
     """Workers of a virtual clock. Worker i's gradient is i + 1 everywhere, so a mean shows who is in it."""
 
-    def __init__(self, durations, like, die=(), spoil=(), mute=()):
+    def __init__(self, durations, like, die=(), spoil=(), mute=(), withhold=()):
         self.durations, self.like, self.now = durations, like, 0.0
         self.members = [Member() for _ in durations]
         self.since = []  # of every order
         self.orders, self.finish = {}, {}  # worker to (order, sequence), and to when its next event is
         self.die, self.spoil, self.mute = set(die), set(spoil), set(mute)
+        self.withhold = set(withhold)  # (worker, order) whose sum does not come
         for worker, member in enumerate(self.members):
-            member.ready = Ready(worker, 0, 1, "here", "none", 0.0)
+            member.ready = Ready(worker, 1, "here")
             member.was_ready = True
 
     def give(self, workers, order, assignment, since=None):
@@ -58,14 +60,16 @@ class Crew:
     def wait(self, seconds):
         del seconds
         if not self.finish or min(self.finish.values()) == math.inf:
+            assert not all(member.working for member in self.members), "all work, and nobody has anything to do"
             return []
         worker = min(self.finish, key=lambda k: (self.finish[k], k))
         self.now, member = self.finish[worker], self.members[worker]
+        assert self.now < LONG, "the round never ends"
         if not member.working:
             if worker in self.mute:
                 self.finish[worker] = math.inf
                 return []
-            member.ready, member.was_ready = Ready(worker, 1, 2, "here", "none", 0.0), True
+            member.ready, member.was_ready = Ready(worker, 2, "here"), True
             self.finish[worker] = math.inf
             return [member.ready]
         order, sequence = self.orders[worker]
@@ -76,7 +80,7 @@ class Crew:
         self.orders[worker][1] += 1
         waits = order.most is not None and sequence + 1 >= order.most
         self.finish[worker] = math.inf if waits else self.now + self.durations[worker]
-        return [Report(worker, 0, order.number, sequence, 0.0, self.durations[worker], self.delivered(worker, order))]
+        return [Report(worker, order.number, sequence, self.durations[worker], self.delivered(worker, order))]
 
     def delivered(self, worker, order):
         """What a report brings."""
@@ -91,7 +95,8 @@ class Crew:
     def totals(self, order, counts, seconds):
         del seconds
         assert all(self.orders[worker][0].number == order[worker] for worker in counts)
-        return {worker: self.unit(worker, count) for worker, count in counts.items()}
+        there = {worker: (worker, order[worker]) not in self.withhold for worker in counts}
+        return {worker: self.unit(worker, count) if there[worker] else None for worker, count in counts.items()}
 
 
 def make(name, durations, kind=InRounds, runtime=None, crew=None, crew_class=Crew, **method):

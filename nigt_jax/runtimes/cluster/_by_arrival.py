@@ -87,5 +87,5 @@ class ByArrival:
         self._downloads += 1
 
     def _lose(self, worker: int) -> None:
+        self._discarded += self._sent[worker][0] >= 0  # without an order it has begun nothing
         self._sent[worker] = (-1, 0)
-        self._discarded += 1

@@ -36,7 +36,6 @@ class ByContribution:
         self._has = [(-1, -1)] * self._number  # incarnation and order of the outcome that was absorbed last
         self._collected: dict[int, Unit] = {}
         self._taking_part: set[int] = set()
-        self._without: set[int] = set()  # workers that were waited for in vain
         self._state: ClusterState | None = None
         self._over_since: float | None = None  # when the driver had all of the last round
 
@@ -67,9 +66,7 @@ class ByContribution:
         self._assignment: Any = assignment_of(self._parts, state, self._hyperparameters, step)
         self._collected, self._downloads, self._discarded = {}, 0, 0
         self._order = [-1] * self._number
-        self._without -= {worker for worker, member in enumerate(members) if member.working}
-        here = {worker for worker, member in enumerate(members) if not member.away}
-        self._taking_part = here - self._without
+        self._taking_part = {*self.watch.taking_part()}
         for worker in sorted(self._taking_part):
             if members[worker].working:
                 self._serve(worker, self._over_since)
@@ -122,7 +119,6 @@ class ByContribution:
         if not self._patience.is_over(bool(missing)):
             return
         self.watch.do_without(missing, len(self._taking_part))
-        self._without.update(missing)
         self._taking_part -= {*missing}
 
     def _absorbed(self, state: ClusterState, step: Any, sent: dict[int, Unit]) -> tuple[ClusterState, Unit, Any]:

@@ -28,19 +28,15 @@ class Report(NamedTuple):
 
     Attributes:
       worker: who has done it, from 0.
-      incarnation: how often that worker was started before.
       order: number of the order.
       sequence: number of the unit among those of the order, from 0.
-      began: when it began, in seconds on the worker's own clock.
       seconds: that it took; time in which the worker was held does not count.
       unit: what it brings, a :class:`nigt_jax.training.Unit`; None where the worker keeps it.
     """
 
     worker: int
-    incarnation: int
     order: int
     sequence: int
-    began: float
     seconds: float
     unit: Any
 
@@ -50,19 +46,13 @@ class Ready(NamedTuple):
 
     Attributes:
       worker: who, from 0.
-      incarnation: how often it was started before.
       process: number of its process.
       host: name of its machine.
-      device: what it computes on.
-      seconds: that it took.
     """
 
     worker: int
-    incarnation: int
     process: int
     host: str
-    device: str
-    seconds: float
 
 
 class Dropped(NamedTuple):

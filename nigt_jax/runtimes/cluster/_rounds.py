@@ -68,7 +68,6 @@ class InRounds:
         self._over_since: float | None = None  # when the driver knew that the last round was over
         self._patience = Patience(self._settings.patience)
         self._now: _Now | None = None
-        self._without: set[int] = set()  # workers that were waited for in vain
 
     def one(self, state: ClusterState, step: StepHyperparameters) -> tuple[ClusterState, Done]:
         """One round."""
@@ -105,9 +104,7 @@ class InRounds:
         batch = int(sizes[0] if state.iteration[0] == 0 else sizes[1])
         members = self._crew.members
         ready = [worker for worker, member in enumerate(members) if member.working]
-        self._without -= {*ready}
-        out = [member.away or worker in self._without for worker, member in enumerate(members)]
-        taking_part = np.flatnonzero(~np.asarray(out))
+        taking_part = np.asarray(self.watch.taking_part())
         rule = self._schedule.rule(jnp.asarray(batch, jnp.int32), taking_part.size)
         tally = Tally(self._number, lambda counts: bool(_is_enough(rule, counts[taking_part])))
         assignment = assignment_of(self._parts, state, self._hyperparameters, step)
@@ -122,7 +119,6 @@ class InRounds:
         """The round once more, without those that were waited for in vain; or the end of the run."""
         absent = [int(worker) for worker in now.taking_part if not self._crew.members[worker].working]
         self.watch.do_without(absent, now.taking_part.size)
-        self._without |= {*absent}
         lost = now.discarded + now.tally.discarded + int(now.tally.counts.sum())
         after = self._begin(state, step)
         after.discarded, after.uploads = lost, now.uploads
@@ -176,6 +172,8 @@ class InRounds:
         for worker, unit in found.items():
             if unit is None:
                 self._lose(worker)
+                if self._crew.members[worker].working:  # without an order nothing would ever be heard, or missed, of it
+                    self._serve(worker)
                 continue
             now.uploads += 1
             fault = fault_of(unit, self._like)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from nigt_jax.runtimes.cluster._messages import Report
 
@@ -19,7 +19,6 @@ class Tally:
 
     Attributes:
       counts: units counted of each worker.
-      seconds: that each worker's counted units took together.
       order: number of the order whose units count, of each worker; -1 for one that has none.
       over: whether there are enough. What is reported from then on is discarded.
       discarded: units that were reported too late, or belong to what was lost.
@@ -28,7 +27,6 @@ class Tally:
     def __init__(self, workers: int, enough: Callable[[Counts], bool]):
         self._enough = enough
         self.counts: Counts = np.zeros(workers, np.int32)
-        self.seconds: Float[np.ndarray, " workers"] = np.zeros(workers)
         self.order: Int[np.ndarray, " workers"] = np.full(workers, -1)
         self.over = False
         self.discarded = 0
@@ -37,7 +35,7 @@ class Tally:
         """A worker was given an order. What it has had before, in this round, does not count any more."""
         self.order[worker] = order
         self.discarded += int(self.counts[worker])
-        self.counts[worker], self.seconds[worker] = 0, 0.0
+        self.counts[worker] = 0
         self.over = self._enough(self.counts)
 
     def note(self, report: Report) -> bool:
@@ -49,6 +47,5 @@ class Tally:
             self.discarded += 1
             return False
         self.counts[worker] += 1
-        self.seconds[worker] += report.seconds
         self.over = self._enough(self.counts)
         return True

@@ -56,6 +56,7 @@ class Watch:
     ):
         self._settings, self._crew = settings_of(config), crew
         self._serve, self._lose, self._busy = serve, lose, busy
+        self._without: set[int] = set()  # workers that were waited for in vain
 
     def hear(self) -> list[Report]:
         """What workers have done; waits a moment for the first of it."""
@@ -92,6 +93,18 @@ class Watch:
                 if not member.expelled:
                     self._crew.start(worker)
 
+    def taking_part(self) -> list[int]:
+        """Who takes part in a round that begins: all that should be there, but for who was waited for in vain.
+
+        Who is back takes part again. Where nobody else should be there, those that are gone are waited for once more.
+        """
+        members = self._crew.members
+        here = {worker for worker, member in enumerate(members) if not member.away}
+        self._without -= {worker for worker in here if members[worker].working}
+        if here <= self._without:
+            self._without -= here  # a round of nobody has no rule
+        return sorted(here - self._without)
+
     def do_without(self, missing: Sequence[int], taking_part: int) -> None:
         """Notes that a round goes on without workers that it has waited for in vain, where that is allowed.
 
@@ -102,6 +115,7 @@ class Watch:
             who = ", ".join(str(worker + 1) for worker in missing)
             for_whom = f"for workers that are gone: {who}" if missing else "and has too few workers"
             raise RunError(f"the round has waited {self._settings.patience:g} s {for_whom}")
+        self._without.update(missing)
         for worker in missing:
             self._crew.members[worker].news += "; the run goes on without it"
 

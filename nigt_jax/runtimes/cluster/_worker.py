@@ -20,7 +20,6 @@ from nigt_jax.compilation import jit
 from nigt_jax.config import Config, RayRuntimeConfig
 from nigt_jax.environments import make_environment, of_workers
 from nigt_jax.methods import METHODS, start
-from nigt_jax.runtimes._devices import device_name
 from nigt_jax.runtimes._parts import make_parts
 from nigt_jax.runtimes.cluster._messages import Dropped, Order, Ready, Report
 from nigt_jax.training import (
@@ -34,6 +33,7 @@ from nigt_jax.training import (
     finish_contribution,
     finish_unit,
     make_hyperparameters,
+    number_of_parameters,
     stream,
 )
 
@@ -60,7 +60,8 @@ class Worker:
         self._sums = Sums()
         self._kept: tuple[int, Any] = (-1, None)  # what came of the newest order that has an outcome, and its number
         self._programs = Programs(config, number)
-        self._pace = make_pace(config, number, incarnation)
+        self._pace = make_pace(config, number, incarnation, self._programs.parameters)
+        self._begun = 0  # units, of all orders
 
     def give(self, order: Order, assignment: Any) -> None:
         """Another order; what is under way for the last one is dropped at the next look."""
@@ -104,11 +105,8 @@ class Worker:
             yield event
 
     def _work(self) -> Iterator[Ready | Report | Dropped]:
-        started = time.monotonic()
         self._programs.compile()
-        device = device_name(jax.devices()[0])
-        seconds = time.monotonic() - started
-        yield Ready(self._number, self._incarnation, os.getpid(), socket.gethostname(), device, seconds)
+        yield Ready(self._number, os.getpid(), socket.gethostname())
         order: Order | None = None
         while True:
             last = order
@@ -116,7 +114,6 @@ class Worker:
             assignment = jax.device_put(assignment)
             sequence, stopwatch = 0, _Stopwatch()
             while order.most is None or sequence < order.most:
-                began = time.monotonic()
                 unit = self._unit(order, assignment, sequence, stopwatch)
                 seconds = stopwatch.lap()
                 if unit is None:
@@ -124,10 +121,7 @@ class Worker:
                     break
                 if not self._programs.keeps:
                     sums.add(unit)
-                yield Report(
-                    self._number, self._incarnation, order.number, sequence, began, seconds,
-                    unit if order.delivers else None,
-                )  # fmt: skip
+                yield Report(self._number, order.number, sequence, seconds, unit if order.delivers else None)
                 sequence += 1
 
     def _next_order(self, last: Order | None) -> tuple[Order, Any, "Sums"]:
@@ -137,6 +131,8 @@ class Worker:
 
     def _unit(self, order: Order, assignment: Any, sequence: int, stopwatch: "_Stopwatch") -> Unit | None:
         """A unit on the host; None where nobody waits for it any more."""
+        least = self._pace(order.number, self._begun)
+        self._begun += 1
         key = self._programs.key(order.number, sequence, self._incarnation)
         run = self._programs.begin(assignment, key)
         for steps in self._programs.parts_of_horizon:
@@ -144,7 +140,6 @@ class Worker:
                 return None
             run = jax.block_until_ready(self._programs.advance(assignment, key, run, steps))
         unit = self._finished(order, assignment, key, run)
-        least = self._pace(order.number, sequence)
         while (left := least - stopwatch.seconds) > 0:
             if self._interrupted(order, stopwatch, left):
                 return None
@@ -204,12 +199,14 @@ class Programs:
     Attributes:
       parts_of_horizon: steps of each of the parts in which a unit is played.
       keeps: whether the worker keeps something from round to round.
+      parameters: number of the policy's parameters.
     """
 
     def __init__(self, config: Config, number: int):
         environment = make_environment(config.environment)
         parts = unit_parts(config, make_parts(config, environment, 1, axis=None, platform=jax.devices()[0].platform))
         self.keeps = parts.method.worker is not None
+        self.parameters = number_of_parameters(parts.policy)
         tuned = make_hyperparameters(config, parts.policy, parts.estimator, parts.method, 1)
         variation = of_workers(tuned.variation, number)
         self._key = jax.random.fold_in(jax.random.fold_in(stream(config.seed, "training"), _REAL_WORKERS), number)
@@ -275,18 +272,28 @@ def example_assignment(parts: Parts, hyperparameters: Hyperparameters) -> Assign
     return Assignment(params, parts.policy.init_normalizer(), jnp.zeros([]), told)
 
 
-def make_pace(config: Config, number: int, incarnation: int) -> Callable[[int, int], float]:
-    """The least seconds that a unit (order, sequence) takes: those of the workers' clock, where that is asked for."""
+def make_pace(config: Config, number: int, incarnation: int, parameters: int) -> Callable[[int, int], float]:
+    """The least seconds that a unit takes: those of the workers' clock, where that is asked for.
+
+    Args:
+      config: the run's configuration.
+      number: the worker's, from 0.
+      incarnation: how often it was started before.
+      parameters: number of the policy's parameters, on which times may depend.
+
+    Returns:
+      Maps the number of the unit's order, and how many units of all orders the worker has begun before, to seconds.
+    """
     unit = cast(RayRuntimeConfig, config.runtime).seconds_per_time_unit
     if not unit:
-        return lambda order, sequence: 0.0
-    work = make_clock(config.workers, 1, 1).work
+        return lambda order, begun: 0.0
+    work = make_clock(config.workers, parameters, 1).work
     count = config.workers.count
     key = jax.random.fold_in(jax.random.key(config.seed), incarnation)
 
-    def seconds(order: int, sequence: int) -> float:
-        place = jnp.full((count, 1), sequence, jnp.int32)
-        amounts = work.amounts(jax.random.fold_in(key, order), place)
+    def seconds(order: int, begun: int) -> float:
+        # Orders go on where a run is resumed, and units are numbered anew: so random times are others than before.
+        amounts = work.amounts(jax.random.fold_in(key, order), jnp.full((count, 1), begun, jnp.int32))
         return unit * float(np.asarray(amounts)[number, 0])
 
     return seconds
