@@ -53,7 +53,7 @@ def map_section(study: Study, cells: Sequence[Cell]) -> Section:
               ["predicted", "right", ""], ratios),
     ]  # fmt: skip
     picture = Picture(data_uri(map_png(cells)), "The map: predicted beside measured")
-    return Section("The map", f"map-{study.name}", texts, tables=tables, pictures=[picture])
+    return Section("The map", f"map-{study.stem}", texts, tables=tables, pictures=[picture])
 
 
 def _disagreements(cells: Sequence[Cell]) -> list[str]:
