@@ -10,7 +10,7 @@ from nigt_jax.records import open_run, open_system_run, write_whole
 from nigt_jax.report import _charts as charts
 from nigt_jax.report._figures import write_figure
 from nigt_jax.report._latex import latex
-from nigt_jax.report._map import cells_of, dump_evidence, is_map
+from nigt_jax.report._map import cells_of, dump_evidence, on_map
 from nigt_jax.report._map_figure import write_map
 from nigt_jax.report._markdown import markdown
 from nigt_jax.report._names import Named, named
@@ -19,6 +19,7 @@ from nigt_jax.report._run_page import load_run, run_charts, run_page
 from nigt_jax.report._study import AXES, load_study
 from nigt_jax.report._sweep_page import sweep_page, timelines
 from nigt_jax.report._system_page import load_system_run, system_charts, system_page
+from nigt_jax.sweeps import PLAN
 
 _LONGEST_SETTING = 60  # letters of a value that a table shows; lists of workers' times are longer
 
@@ -98,8 +99,8 @@ def _of_sweeps(folders: Sequence[Named], folder: Path, before_clocks: Callable[[
         drawn = charts.all_returns(study, styles)
         for axis in AXES:
             files += write_figure(drawn, axis, folder / f"{study.stem}-{axis.replace('_', '-')}")
-        if is_map(study):
-            files += write_map(cells[study.name], folder / f"{study.stem}-cells")
+        if placed := on_map(study, cells[study.name]):
+            files += write_map(placed, folder / f"{study.stem}-cells")
     evidence = folder / "evidence.json"
     every = [cell for own in cells.values() for cell in own]
     names = [study.name for study in studies]
@@ -130,7 +131,7 @@ _PAGES = {"sweep": _of_sweeps, "run": _of_runs}
 
 
 def _kind(path: Path) -> str:
-    if (path / "programs.json").is_file():
+    if (path / PLAN).is_file():
         return "sweep"
     if (path / "config.yaml").is_file():
         system = system_of(path / "config.yaml")

@@ -9,7 +9,7 @@ import numpy as np
 from nigt_jax.report import _charts as charts
 from nigt_jax.report._claims import compared, seen_in_paper
 from nigt_jax.report._content import Chart, Picture, Section, Table, command, number, with_interval
-from nigt_jax.report._map import Cell, is_map, lead_predicted, scale_in_words
+from nigt_jax.report._map import Cell, is_map, lead_predicted, on_map, scale_in_words
 from nigt_jax.report._map_page import map_section
 from nigt_jax.report._page import Page
 from nigt_jax.report._study import Study, versions
@@ -33,7 +33,8 @@ def sweep_page(studies: Sequence[Study], cells: Mapping[str, Sequence[Cell]], pi
     verdicts = {study.name: [judge(panel) for panel in study.panels] for study in studies}
     sections = [_summary(studies, verdicts, cells)]
     sections.extend(_results(study, verdicts[study.name], styles) for study in studies)
-    sections.extend(map_section(study, cells[study.name]) for study in studies if is_map(study))
+    maps = {study.name: on_map(study, cells[study.name]) for study in studies}
+    sections.extend(map_section(study, maps[study.name]) for study in studies if maps[study.name])
     if overall := over_environments(studies):
         sections.append(_over_environments(overall))
     sections.append(work_section(studies, pictures))
