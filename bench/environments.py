@@ -19,6 +19,7 @@ from nigt_jax.compilation import compile_options
 from nigt_jax.config import BACKENDS, BRAX, DM_CONTROL, GYMNAX, check_config
 from nigt_jax.environments import action_space, make_environment, observed
 from nigt_jax.errors import UserError
+from nigt_jax.imports import said
 from nigt_jax.rollout import side_by_side
 
 CASES = [f"{name} {backend}" for name in BRAX for backend in BACKENDS] + [*GYMNAX, *DM_CONTROL]
@@ -58,7 +59,7 @@ def measure(case: str, lanes: int, steps: int, turns: int, most: float) -> dict[
     except UserError as error:
         return {"refused": str(error)}
     except Exception as error:  # whatever the environment's own code raises
-        return {"broken": f"{type(error).__name__}: {error}".splitlines()[0]}
+        return {"broken": said(error)}
     compiling = time.perf_counter() - started
     keys = jax.random.split(jax.random.key(0), lanes)
     seconds: list[float] = []

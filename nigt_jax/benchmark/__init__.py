@@ -1,6 +1,6 @@
 """What this machine does in a second: from physics alone to a whole round of training, and what it is compared with."""
 
-from nigt_jax.benchmark._figures import Measured, read_measured, stage_figures
+from nigt_jax.benchmark._figures import Measured, read_measured, stage_figures, write_measured
 from nigt_jax.benchmark._machine import in_words, machine
 from nigt_jax.benchmark._measure import Compiled, Report, Row, compile_stages, measure, to_json
 from nigt_jax.benchmark._profile import Profile
@@ -41,4 +41,5 @@ __all__ = [
     "train_by_brax",
     "train_by_us",
     "what_brax_misses",
+    "write_measured",
 ]

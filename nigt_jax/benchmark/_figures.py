@@ -1,10 +1,11 @@
 """Figures by name, of whatever `nigt bench` has written: what machines are compared by."""
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nigt_jax.errors import UserError
+from nigt_jax.errors import RunError, UserError
+from nigt_jax.files import read_json
+from nigt_jax.records import write_whole
 
 
 class Measured(NamedTuple):
@@ -45,7 +46,7 @@ def read_measured(path: Path) -> Measured:
       UserError: it is no such file, or cannot be read.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
         machine = {key: str(found["machine"][key]) for key in ("device", "devices", "cores", "jax", "brax", "date")}
         if found.get("kind") == "accelerator":
             parts = {name: part.get("figures", {}) for name, part in found["parts"].items()}
@@ -54,6 +55,18 @@ def read_measured(path: Path) -> Measured:
         figures = {(part, name): float(x) for part, own in parts.items() for name, x in own.items()}
     except OSError as error:
         raise UserError(f"--compare: {path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, ZeroDivisionError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, ZeroDivisionError):
         raise UserError(f"--compare: {path}: another kind of file, allowed: what nigt bench --json writes") from None
     return Measured(path, machine, figures)
+
+
+def write_measured(path: Path, text: str) -> None:
+    """Writes a file of `nigt bench --json`, whole or not at all.
+
+    Raises:
+      RunError: the disk does not take it.
+    """
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        raise RunError(f"{error.filename or path}: cannot be written: {error.strerror or error}") from error

@@ -1,9 +1,7 @@
 """``nigt bench``."""
 
 import argparse
-import contextlib
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +10,7 @@ from rich.console import Console
 from nigt_jax.cli._options import add_settings, add_trust, check_code_beside, given_settings
 from nigt_jax.cli._streams import was_shown
 from nigt_jax.config import Config, check_config, load_config
-from nigt_jax.errors import RunError, UserError
-from nigt_jax.records import write_whole
+from nigt_jax.errors import UserError
 
 _DESCRIPTION = """\
 Throughput of this machine, stage by stage: physics alone, with the policy, through the trajectory queue, with every
@@ -99,7 +96,7 @@ def _stages(arguments: argparse.Namespace, console: Console) -> int:
         raise UserError(f"--turns: got {turns}, allowed: 1 to 10000")
     config = _config(arguments)
     # JAX is loaded here, after everything that can be wrong without it.
-    from nigt_jax.benchmark import Row, measure, to_json
+    from nigt_jax.benchmark import Row, measure, to_json, write_measured
     from nigt_jax.cli._process import prepare
     from nigt_jax.report import show_benchmark, show_stage
 
@@ -107,12 +104,11 @@ def _stages(arguments: argparse.Namespace, console: Console) -> int:
         show_stage(console, row)
 
     prepare(config)
-    with _writing():
-        report = measure(config, turns, arguments.profile, _announcing(console), show)
-        console.print()
-        show_benchmark(console, report)
-        if arguments.json is not None:
-            write_whole(arguments.json, to_json(report))
+    report = measure(config, turns, arguments.profile, _announcing(console), show)
+    console.print()
+    show_benchmark(console, report)
+    if arguments.json is not None:
+        write_measured(arguments.json, to_json(report))
     return 0 if arguments.json is not None or was_shown() else 1
 
 
@@ -132,8 +128,7 @@ def _accelerator(path: Path | None, console: Console) -> int:
     if here["platform"] == "cpu":
         console.print("no accelerator: every part is small, and says little of a larger one", soft_wrap=True)
     announce = _announcing(console)
-    with _writing():
-        measure_accelerator(found, PARTS, sizes, path, announce, lambda name, part: show_part(console, name, part))
+    measure_accelerator(found, PARTS, sizes, path, announce, lambda name, part: show_part(console, name, part))
     return 0 if path is not None or was_shown() else 1
 
 
@@ -150,15 +145,6 @@ def _compare(paths: list[Path], console: Console) -> int:
 def _announcing(console: Console) -> Any:
     """Says what is done next, where it takes long."""
     return lambda text: console.print(f"{text} ...", style="dim", soft_wrap=True)
-
-
-@contextlib.contextmanager
-def _writing() -> Iterator[None]:
-    """A file that cannot be written is no fault of the input."""
-    try:
-        yield
-    except OSError as error:
-        raise RunError(f"{error.filename}: cannot be written: {error.strerror or error}") from error
 
 
 def _config(arguments: argparse.Namespace) -> Config:

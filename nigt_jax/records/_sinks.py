@@ -12,7 +12,7 @@ import numpy as np
 
 from nigt_jax.config import Config, dotted, to_dict
 from nigt_jax.errors import RunWarning, UserError
-from nigt_jax.imports import import_named, imported
+from nigt_jax.imports import import_named, imported, said
 from nigt_jax.records._metrics import Record
 
 _HISTOGRAM = "workers/begun"
@@ -175,8 +175,7 @@ class Sinks:
             yield
         except Exception as error:  # a tracker's own trouble is not that of the run
             del self._sinks[name]
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            warnings.warn(f"logging.sinks: {name} is dropped: {reason}", RunWarning, stacklevel=2)
+            warnings.warn(f"logging.sinks: {name} is dropped: {said(error)}", RunWarning, stacklevel=2)
 
 
 def _made(name: str, config: Config, folder: Path) -> Sink:
@@ -184,8 +183,7 @@ def _made(name: str, config: Config, folder: Path) -> Sink:
     try:
         return kind(config, folder)
     except Exception as error:  # whatever a tracker, or a user's own class, raises
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"logging.sinks: {name} cannot be made: {reason}") from None
+        raise UserError(f"logging.sinks: {name} cannot be made: {said(error)}") from None
 
 
 def _flat(config: Config) -> dict[str, Any]:

@@ -99,8 +99,10 @@ class Section:
         return {"charts": [dataclasses.asdict(chart) for chart in self.charts]}
 
 
-def number(value: float) -> str:
-    """Three digits, or all before the point."""
+def number(value: float | None) -> str:
+    """Three digits, or all before the point; a dash where there is none."""
+    if value is None:
+        return "-"
     if not np.isfinite(value):
         return "never" if value > 0 else "-"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}".rstrip(".")

@@ -46,11 +46,16 @@ def write_figure(charts: Sequence[Chart], axis: str, stem: Path) -> list[Path]:
         figure = Figure(figsize=(4.6 * columns + 0.6, 3.5 * rows), layout="constrained")
         for place, chart in enumerate(charts):
             _draw(figure.add_subplot(rows, columns, place + 1), chart, axis)
-        files = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
-        for file in files:
-            meta: dict[str, Any] = {"Date": None} if file.suffix == ".svg" else {}
-            with new_file(file, "wb") as written:
-                figure.savefig(written, format=file.suffix[1:], dpi=150, metadata=meta)
+        return save(figure, stem, dpi=150)
+
+
+def save(figure: Figure, stem: Path, dpi: int) -> list[Path]:
+    """Writes a figure as PNG and SVG: `stem` with each suffix. OSError where it cannot."""
+    files = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
+    for file in files:
+        meta: dict[str, Any] = {"Date": None} if file.suffix == ".svg" else {}
+        with new_file(file, "wb") as written:
+            figure.savefig(written, format=file.suffix[1:], dpi=dpi, metadata=meta)
     return files
 
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nigt_jax.config import WorkersConfig
 from nigt_jax.report._study import Line, Panel, Study, make_panel
 from nigt_jax.report._verdict import Verdict, judge, median_time
 from nigt_jax.simulation import direction_noise
@@ -29,8 +30,8 @@ class Cell:
     Attributes:
       panel: its name, and its lines.
       estimator: whose gradients they are.
-      spread: exponent of the workers' times.
-      price: of an exchange of worker 1, in times of its gradient.
+      spread: exponent of the workers' times; nan where these are listed or recorded.
+      price: of an exchange of worker 1, in times of its gradient; likewise nan.
       topology: of exchanges.
       noise_scale: B of a single gradient of the untrained policy.
       predicted: of every line, its predicted time, in the unit of the shortest.
@@ -71,7 +72,7 @@ def is_map(study: Study) -> bool:
 def cells_of(study: Study) -> list[Cell]:
     """The cells of a sweep: every panel with every estimator whose noise its rounds of different M tell.
 
-    None where workers' environments differ: there is more to it than noise.
+    There are none where workers' environments differ: there is more to it than noise.
     """
     if any(line.worst for panel in study.panels for line in panel.lines):
         return []
@@ -87,21 +88,34 @@ def cells_of(study: Study) -> list[Cell]:
         if len(own) < 2:
             continue
         part = make_panel(panel.name, own)
-        workers = own[0].config.workers
+        spread, price = _circumstances(own[0].config.workers)
         predicted = {line.case: _time(line, scale) for line in own}
         shortest = min(predicted.values())
         cells.append(
             Cell(
                 panel=part,
                 estimator=name,
-                spread=workers.compute_time.worker_exponent,
-                price=workers.communication_time.scale / workers.compute_time.scale,
-                topology=workers.topology,
+                spread=spread,
+                price=price,
+                topology=own[0].config.workers.topology,
                 noise_scale=scale,
                 predicted={case: time / shortest for case, time in predicted.items()},
             )
         )
     return cells
+
+
+def _circumstances(workers: WorkersConfig) -> tuple[float, float]:
+    """Spread and price of a power law's times; nan for others, which a law in their configuration says nothing of."""
+    compute, exchange = workers.compute_time, workers.communication_time
+    if workers.trace is not None or compute.listed is not None or exchange.listed is not None:
+        return np.nan, np.nan
+    return compute.worker_exponent, exchange.scale / compute.scale
+
+
+def on_map(study: Study, cells: Sequence[Cell]) -> list[Cell]:
+    """The cells that a map has a place for: those whose circumstances have numbers. None where there is no map."""
+    return [cell for cell in cells if np.isfinite(cell.price)] if is_map(study) else []
 
 
 def noise_scale(lines: Sequence[Line]) -> float:

@@ -3,28 +3,21 @@
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from nigt_jax.files import new_file
 from nigt_jax.report._content import COLOURS
+from nigt_jax.report._figures import save
 from nigt_jax.report._map import Cell, lead_predicted, scale_in_words
 from nigt_jax.report._study import Line
 
 
 def write_map(cells: Sequence[Cell], stem: Path) -> list[Path]:
     """Writes the map as PNG and SVG; OSError where it cannot."""
-    figure = _figure(cells)
-    files = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
-    for file in files:
-        meta: dict[str, Any] = {"Date": None} if file.suffix == ".svg" else {}
-        with new_file(file, "wb") as written:
-            figure.savefig(written, format=file.suffix[1:], dpi=130, metadata=meta)
-    return files
+    return save(_figure(cells), stem, dpi=130)
 
 
 def map_png(cells: Sequence[Cell]) -> bytes:
@@ -37,7 +30,7 @@ def map_png(cells: Sequence[Cell]) -> bytes:
 def _figure(cells: Sequence[Cell]) -> Figure:
     groups = list(dict.fromkeys((cell.estimator, cell.topology) for cell in cells))
     methods = list(dict.fromkeys(line.config.method.name for cell in cells for line in cell.panel.lines))
-    colours = {method: COLOURS[place] for place, method in enumerate(methods)}
+    colours = {method: COLOURS[place % len(COLOURS)] for place, method in enumerate(methods)}
     prices = sorted({cell.price for cell in cells})
     heights = [len({cell.spread for cell in cells if (cell.estimator, cell.topology) == group}) for group in groups]
     figure = Figure(figsize=(3.1 + 2.5 * len(prices), 1.2 + 1.15 * sum(heights)), layout="constrained")

@@ -23,7 +23,7 @@ def map_section(study: Study, cells: Sequence[Cell]) -> Section:
         "units of one gradient's standard deviation, as nigt simulate has it, and B the noise scale: a single "
         "gradient's variance over the squared length of the true gradient, from what the first rounds of different M "
         "measured at the untrained policy. Measured: the time to the threshold, tuned, and on other seeds. Strong "
-        "colours are decided with 95% confidence.",
+        "colours are decided with 95% confidence. Workers whose times are listed or recorded have no place here.",
         f"The method predicted to be first was first in {right(decided)} cells, and in {right(clear)} of those that "
         "are decided. The prediction knows nothing of stale gradients, of how the noise scale changes while a policy "
         "learns, nor of how large a step may be before it does harm.",
@@ -53,7 +53,7 @@ def map_section(study: Study, cells: Sequence[Cell]) -> Section:
               ["predicted", "right", ""], ratios),
     ]  # fmt: skip
     picture = Picture(data_uri(map_png(cells)), "The map: predicted beside measured")
-    return Section("The map", f"map-{study.name}", texts, tables=tables, pictures=[picture])
+    return Section("The map", f"map-{study.stem}", texts, tables=tables, pictures=[picture])
 
 
 def _disagreements(cells: Sequence[Cell]) -> list[str]:

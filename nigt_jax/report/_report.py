@@ -10,14 +10,16 @@ from nigt_jax.records import open_run, open_system_run, write_whole
 from nigt_jax.report import _charts as charts
 from nigt_jax.report._figures import write_figure
 from nigt_jax.report._latex import latex
-from nigt_jax.report._map import cells_of, dump_evidence, is_map
+from nigt_jax.report._map import cells_of, dump_evidence, on_map
 from nigt_jax.report._map_figure import write_map
 from nigt_jax.report._markdown import markdown
+from nigt_jax.report._names import Named, named
 from nigt_jax.report._page import Page
 from nigt_jax.report._run_page import load_run, run_charts, run_page
 from nigt_jax.report._study import AXES, load_study
 from nigt_jax.report._sweep_page import sweep_page, timelines
 from nigt_jax.report._system_page import load_system_run, system_charts, system_page
+from nigt_jax.sweeps import PLAN
 
 _LONGEST_SETTING = 60  # letters of a value that a table shows; lists of workers' times are longer
 
@@ -28,7 +30,7 @@ def write_report(
     """Writes one HTML page on runs or sweeps, and beside it its figures as PNG and SVG.
 
     Args:
-      paths: folders of sweeps, or of runs; not both.
+      paths: folders of sweeps, or of runs; not both. Those of one name are called by where they are, too.
       output: the page's file. Figures are in a folder of the same name without the suffix, with ``tables.md``, the
         page's texts and tables.
       tex: whether to write ``tables.tex`` there too: the page's tables, with settings and versions, as LaTeX.
@@ -53,7 +55,7 @@ def write_report(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         of = _PAGES.get(next(iter(kinds.values())), _of_systems)
-        page, figures = of(list(dict.fromkeys(paths)), folder, before_clocks)
+        page, figures = of(named(paths), folder, before_clocks)
         write_whole(output, page.html())
         tables = folder / "tables.md"
         write_whole(tables, markdown(page, _shown(figures)))
@@ -89,16 +91,16 @@ def _shown(figures: Sequence[Path]) -> dict[str, str]:
     return shown
 
 
-def _of_sweeps(paths: Sequence[Path], folder: Path, before_clocks: Callable[[], None]) -> tuple[Page, list[Path]]:
-    studies = [load_study(path) for path in paths]
+def _of_sweeps(folders: Sequence[Named], folder: Path, before_clocks: Callable[[], None]) -> tuple[Page, list[Path]]:
+    studies = [load_study(one.path, one) for one in folders]
     styles, files = charts.styles_of(studies), []
     cells = {study.name: cells_of(study) for study in studies}
     for study in studies:
         drawn = charts.all_returns(study, styles)
         for axis in AXES:
-            files += write_figure(drawn, axis, folder / f"{study.name}-{axis.replace('_', '-')}")
-        if is_map(study):
-            files += write_map(cells[study.name], folder / f"{study.name}-cells")
+            files += write_figure(drawn, axis, folder / f"{study.stem}-{axis.replace('_', '-')}")
+        if placed := on_map(study, cells[study.name]):
+            files += write_map(placed, folder / f"{study.stem}-cells")
     evidence = folder / "evidence.json"
     every = [cell for own in cells.values() for cell in own]
     names = [study.name for study in studies]
@@ -109,17 +111,17 @@ def _of_sweeps(paths: Sequence[Path], folder: Path, before_clocks: Callable[[], 
     return sweep_page(studies, cells, timelines(studies)), files
 
 
-def _of_runs(paths: Sequence[Path], folder: Path, before_clocks: Callable[[], None]) -> tuple[Page, list[Path]]:
-    runs, files = [load_run(path) for path in paths], []
+def _of_runs(folders: Sequence[Named], folder: Path, before_clocks: Callable[[], None]) -> tuple[Page, list[Path]]:
+    runs, files = [load_run(one.path, one) for one in folders], []
     for axis in ("simulated_time", "iteration"):
         files += write_figure(run_charts(runs), axis, folder / f"run-{axis.replace('_', '-')}")
     before_clocks()
     return run_page(runs), files
 
 
-def _of_systems(paths: Sequence[Path], folder: Path, before_clocks: Callable[[], None]) -> tuple[Page, list[Path]]:
+def _of_systems(folders: Sequence[Named], folder: Path, before_clocks: Callable[[], None]) -> tuple[Page, list[Path]]:
     del before_clocks  # no clock is played
-    runs, files = [load_system_run(path) for path in paths], []
+    runs, files = [load_system_run(one.path, one) for one in folders], []
     for axis in ("simulated_time", "iteration"):
         files += write_figure(system_charts(runs), axis, folder / f"run-{axis.replace('_', '-')}")
     return system_page(runs), files
@@ -129,7 +131,7 @@ _PAGES = {"sweep": _of_sweeps, "run": _of_runs}
 
 
 def _kind(path: Path) -> str:
-    if (path / "programs.json").is_file():
+    if (path / PLAN).is_file():
         return "sweep"
     if (path / "config.yaml").is_file():
         system = system_of(path / "config.yaml")

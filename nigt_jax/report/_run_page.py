@@ -10,6 +10,7 @@ from nigt_jax.config import Config, dump_config
 from nigt_jax.errors import UserError
 from nigt_jax.records import Provenance, Record, check_numbers, open_run, read_metrics
 from nigt_jax.report._content import Chart, Section, Series, Table, command, number
+from nigt_jax.report._names import Named, named
 from nigt_jax.report._page import Page
 from nigt_jax.report._workers import picture_of_workers
 
@@ -24,20 +25,30 @@ class OneRun:
     """A run as its page sees it."""
 
     name: str
+    stem: str
     path: Path
     config: Config
     provenance: Provenance | None
     records: list[Record]
 
 
-def load_run(path: Path) -> OneRun:
-    """Reads a run's folder. UserError where it is none, or has no record yet."""
+def load_run(path: Path, called: Named | None = None) -> OneRun:
+    """Reads a run's folder.
+
+    Args:
+      path: the folder.
+      called: what the page calls it; None for what a page on it alone does.
+
+    Raises:
+      UserError: it is none, or has no record yet.
+    """
+    own = called or named([path])[0]
     folder, config = open_run(path, check_files=False)
     records = read_metrics(folder.metrics)
     if not any("return_mean" in record for record in records):
         raise UserError(f"{path}: has no evaluation yet; nigt train {path} --resume goes on with it")
     check_numbers(folder.metrics, records, _needed)
-    return OneRun(path.name, path, config, folder.provenance(), records)
+    return OneRun(own.name, own.stem, path, config, folder.provenance(), records)
 
 
 def run_charts(runs: Sequence[OneRun]) -> list[Chart]:
@@ -66,7 +77,7 @@ def run_page(runs: Sequence[OneRun]) -> Page:
     pictures = [picture for picture in shown if picture is not None]
     texts = ["The beginning of the run, as its clock has it: who is counted, who is discarded, and who waits."]
     sections.append(Section("Workers", "workers", texts, pictures=pictures))
-    commands = [command("train", run.path / "config.yaml", "--name", f"{run.name}-again") for run in runs]
+    commands = [command("train", run.path / "config.yaml", "--name", f"{run.stem}-again") for run in runs]
     commands.append(command("report", *(run.path for run in runs)))
     details = {f"Configuration of {run.name}": dump_config(run.config) for run in runs}
     sections.append(Section("To run it again", "again", [], commands=commands, details=details))

@@ -8,6 +8,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from nigt_jax.report._content import number
 from nigt_jax.simulation import Answer, Comparison, Figures, how_sure, source_of_evidence
 
 _MOST_ROWS = 12  # of workers; more of them are shown in groups
@@ -38,7 +39,7 @@ def show_comparison(console: Console, comparison: Comparison, answer: Answer) ->
         _say(console, f"{name}: not available: {reason}")
     _say(console, "\nTime of a round by M" + ("" if narrow else " (and time per gradient of its result)"))
     console.print(_by_batch_size(comparison, narrow))
-    noise = f"the mean of {_number(answer.gradients)} gradients ({answer.target_noise:.3g} sigma)"
+    noise = f"the mean of {number(answer.gradients)} gradients ({answer.target_noise:.3g} sigma)"
     _say(console, f"\nWhich method, which M? For directions as noisy as {noise}, with momentum {answer.momentum:g}")
     console.print(_choices(answer, comparison.configured))
     _say(console, f"\n{_advice(answer)}")
@@ -48,8 +49,8 @@ def _workers(times: tuple[float, ...]) -> str:
     """Who is fast and who is slow: whoever took times for speeds sees it here."""
     fastest, slowest = min(times), max(times)
     lines = [
-        f"{which:<11}worker {times.index(time) + 1}: {_number(time)} time units a gradient"
-        f" = {_number(1 / time)} gradients a time unit"
+        f"{which:<11}worker {times.index(time) + 1}: {number(time)} time units a gradient"
+        f" = {number(1 / time)} gradients a time unit"
         for which, time in (("fastest", fastest), ("slowest", slowest))
     ]
     return "\n".join(lines) if fastest < slowest else lines[0].replace("fastest", "all alike")
@@ -70,13 +71,13 @@ def _side_by_side(configured: str, columns: Sequence[Figures], narrow: bool) -> 
 
     row("gradients a round, M", lambda f: f"{f.batch_size:,}")
     row("rounds, or updates", lambda f: f"{f.rounds:,}" if f.never_ends is None else f"{f.rounds:,} only")
-    row("time of one", lambda f: _number(f.round_time))
+    row("time of one", lambda f: number(f.round_time))
     row("  from ... to", lambda f: _range(f.shortest_round, f.longest_round))
-    row("  collecting", lambda f: _number(f.collecting))
+    row("  collecting", lambda f: number(f.collecting))
     row("  ... by theory", lambda f: _bounds(f, "collecting"))
     row("  round by theory", lambda f: _bounds(f, "round"))
-    row("  communicating", lambda f: _number(f.communicating))
-    row("gradients per time unit", lambda f: _number(f.gradients_per_time))
+    row("  communicating", lambda f: number(f.communicating))
+    row("gradients per time unit", lambda f: number(f.gradients_per_time))
     row("discarded, of all begun", lambda f: _percent(f.discarded_fraction))
     row("messages", lambda f: f"{f.messages:,}")
     row("counted, and their share", lambda f: f"{sum(f.counted):,}")
@@ -115,13 +116,13 @@ def _choices(answer: Answer, configured: str) -> Table:
     for choice in answer.choices:
         name = choice.method + ("*" if choice.method == configured else "")
         if choice.round_time is None or best is None:
-            table.add_row(name, "-", "-", _number(choice.time_per_gradient), "-", "-", choice.why_not)
+            table.add_row(name, "-", "-", number(choice.time_per_gradient), "-", "-", choice.why_not)
             continue
         times = [choice.round_time, choice.time_per_gradient]
         mark = "<- fastest" if choice.method == answer.best else ""
         ratio = choice.round_time / best
         sure = "" if mark else _sure(ratio, choice.method, answer.best)
-        cells = [f"{choice.batch_size:,}", *map(_number, times), f"{ratio:.2f}", sure, mark]
+        cells = [f"{choice.batch_size:,}", *map(number, times), f"{ratio:.2f}", sure, mark]
         table.add_row(name, *cells, style="bold" if mark else None)
     return table
 
@@ -166,7 +167,7 @@ def _bounds(figures: Figures, of: str) -> str:
     if bounds is None or bounds.of != of:
         return "-"
     if bounds.at_most is None:
-        return f">= {_number(bounds.at_least)}"
+        return f">= {number(bounds.at_least)}"
     return _range(bounds.at_least, bounds.at_most)
 
 
@@ -174,22 +175,15 @@ def _range(least: float | None, most: float | None) -> str:
     if least is None or most is None:
         return "-"
     if math.isclose(least, most, rel_tol=1e-3):
-        return f"= {_number(least)}"
-    return f"{_number(least) if least > most / 1000 else 0}-{_number(most)}"
+        return f"= {number(least)}"
+    return f"{number(least) if least > most / 1000 else 0}-{number(most)}"
 
 
 def _round_time(figures: Figures, narrow: bool) -> str:
     if figures.never_ends:
         return "no end" if figures.never_ends.waits_for else "too long"
-    return _number(figures.round_time) + ("" if narrow else f" ({_number(figures.time_per_gradient)})")
+    return number(figures.round_time) + ("" if narrow else f" ({number(figures.time_per_gradient)})")
 
 
 def _percent(part: float) -> str:
     return f"{part:.0%}" if part == 0 or part >= 0.0995 else f"{part:.1%}"
-
-
-def _number(value: float | None) -> str:
-    """Three digits, or all before the point."""
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}".rstrip(".")

@@ -11,6 +11,7 @@ import numpy as np
 from nigt_jax.config import Config
 from nigt_jax.errors import UserError
 from nigt_jax.records import Provenance, Record, RunFolder, check_numbers, last_record, read_metrics
+from nigt_jax.report._names import Named, named
 from nigt_jax.statistics import Curve, common_end, value_at
 from nigt_jax.sweeps import Choice, Run, SweepFolder, curve_of, open_sweep
 
@@ -83,7 +84,8 @@ class Study:
     """A sweep.
 
     Attributes:
-      name: of its folder.
+      name: of its folder, unlike that of any other on the page.
+      stem: the same for files and anchors.
       path: the folder.
       environment: its environment.
       panels: one a scenario.
@@ -99,6 +101,7 @@ class Study:
     """
 
     name: str
+    stem: str
     path: Path
     environment: str
     panels: list[Panel]
@@ -113,12 +116,17 @@ class Study:
     missing: int
 
 
-def load_study(path: Path) -> Study:
+def load_study(path: Path, called: Named | None = None) -> Study:
     """Reads a sweep's folder.
+
+    Args:
+      path: the folder.
+      called: what the page calls it; None for what a page on it alone does.
 
     Raises:
       UserError: it is none, is damaged, or none of its reported runs is done.
     """
+    own = called or named([path])[0]
     folder = open_sweep(path)
     failed = _outcomes(folder)
     reported = [run for run in folder.runs if run.name in failed and not run.tuning]
@@ -132,13 +140,14 @@ def load_study(path: Path) -> Study:
             _line(folder, scenario, [run for run in members if run.case == case], failed)
             for case in dict.fromkeys(run.case for run in members)
         ]
-        panels.append(make_panel(scenario or path.name, [line for line in lines if line is not None]))
+        panels.append(make_panel(scenario or own.name.rpartition("/")[2], [line for line in lines if line is not None]))
     provenance = folder.run_folder(reported[0]).provenance()
     if provenance is None:
         raise UserError(f"{folder.run_folder(reported[0]).path}: has no run.json, which every run of a sweep has")
     seeds = lambda runs: sorted({run.config.seed for run in runs})
     return Study(
-        name=path.name,
+        name=own.name,
+        stem=own.stem,
         path=path,
         environment=reported[0].config.environment.name,
         panels=panels,

@@ -9,7 +9,7 @@ import numpy as np
 from nigt_jax.report import _charts as charts
 from nigt_jax.report._claims import compared, seen_in_paper
 from nigt_jax.report._content import Chart, Picture, Section, Table, command, number, with_interval
-from nigt_jax.report._map import Cell, is_map, lead_predicted, scale_in_words
+from nigt_jax.report._map import Cell, is_map, lead_predicted, on_map, scale_in_words
 from nigt_jax.report._map_page import map_section
 from nigt_jax.report._page import Page
 from nigt_jax.report._study import Study, versions
@@ -21,19 +21,20 @@ from nigt_jax.statistics import Interval
 _PACKAGES = ("nigt_jax", "jax", "brax")
 
 
-def sweep_page(studies: Sequence[Study], cells: Mapping[str, Sequence[Cell]], pictures: Mapping[str, Picture]) -> Page:
+def sweep_page(studies: Sequence[Study], cells: Mapping[str, Sequence[Cell]], pictures: Sequence[Picture]) -> Page:
     """The page of some sweeps.
 
     Args:
       studies: the sweeps.
       cells: what is predicted of each, by its name.
-      pictures: timelines of workers, by the name of the panel.
+      pictures: timelines of workers.
     """
     styles = charts.styles_of(studies)
     verdicts = {study.name: [judge(panel) for panel in study.panels] for study in studies}
     sections = [_summary(studies, verdicts, cells)]
     sections.extend(_results(study, verdicts[study.name], styles) for study in studies)
-    sections.extend(map_section(study, cells[study.name]) for study in studies if is_map(study))
+    maps = {study.name: on_map(study, cells[study.name]) for study in studies}
+    sections.extend(map_section(study, maps[study.name]) for study in studies if maps[study.name])
     if overall := over_environments(studies):
         sections.append(_over_environments(overall))
     sections.append(work_section(studies, pictures))
@@ -166,7 +167,7 @@ def _results(study: Study, verdicts: Sequence[Verdict], styles: dict[str, int]) 
     tables = [_table(verdict, study) for verdict in verdicts]
     drawn = charts.all_returns(study, styles)
     caption = f"{study.environment}: median over {len(study.seeds)} seeds, band from the 20th to the 80th percentile"
-    return Section(study.name, f"sweep-{study.name}", [caption + ".", *texts], drawn, tables)
+    return Section(study.name, f"sweep-{study.stem}", [caption + ".", *texts], drawn, tables)
 
 
 def _table(verdict: Verdict, study: Study) -> Table:
@@ -286,19 +287,27 @@ def _where(study: Study) -> list[str]:
 
 
 def _again(study: Study) -> list[str]:
-    return [command("sweep", study.path / "sweep.yaml", "--name", f"{study.name}-again")]
+    return [command("sweep", study.path / "sweep.yaml", "--name", f"{study.stem}-again")]
 
 
 def _settings(study: Study) -> str:
     return (study.path / "sweep.yaml").read_text(encoding="utf-8")
 
 
-def timelines(studies: Sequence[Study]) -> dict[str, Picture]:
-    """The first rounds of the first line of every scenario: what each worker does."""
-    found: dict[str, Picture] = {}
-    for panel in (panel for study in studies for panel in study.panels):
-        line = panel.lines[0]
-        alt = f"{panel.name}: what every worker does in the first rounds of {line.name}"
-        if panel.name not in found and (picture := picture_of_workers(line.config, line.last[0], alt)) is not None:
-            found[panel.name] = picture
-    return found
+def timelines(studies: Sequence[Study]) -> list[Picture]:
+    """The first rounds of the first line of every scenario: what each worker does.
+
+    Sweeps that have a scenario in common share a picture where it is the same, and have their names in it otherwise.
+    """
+    found: dict[Picture, list[str]] = {}
+    for study in studies:
+        for panel in study.panels:
+            line = panel.lines[0]
+            alt = f"{panel.name}: what every worker does in the first rounds of {line.name}"
+            if (picture := picture_of_workers(line.config, line.last[0], alt)) is not None:
+                found.setdefault(picture, []).append(study.name)
+    alike = collections.Counter(picture.alt for picture in found)
+    return [
+        dataclasses.replace(picture, alt=f"{', '.join(names)}, {picture.alt}") if alike[picture.alt] > 1 else picture
+        for picture, names in found.items()
+    ]

@@ -9,6 +9,7 @@ from nigt_jax.config import SystemConfig, dump_config
 from nigt_jax.errors import UserError
 from nigt_jax.records import Record, Written, check_numbers, open_system_run, read_metrics
 from nigt_jax.report._content import Chart, Section, Series, Table, command, number
+from nigt_jax.report._names import Named, named
 from nigt_jax.report._page import Page
 from nigt_jax.report._run_page import thinned
 
@@ -22,20 +23,30 @@ class SystemRun:
     """A run of a related system as its page sees it."""
 
     name: str
+    stem: str
     path: Path
     config: SystemConfig
     written: Written | None
     records: list[Record]
 
 
-def load_system_run(path: Path) -> SystemRun:
-    """Reads a run's folder. UserError where it is none, or has no record yet."""
+def load_system_run(path: Path, called: Named | None = None) -> SystemRun:
+    """Reads a run's folder.
+
+    Args:
+      path: the folder.
+      called: what the page calls it; None for what a page on it alone does.
+
+    Raises:
+      UserError: it is none, or has no record yet.
+    """
+    own = called or named([path])[0]
     folder, config = open_system_run(path)
     records = read_metrics(folder.metrics)
     if not records:
         raise UserError(f"{path}: has no record yet; nigt train {path} --resume goes on with it")
     check_numbers(folder.metrics, records, lambda record: (*_COUNTERS, *record))
-    return SystemRun(path.name, path, config, folder.written(), records)
+    return SystemRun(own.name, own.stem, path, config, folder.written(), records)
 
 
 def system_charts(runs: Sequence[SystemRun]) -> list[Chart]:
@@ -51,7 +62,7 @@ def system_page(runs: Sequence[SystemRun]) -> Page:
         for run in runs
     ]
     texts = ["Where values are positive and range over more than three powers of ten, their logarithms are drawn."]
-    commands = [command("train", run.path / "config.yaml", "--name", f"{run.name}-again") for run in runs]
+    commands = [command("train", run.path / "config.yaml", "--name", f"{run.stem}-again") for run in runs]
     commands.append(command("report", *(run.path for run in runs)))
     details = {f"Configuration of {run.name}": dump_config(run.config) for run in runs}
     sections = [

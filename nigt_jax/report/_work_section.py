@@ -1,6 +1,6 @@
 """What a sweep's runs have computed, thrown away and sent: in whole, and up to the threshold. Needs no JAX."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,12 +9,12 @@ from nigt_jax.report._study import AXES, Study
 from nigt_jax.report._verdict import median_to
 
 
-def work_section(studies: Sequence[Study], pictures: Mapping[str, Picture]) -> Section:
+def work_section(studies: Sequence[Study], pictures: Sequence[Picture]) -> Section:
     """The section.
 
     Args:
       studies: the sweeps.
-      pictures: timelines of workers, by panel.
+      pictures: timelines of workers.
     """
     texts = [
         "What workers begin and nobody counts is simulated and never computed. Messages carry a number for every "
@@ -40,7 +40,7 @@ def work_section(studies: Sequence[Study], pictures: Mapping[str, Picture]) -> S
         "work",
         texts,
         tables=[Table("Whole runs", head, rows), _price(studies)],
-        pictures=list(pictures.values()),
+        pictures=list(pictures),
     )
 
 

@@ -2,12 +2,14 @@
 
 import functools
 import json
+import os
+from pathlib import Path
 
 import pytest
 
 from nigt_jax.benchmark.accelerator import PARTS, Sizes, _parts, _scenario, measure_accelerator, open_figures, sizes_for
 from nigt_jax.cli import main
-from nigt_jax.errors import UserError
+from nigt_jax.errors import RunError, UserError
 
 TINY = Sizes(
     horizon=5,
@@ -97,6 +99,18 @@ def test_another_file_is_not_written_over(text, says, tmp_path):
     with pytest.raises(UserError, match=says):
         run(path, Parts())
     assert path.read_text() == text
+
+
+def test_what_is_no_file_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    for path in (Path(os.devnull), tmp_path / "fifo"):
+        with pytest.raises(UserError, match=f"--json: {path}: cannot be read: is no regular file"):
+            run(path, Parts())
+
+
+def test_a_file_that_cannot_be_written(tmp_path):
+    with pytest.raises(RunError, match="cannot be written: No such file or directory"):
+        run(tmp_path / "nowhere" / "figures.json", Parts())
 
 
 def test_a_file_of_another_machine_is_not_gone_on_with(tmp_path):

@@ -1,10 +1,14 @@
 """`nigt bench --compare`: machines side by side, from whatever `nigt bench` has written."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
+from nigt_jax.benchmark import read_measured, write_measured
 from nigt_jax.cli import main
+from nigt_jax.errors import RunError, UserError
 
 MACHINE = {"device": "chip", "devices": 1, "cores": 2, "jax": "0.10", "brax": "0.14", "date": "2026-01-01"}
 STAGES = ("physics", "+ policy", "+ queue", "+ storage", "+ gradient", "+ communication", "+ update")
@@ -62,3 +66,28 @@ def test_a_file_that_is_no_such_thing(text, tmp_path, capsys):
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert "bad.json: another kind of file, allowed: what nigt bench --json writes" in err
+
+
+def test_what_never_ends_or_is_too_large_is_not_read(tmp_path):
+    """A pipe would be waited for; the null device, which is no file either, shows it without waiting."""
+    with pytest.raises(UserError, match=f"--compare: {os.devnull}: cannot be read: is no regular file"):
+        read_measured(Path(os.devnull))
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(UserError, match="fifo: cannot be read: is no regular file"):
+        read_measured(tmp_path / "fifo")
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(UserError, match="huge: cannot be read: has 1,099,511,627,776 bytes or more"):
+        read_measured(tmp_path / "huge")
+
+
+def test_a_file_that_cannot_be_written(tmp_path, monkeypatch):
+    with pytest.raises(RunError, match=r"nowhere/a.json.new: cannot be written: No such file or directory"):
+        write_measured(tmp_path / "nowhere" / "a.json", "{}")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")  # as a write has it, without the file's name
+
+    monkeypatch.setattr("nigt_jax.benchmark._figures.write_whole", full)
+    with pytest.raises(RunError, match=r"a.json: cannot be written: No space left on device"):
+        write_measured(tmp_path / "a.json", "{}")

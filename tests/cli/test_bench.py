@@ -41,6 +41,24 @@ def test_mistakes(arguments, says, capsys):
     assert err.count("\n") == 1
 
 
+def test_a_file_that_the_measurement_misses_is_not_one_that_cannot_be_written(tmp_path, monkeypatch):
+    def misses(*_):
+        raise FileNotFoundError(2, "No such file or directory", "model.xml")
+
+    monkeypatch.setattr("nigt_jax.benchmark.measure", misses)
+    with pytest.raises(FileNotFoundError, match="No such file"):
+        main(["bench", *TINY, "--json", str(tmp_path / "figures.json")])
+
+
+def test_figures_that_cannot_be_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("nigt_jax.benchmark.measure", lambda *_: None)
+    monkeypatch.setattr("nigt_jax.benchmark.to_json", lambda report: "{}")
+    monkeypatch.setattr("nigt_jax.report.show_benchmark", lambda console, report: None)
+    (tmp_path / "figures.json").mkdir()
+    assert main(["bench", *TINY, "--json", str(tmp_path / "figures.json")]) == 1
+    assert "figures.json.new: cannot be written: Is a directory" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Accessing:DeprecationWarning")  # Brax's own habits
 def test_a_whole_bench(tmp_path, capsys):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import types
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from made_up import SWEEP, browser, opened, seed_of, write_sweep
 
 from nigt_jax.cli import main
 from nigt_jax.report._claims import compared, seen_in_paper
-from nigt_jax.report._map import cells_of, evidence_of, is_map, noise_scale, scale_in_words
-from nigt_jax.report._study import load_study
+from nigt_jax.report._content import COLOURS, number
+from nigt_jax.report._map import Cell, cells_of, evidence_of, is_map, noise_scale, on_map, scale_in_words
+from nigt_jax.report._map_figure import map_png
+from nigt_jax.report._study import Panel, load_study
 from nigt_jax.report._verdict import _ratio, judge, over_environments
 
 
@@ -189,6 +192,58 @@ def test_the_map_finds_the_noise_scale_and_who_wins(tmp_path):
     assert main(["report", str(folder.path), "--output", str(tmp_path / "map.html")]) == 0
     assert {"made-up-cells.png", "made-up-cells.svg", "evidence.json"} <= {p.name for p in (tmp_path / "map").iterdir()}
     assert "The method predicted to be first was first in" in (tmp_path / "map.html").read_text()
+
+
+LISTED = "workers.compute_time: {scale: 0, values: [1, 1, 1, 1, 1, 1, 1, 1, 1, 9]}"
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        LISTED,
+        "workers.compute_time: {speeds: [1, 1, 1, 1, 1, 1, 1, 1, 1, 0.1]}",
+        "workers.communication_time: {values: [1, 1, 1, 1, 1, 1, 1, 1, 1, 9]}",
+    ],
+)
+def test_the_map_has_no_place_for_times_that_are_listed(tmp_path, times):
+    """A law's scale and exponent stand beside them all the same, and say nothing of them."""
+    norm = lambda run: float(np.sqrt(9 + 90 / run.config.method.gradients_per_update))
+    text = MAP.replace("\nvariants:", f"\n  listed: {{{times}}}\nvariants:").replace("[0, 1, 2, 3, 4]", "[0, 1]")
+    study = load_study(write_sweep(tmp_path, lambda run, time: time, text=text, norm=norm).path)
+    cells = cells_of(study)
+    assert len(cells) == 10  # predictions are of what was played, so these have one, too
+    assert {cell.panel.name for cell in cells} - {cell.panel.name for cell in on_map(study, cells)} == {"listed"}
+
+
+def test_a_sweep_that_a_map_has_no_place_for_has_none(tmp_path, monkeypatch):
+    monkeypatch.setattr("nigt_jax.report._report.write_figure", lambda *_: [])  # other pictures only take time
+    monkeypatch.setattr("nigt_jax.report._report.timelines", lambda studies: [])
+    text = MAP[: MAP.index("scenarios")] + "scenarios:\n" + MAP[MAP.index("variants:") :]
+    text = text.replace("variants:", "".join(f"  case-{number}: {{{LISTED}}}\n" for number in range(4)) + "variants:")
+    text = text.replace("[0, 1, 2, 3, 4]", "[0, 1]")
+    norm = lambda run: float(np.sqrt(9 + 90 / run.config.method.gradients_per_update))
+    folder = write_sweep(tmp_path, lambda run, time: time, text=text, norm=norm)
+    assert is_map(load_study(folder.path))
+    assert main(["report", str(folder.path)]) == 0
+    assert 'id="map-made-up"' not in (folder.path / "report.html").read_text()
+    assert not list((folder.path / "report").glob("*-cells.*"))
+
+
+def test_a_map_of_more_methods_than_colours(monkeypatch):
+    monkeypatch.setattr("nigt_jax.report._map.judge", lambda panel: types.SimpleNamespace(first=None))
+    named = lambda name: types.SimpleNamespace(name=name)
+    lines = [
+        types.SimpleNamespace(case=name, name=name, config=types.SimpleNamespace(method=named(name)))
+        for name in map(str, range(len(COLOURS) + 1))
+    ]
+    predicted = {line.case: 1.0 + place for place, line in enumerate(lines)}
+    panel = Panel("all", lines, 1.0, 0.0, np.inf)
+    assert map_png([Cell(panel, "gae", 0.5, 1.0, "allreduce", 1.0, predicted)]).startswith(b"\x89PNG")
+
+
+def test_numbers_in_words():
+    found = [number(value) for value in (None, np.nan, np.inf, 0.12345, 12.345, 1234.5)]
+    assert found == ["-", "-", "never", "0.123", "12.3", "1,234"]
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from nigt_jax.benchmark._figures import write_measured
 from nigt_jax.errors import UserError
-from nigt_jax.records import write_whole
+from nigt_jax.files import read_json
 
 _SECTIONS = ("machine", "sizes", "parts")
 _MAY_DIFFER = ("date", "cores")
@@ -38,18 +39,18 @@ def open_figures(path: Path | None, machine: dict[str, Any], sizes: dict[str, An
 
 
 def write_figures(path: Path | None, figures: dict[str, Any]) -> None:
-    """Writes the file, whole or not at all."""
+    """Writes the file, whole or not at all; RunError where the disk does not take it."""
     if path is not None:
-        write_whole(path, json.dumps(figures, indent=1) + "\n")
+        write_measured(path, json.dumps(figures, indent=1) + "\n")
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
         if found["kind"] == "accelerator" and all(isinstance(found[key], dict) for key in _SECTIONS):
             return found
     except OSError as error:
         raise UserError(f"--json: {path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         pass
     raise UserError(f"--json: {path} is there and is no file of nigt bench --accelerator; allowed: another name")

@@ -11,6 +11,7 @@ from nigt_jax.benchmark._measure import without_cache
 from nigt_jax.benchmark.accelerator._file import write_figures
 from nigt_jax.benchmark.accelerator._parts import Part
 from nigt_jax.benchmark.accelerator._sizes import Sizes
+from nigt_jax.imports import said
 from nigt_jax.runtimes import forget_programs
 
 _LONGEST = 300  # letters of an error
@@ -40,7 +41,7 @@ def measure_accelerator(
       The same figures.
 
     Raises:
-      OSError: the file cannot be written.
+      RunError: the file cannot be written.
     """
     for name, part in parts.items():
         if "figures" not in found["parts"].get(name, {}):
@@ -58,6 +59,6 @@ def _measured(part: Part, sizes: Sizes) -> dict[str, Any]:
         with without_cache(), jax.enable_x64(False):
             outcome: dict[str, Any] = {"figures": part(sizes)}
     except Exception as error:  # whatever it is, such as too little memory or a package that is missing
-        outcome = {"error": f"{type(error).__name__}: {error}".splitlines()[0][:_LONGEST]}
+        outcome = {"error": said(error)[:_LONGEST]}
     forget_programs()
     return {"seconds": time.perf_counter() - started} | outcome
