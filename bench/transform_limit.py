@@ -32,8 +32,7 @@ def main() -> None:
     args = parser.parse_args()
     print(in_words(machine(jax.devices()[:1])))
     print("\n| way | ms | times SGD (quartiles) | peak, bytes a parameter | arrays copied |\n|---|---|---|---|---|")
-    for line in compared(int(args.size), args.rounds):
-        print(line)
+    print(*compared(int(args.size), args.rounds), sep="\n")
     print("\n| gradient / momentum before | error, as it is | error, from the gradient |\n|---|---|---|")
     for jump in args.jumps:
         print(f"| {jump:.0e} | {error(as_it_is, jump):.0e} | {error(from_the_gradient, jump):.0e} |")

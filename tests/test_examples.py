@@ -37,7 +37,6 @@ def test_optax_in_nnx(run):
     assert error < 0.1  # a line at best has 0.2
 
 
-@pytest.mark.slow
 def test_one_file(run):
     text = run("nigt_in_one_file")
     assert len((EXAMPLES / "nigt_in_one_file.py").read_text().splitlines()) <= 80

@@ -6,6 +6,7 @@ from typing import Any
 
 from nigt_jax.cli._options import add_trained, add_trust
 from nigt_jax.cli._streams import was_shown
+from nigt_jax.config import checked_seed
 from nigt_jax.records import code_of, open_run, refuse_strange_code
 
 _DESCRIPTION = """\
@@ -42,6 +43,8 @@ def add_evaluate(commands: Any) -> None:
 def _evaluate(arguments: argparse.Namespace) -> int:
     folder, config = open_run(arguments.run_folder, check_files=False)
     refuse_strange_code(folder.path, code_of(config, sinks=False), arguments.trust_code)
+    if arguments.seed is not None:
+        checked_seed(arguments.seed)  # before JAX is loaded
     from nigt_jax.cli._process import prepare
 
     prepare(config, resume=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nigt_jax.cli._options import add_trained, add_trust
+from nigt_jax.config import checked_seed
 from nigt_jax.errors import UserError
 from nigt_jax.records import code_of, open_run, refuse_strange_code
 
@@ -44,6 +45,7 @@ def _render(arguments: argparse.Namespace) -> int:
     output = arguments.output or folder / "motion.html"
     if not output.absolute().parent.is_dir():
         raise UserError(f"--output: got {output}, but there is no folder {output.parent}")
+    checked_seed(arguments.seed)  # before evaluations that do not need it
     from nigt_jax.cli._process import prepare
 
     prepare(config, resume=True)

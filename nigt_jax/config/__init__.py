@@ -27,7 +27,7 @@ from nigt_jax.config._environments import (
     PlaygroundEnvironment,
 )
 from nigt_jax.config._estimators import ESTIMATORS, EstimatorConfig, Gae
-from nigt_jax.config._fields import COUNTABLE, LARGEST_BATCH, MOST_DEVICES
+from nigt_jax.config._fields import COUNTABLE, LARGEST_BATCH, MOST_DEVICES, checked_seed
 from nigt_jax.config._load import (
     RUN_FILE,
     check_config,
@@ -132,6 +132,7 @@ __all__ = [
     "at_home",
     "check_config",
     "check_system",
+    "checked_seed",
     "converted",
     "describe",
     "dotted",

@@ -14,7 +14,16 @@ from pydantic.dataclasses import dataclass
 from nigt_jax.config._amounts import Amount, AmountText, amount_of
 from nigt_jax.config._environments import SUITES, BraxEnvironment, EnvironmentConfig, suite_of
 from nigt_jax.config._estimators import ESTIMATORS, EstimatorConfig, LeaveOneOut
-from nigt_jax.config._fields import COUNTABLE, LARGEST_BATCH, MOST_DEVICES, RULES, ModuleClass, Number, setting
+from nigt_jax.config._fields import (
+    COUNTABLE,
+    LARGEST_BATCH,
+    LARGEST_SEED,
+    MOST_DEVICES,
+    RULES,
+    ModuleClass,
+    Number,
+    setting,
+)
 from nigt_jax.config._method_kinds import MethodConfig
 from nigt_jax.config._methods import METHODS, RennalaNigt
 from nigt_jax.config._runtimes import RUNTIMES, RuntimeConfig, SimulatedRuntimeConfig
@@ -104,7 +113,7 @@ class EvaluationConfig:
         25, "rounds, or an amount, from one evaluation to the next; the first and the last are always made", "rounds"
     )
     episodes: int = setting(16, "episodes in an evaluation", "episodes", ge=1, le=1_000_000)
-    seed: int = setting(1, "seed of the evaluation episodes", ge=0, le=2**32 - 1)
+    seed: int = setting(1, "seed of the evaluation episodes", ge=0, le=LARGEST_SEED)
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
@@ -162,7 +171,9 @@ else:
 class Config:
     """Everything that decides a run."""
 
-    seed: int = setting(0, "seed of the initial policy and of all training episodes", ge=0, le=2**32 - 1, traced=True)
+    seed: int = setting(
+        0, "seed of the initial policy and of all training episodes", ge=0, le=LARGEST_SEED, traced=True
+    )
     environment: _Environment = setting(BraxEnvironment, "")
     policy: PolicyConfig = setting(PolicyConfig, "")
     estimator: _Estimator = setting(LeaveOneOut, "")

@@ -7,12 +7,21 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJso
 from pydantic_core import PydanticCustomError
 
 from nigt_jax.config._trace import LONGEST_TIME, SHORTEST_TIME
+from nigt_jax.errors import UserError
 
 COUNTABLE = 1_000_000_000  # what an int32 counts, with room for idle lanes and for what fills up a last block
 LARGEST_BATCH = 10_000_000  # gradients or episodes that are counted together
+LARGEST_SEED = 2**32 - 1  # larger ones give JAX the same keys as smaller ones
 MOST_DEVICES = 256  # of a process: XLA gives up on a CPU in many more parts
 
 RULES = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+def checked_seed(seed: int) -> int:
+    """A seed that is given outside of a configuration; UserError where it is out of range."""
+    if not 0 <= seed <= LARGEST_SEED:
+        raise UserError(f"seed: got {seed}, allowed: 0 to {LARGEST_SEED}")
+    return seed
 
 
 def setting(default: Any, meaning: str, unit: str = "", *, traced: bool = False, **limits: Any) -> Any:

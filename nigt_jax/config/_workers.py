@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from nigt_jax.config._fields import RULES, ModuleClass, Number, Time, setting
+from nigt_jax.config._fields import LARGEST_SEED, RULES, ModuleClass, Number, Time, setting
 from nigt_jax.config._trace import MOST_WORKERS
 
 NOISES = {
@@ -178,7 +178,7 @@ class WorkersConfig:
         "function (model, keys) to (models, in_axes) that draws the physics of every worker's environment, as Brax and "
         "Playground have them: module:function, or playground:NAME for Playground's own of an environment",
     )
-    randomizer_seed: int = setting(0, "seed of the workers' physics where there is a randomizer", ge=0, le=2**32 - 1)
+    randomizer_seed: int = setting(0, "seed of the workers' physics where there is a randomizer", ge=0, le=LARGEST_SEED)
     byzantine: tuple[Byzantine, ...] = setting(
         (),
         "workers that are not honest, with a method that hears each by itself (robust_nigt): mappings {workers: [1], "

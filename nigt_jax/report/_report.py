@@ -92,7 +92,7 @@ def _shown(figures: Sequence[Path]) -> dict[str, str]:
 
 
 def _of_sweeps(folders: Sequence[Named], folder: Path, before_clocks: Callable[[], None]) -> tuple[Page, list[Path]]:
-    studies = [load_study(one.path, one) for one in folders]
+    studies = [load_study(one) for one in folders]
     styles, files = charts.styles_of(studies), []
     cells = {study.name: cells_of(study) for study in studies}
     for study in studies:
@@ -112,7 +112,7 @@ def _of_sweeps(folders: Sequence[Named], folder: Path, before_clocks: Callable[[
 
 
 def _of_runs(folders: Sequence[Named], folder: Path, before_clocks: Callable[[], None]) -> tuple[Page, list[Path]]:
-    runs, files = [load_run(one.path, one) for one in folders], []
+    runs, files = [load_run(one) for one in folders], []
     for axis in ("simulated_time", "iteration"):
         files += write_figure(run_charts(runs), axis, folder / f"run-{axis.replace('_', '-')}")
     before_clocks()
@@ -121,7 +121,7 @@ def _of_runs(folders: Sequence[Named], folder: Path, before_clocks: Callable[[],
 
 def _of_systems(folders: Sequence[Named], folder: Path, before_clocks: Callable[[], None]) -> tuple[Page, list[Path]]:
     del before_clocks  # no clock is played
-    runs, files = [load_system_run(one.path, one) for one in folders], []
+    runs, files = [load_system_run(one) for one in folders], []
     for axis in ("simulated_time", "iteration"):
         files += write_figure(system_charts(runs), axis, folder / f"run-{axis.replace('_', '-')}")
     return system_page(runs), files

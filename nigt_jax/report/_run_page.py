@@ -10,7 +10,7 @@ from nigt_jax.config import Config, dump_config
 from nigt_jax.errors import UserError
 from nigt_jax.records import Provenance, Record, check_numbers, open_run, read_metrics
 from nigt_jax.report._content import Chart, Section, Series, Table, command, number
-from nigt_jax.report._names import Named, named
+from nigt_jax.report._names import Named
 from nigt_jax.report._page import Page
 from nigt_jax.report._workers import picture_of_workers
 
@@ -32,23 +32,21 @@ class OneRun:
     records: list[Record]
 
 
-def load_run(path: Path, called: Named | None = None) -> OneRun:
+def load_run(own: Named) -> OneRun:
     """Reads a run's folder.
 
     Args:
-      path: the folder.
-      called: what the page calls it; None for what a page on it alone does.
+      own: the folder, and what the page calls it.
 
     Raises:
       UserError: it is none, or has no record yet.
     """
-    own = called or named([path])[0]
-    folder, config = open_run(path, check_files=False)
+    folder, config = open_run(own.path, check_files=False)
     records = read_metrics(folder.metrics)
     if not any("return_mean" in record for record in records):
-        raise UserError(f"{path}: has no evaluation yet; nigt train {path} --resume goes on with it")
+        raise UserError(f"{own.path}: has no evaluation yet; nigt train {own.path} --resume goes on with it")
     check_numbers(folder.metrics, records, _needed)
-    return OneRun(own.name, own.stem, path, config, folder.provenance(), records)
+    return OneRun(own.name, own.stem, own.path, config, folder.provenance(), records)
 
 
 def run_charts(runs: Sequence[OneRun]) -> list[Chart]:

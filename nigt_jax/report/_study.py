@@ -11,7 +11,7 @@ import numpy as np
 from nigt_jax.config import Config
 from nigt_jax.errors import UserError
 from nigt_jax.records import Provenance, Record, RunFolder, check_numbers, last_record, read_metrics
-from nigt_jax.report._names import Named, named
+from nigt_jax.report._names import Named
 from nigt_jax.statistics import Curve, common_end, value_at
 from nigt_jax.sweeps import Choice, Run, SweepFolder, curve_of, open_sweep
 
@@ -116,22 +116,20 @@ class Study:
     missing: int
 
 
-def load_study(path: Path, called: Named | None = None) -> Study:
+def load_study(own: Named) -> Study:
     """Reads a sweep's folder.
 
     Args:
-      path: the folder.
-      called: what the page calls it; None for what a page on it alone does.
+      own: the folder, and what the page calls it.
 
     Raises:
       UserError: it is none, is damaged, or none of its reported runs is done.
     """
-    own = called or named([path])[0]
-    folder = open_sweep(path)
+    folder = open_sweep(own.path)
     failed = _outcomes(folder)
     reported = [run for run in folder.runs if run.name in failed and not run.tuning]
     if not reported:
-        raise UserError(f"{path}: has no run yet that is done; nigt sweep {path} --resume goes on with it")
+        raise UserError(f"{own.path}: has no run yet that is done; nigt sweep {own.path} --resume goes on with it")
     panels = []
     scenarios = list(dict.fromkeys(run.scenario for run in reported))
     for scenario in scenarios:
@@ -148,7 +146,7 @@ def load_study(path: Path, called: Named | None = None) -> Study:
     return Study(
         name=own.name,
         stem=own.stem,
-        path=path,
+        path=own.path,
         environment=reported[0].config.environment.name,
         panels=panels,
         choices=folder.choices() if folder.sweep.tuned else {},

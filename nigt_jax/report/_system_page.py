@@ -9,7 +9,7 @@ from nigt_jax.config import SystemConfig, dump_config
 from nigt_jax.errors import UserError
 from nigt_jax.records import Record, Written, check_numbers, open_system_run, read_metrics
 from nigt_jax.report._content import Chart, Section, Series, Table, command, number
-from nigt_jax.report._names import Named, named
+from nigt_jax.report._names import Named
 from nigt_jax.report._page import Page
 from nigt_jax.report._run_page import thinned
 
@@ -30,23 +30,21 @@ class SystemRun:
     records: list[Record]
 
 
-def load_system_run(path: Path, called: Named | None = None) -> SystemRun:
+def load_system_run(own: Named) -> SystemRun:
     """Reads a run's folder.
 
     Args:
-      path: the folder.
-      called: what the page calls it; None for what a page on it alone does.
+      own: the folder, and what the page calls it.
 
     Raises:
       UserError: it is none, or has no record yet.
     """
-    own = called or named([path])[0]
-    folder, config = open_system_run(path)
+    folder, config = open_system_run(own.path)
     records = read_metrics(folder.metrics)
     if not records:
-        raise UserError(f"{path}: has no record yet; nigt train {path} --resume goes on with it")
+        raise UserError(f"{own.path}: has no record yet; nigt train {own.path} --resume goes on with it")
     check_numbers(folder.metrics, records, lambda record: (*_COUNTERS, *record))
-    return SystemRun(own.name, own.stem, path, config, folder.written(), records)
+    return SystemRun(own.name, own.stem, own.path, config, folder.written(), records)
 
 
 def system_charts(runs: Sequence[SystemRun]) -> list[Chart]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nigt_jax.compilation import jit
-from nigt_jax.config import Config
+from nigt_jax.config import Config, checked_seed
 from nigt_jax.environments import in_32_bits, make_environment
 from nigt_jax.errors import UserError
 from nigt_jax.policies import Policy
@@ -95,13 +95,6 @@ def _played(
     run = jit(lambda model, normalizer, key: play(parts, episodes, model, normalizer, key, variation, charge))
     with jax.default_matmul_precision("highest"):
         return run(one(trained.model), one(trained.normalizer), key)
-
-
-def checked_seed(seed: int) -> int:
-    """The seed, which keys can tell from all others."""
-    if not 0 <= seed < 2**32:
-        raise UserError(f"seed: got {seed}, allowed: 0 to {2**32 - 1}")
-    return seed
 
 
 class _Mode(Policy):

@@ -10,11 +10,10 @@ import numpy as np
 from jaxtyping import Float
 
 from nigt_jax.compilation import jit
-from nigt_jax.config import Config
+from nigt_jax.config import Config, checked_seed
 from nigt_jax.environments import Varied, in_32_bits, make_environment, make_variation, observed, of_workers, permissive
 from nigt_jax.errors import UserError
 from nigt_jax.records import code_of, open_run, refuse_strange_code
-from nigt_jax.runs._again import checked_seed
 from nigt_jax.runs._shipped import load_policy
 from nigt_jax.runs._trained import TrainedPolicy
 from nigt_jax.training import stream

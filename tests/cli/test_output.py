@@ -91,7 +91,6 @@ def test_a_run_on_a_full_disk_without_a_home_in_64_bits(tiny, tmp_path):
     assert (tmp_path / "r" / "checkpoints" / "60").is_dir()
 
 
-@pytest.mark.slow
 def test_a_run_whose_reader_leaves(tiny, tmp_path):
     done = shell('("$0" "$@"; echo $? >&2) | head -1', "train", tiny, "--output", tmp_path, "--name", "r")
     assert done.stdout.startswith("run ")

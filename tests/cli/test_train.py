@@ -68,7 +68,6 @@ def test_mistakes(arguments, says):
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.slow
 def test_a_cpu_is_split_into_as_many_devices_as_asked_for(tiny, tmp_path):
     done = nigt(
         "train", tiny, "--output", tmp_path, "--name", "x", "--training.devices", "4", "--training.iterations", "2"

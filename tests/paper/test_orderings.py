@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from nigt_jax.cli import main
+from nigt_jax.report._names import named
 from nigt_jax.report._study import load_study
 from nigt_jax.report._verdict import times_of
 from nigt_jax.statistics import band
@@ -28,7 +29,7 @@ def panels(tmp_path_factory):
         begun = (folder / name).is_dir()
         new = [str(SWEEPS / f"{name}.yaml"), "--output", str(folder), "--name", name]
         assert main(["sweep", *([str(folder / name), "--resume"] if begun else new)]) == 0
-        return {panel.name: panel for panel in load_study(folder / name).panels}
+        return {panel.name: panel for panel in load_study(*named([folder / name])).panels}
 
     return of
 

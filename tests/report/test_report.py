@@ -14,8 +14,14 @@ from nigt_jax.report._claims import compared, seen_in_paper
 from nigt_jax.report._content import COLOURS, number
 from nigt_jax.report._map import Cell, cells_of, evidence_of, is_map, noise_scale, on_map, scale_in_words
 from nigt_jax.report._map_figure import map_png
+from nigt_jax.report._names import named
 from nigt_jax.report._study import Panel, load_study
 from nigt_jax.report._verdict import _ratio, judge, over_environments
+
+
+def study_in(path):
+    """What a page on this sweep alone is about."""
+    return load_study(*named([path]))
 
 
 def fast_where_dear(run, time):
@@ -31,7 +37,7 @@ def made(tmp_path_factory):
 
 
 def test_areas_times_and_who_is_first(made):
-    study = load_study(made.path)
+    study = study_in(made.path)
     assert (study.environment, study.seeds, study.tuning_seeds, study.runs) == ("reacher", [0, 1, 2, 3, 4], [100], 32)
     assert {choice.values["method.learning_rate"] for choice in study.choices.values()} == {0.2}
     equal, slow = study.panels
@@ -59,7 +65,7 @@ def test_areas_times_and_who_is_first(made):
 
 def test_a_line_that_never_arrives(tmp_path):
     falls = lambda run, time: -time if run.config.method.name == "afedpg" else time
-    (panel, _) = load_study(write_sweep(tmp_path, falls).path).panels
+    (panel, _) = study_in(write_sweep(tmp_path, falls).path).panels
     verdict = judge(panel)
     assert verdict.first.name == "rennala"
     assert verdict.is_clear
@@ -68,7 +74,7 @@ def test_a_line_that_never_arrives(tmp_path):
 
 
 def test_where_nothing_is_learnt_nobody_is_first(tmp_path):
-    study = load_study(write_sweep(tmp_path, lambda run, time: -time).path)
+    study = study_in(write_sweep(tmp_path, lambda run, time: -time).path)
     assert judge(study.panels[0]).first is None
     assert main(["report", str(study.path)]) == 0
     assert "No line reaches the threshold in its median run." in (study.path / "report.html").read_text()
@@ -87,7 +93,7 @@ def test_over_environments_scores_are_normalised(tmp_path, made):
     other = write_sweep(
         tmp_path, lambda run, time: 10 * fast_where_dear(run, time), text=SWEEP.replace("reacher", "hopper")
     )
-    equal, slow = over_environments([load_study(made.path), load_study(other.path)])
+    equal, slow = over_environments([study_in(made.path), study_in(other.path)])
     assert equal.environments == ["reacher", "hopper"]
     assert slow.scores["rennala"].value == pytest.approx(1.0, abs=0.02)
     assert slow.scores["afedpg"].value == pytest.approx(0.5, abs=0.02)
@@ -171,7 +177,7 @@ def test_the_map_finds_the_noise_scale_and_who_wins(tmp_path):
     slow = lambda run: run.config.method.name == "afedpg" and "dear" in run.scenario
     value = lambda run, time: time * (1 + 0.02 * seed_of(run))
     folder = write_sweep(tmp_path, value, lambda run: 0.25 if slow(run) else 1.0, MAP, norm=norm)
-    study = load_study(folder.path)
+    study = study_in(folder.path)
     assert is_map(study)
     lines = {
         name: [line for panel in study.panels for line in panel.lines if name in line.name]
@@ -209,7 +215,7 @@ def test_the_map_has_no_place_for_times_that_are_listed(tmp_path, times):
     """A law's scale and exponent stand beside them all the same, and say nothing of them."""
     norm = lambda run: float(np.sqrt(9 + 90 / run.config.method.gradients_per_update))
     text = MAP.replace("\nvariants:", f"\n  listed: {{{times}}}\nvariants:").replace("[0, 1, 2, 3, 4]", "[0, 1]")
-    study = load_study(write_sweep(tmp_path, lambda run, time: time, text=text, norm=norm).path)
+    study = study_in(write_sweep(tmp_path, lambda run, time: time, text=text, norm=norm).path)
     cells = cells_of(study)
     assert len(cells) == 10  # predictions are of what was played, so these have one, too
     assert {cell.panel.name for cell in cells} - {cell.panel.name for cell in on_map(study, cells)} == {"listed"}
@@ -223,7 +229,7 @@ def test_a_sweep_that_a_map_has_no_place_for_has_none(tmp_path, monkeypatch):
     text = text.replace("[0, 1, 2, 3, 4]", "[0, 1]")
     norm = lambda run: float(np.sqrt(9 + 90 / run.config.method.gradients_per_update))
     folder = write_sweep(tmp_path, lambda run, time: time, text=text, norm=norm)
-    assert is_map(load_study(folder.path))
+    assert is_map(study_in(folder.path))
     assert main(["report", str(folder.path)]) == 0
     assert 'id="map-made-up"' not in (folder.path / "report.html").read_text()
     assert not list((folder.path / "report").glob("*-cells.*"))
@@ -271,12 +277,12 @@ def test_a_single_run_has_a_page(made, tmp_path):
 
 
 def test_the_paper_is_compared_only_where_all_its_methods_are(tmp_path, made):
-    (equal, _) = load_study(made.path).panels
+    (equal, _) = study_in(made.path).panels
     assert seen_in_paper(equal) is None  # Synchronous NIGT is not among these
     text = SWEEP.replace(
         "afedpg: {method.name: afedpg}", "afedpg: {method.name: afedpg}\n  s: {method.name: synchronous_nigt}"
     )
-    (equal, slow) = load_study(write_sweep(tmp_path, fast_where_dear, text=text).path).panels
+    (equal, slow) = study_in(write_sweep(tmp_path, fast_where_dear, text=text).path).panels
     assert seen_in_paper(equal) == "Rennala NIGT, Synchronous NIGT and AFedPG nearly the same"
     assert compared(judge(slow)) == "the same"
     assert compared(judge(equal)) == "the same"
@@ -286,7 +292,7 @@ def test_the_paper_is_compared_only_where_all_its_methods_are(tmp_path, made):
 def test_a_noise_scale_that_norms_do_not_tell(tmp_path):
     """Squared norms that fall as 1/M and show nothing beside: noise may be all there is."""
     norm = lambda run: 3.0 / np.sqrt(run.config.method.gradients_in_first_update)
-    panel = load_study(write_sweep(tmp_path, fast_where_dear, norm=norm).path).panels[0]
+    panel = study_in(write_sweep(tmp_path, fast_where_dear, norm=norm).path).panels[0]
     assert scale_in_words(noise_scale(panel.lines)) == "too large to tell"
     assert [scale_in_words(scale) for scale in (0.5, 12.34, 3449.2)] == ["0.5", "12.3", "3,449"]
 

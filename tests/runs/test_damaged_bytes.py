@@ -21,6 +21,7 @@ from nigt_jax.errors import UserError
 from nigt_jax.policies._files import _arrays
 from nigt_jax.records import Checkpoints, open_run
 from nigt_jax.report import write_report
+from nigt_jax.report._names import named
 from nigt_jax.report._run_page import load_run, run_page
 from nigt_jax.runs import export, load_policy
 
@@ -57,7 +58,7 @@ def told(call):
 def read_all(run):
     """All that a report reads of a run, and what it makes of that."""
     open_run(run)
-    run_page([load_run(run)]).html()
+    run_page([load_run(*named([run]))]).html()
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "run.json", "metrics.jsonl"])

@@ -132,6 +132,13 @@ def test_an_episode_is_played_as_precisely_as_in_training(run):
     assert found.positions.shape == (len(found.rewards) + 1, 1, 3)
 
 
+@pytest.mark.parametrize("command", ["evaluate", "render"])
+def test_a_seed_out_of_range_is_seen_before_anything_is_computed(run, capsys, monkeypatch, command):
+    monkeypatch.setattr("nigt_jax.cli._process.prepare", None)
+    assert main([command, str(run), "--seed", "4294967296"]) == 2
+    assert "seed: got 4294967296, allowed: 0 to 4294967295" in capsys.readouterr().err
+
+
 def test_the_command(run, capsys):
     assert main(["evaluate", str(run), "--episodes", "20", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

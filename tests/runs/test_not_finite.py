@@ -20,7 +20,6 @@ def of_steps(iterations, learning_rate):
     return config("return_to_go", iterations, method=method, environment={"name": "fast", "horizon": 6})
 
 
-@pytest.mark.slow
 def test_the_last_good_checkpoint_outlives_a_step_that_is_too_long(tmp_path):
     """The step is the last one of all, so no later gradient could tell."""
     environment = Faulty("observation", 0.01)

@@ -102,7 +102,6 @@ def test_what_is_no_policy_is_refused(tmp_path, capsys):
     assert "policy.json: is damaged, or no description of a policy" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_it_can_be_checked_beforehand(first, tmp_path, capsys):
     """--dry-run takes a run as its start, as training does; so do sweeps, and evaluations need it no more."""
     path = tmp_path / "a.yaml"

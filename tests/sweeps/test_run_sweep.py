@@ -183,7 +183,6 @@ def tuned(tmp_path_factory):
     return folder
 
 
-@pytest.mark.slow
 def test_what_is_tuned_is_chosen_by_its_area_and_reported_on_other_seeds(tuned):
     folder, reopened = tuned, open_sweep(tuned.path)
     assert [run.name for run in reopened.runs] == [run.name for run in folder.runs]

@@ -7,7 +7,7 @@ from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
 from nigt_jax.config._amounts import Amount
-from nigt_jax.config._fields import RULES, setting
+from nigt_jax.config._fields import LARGEST_SEED, RULES, setting
 from nigt_jax.config._tagged import Tagged
 from nigt_jax.config._workers import PowerLaw, WorkersConfig
 
@@ -65,7 +65,7 @@ class SystemConfig:
     tagged: ClassVar[Mapping[str, Tagged]] = {}
     system: str = setting("", "which system it is of")
 
-    seed: int = setting(0, "seed of the problem, of where it starts and of everything random", ge=0, le=2**32 - 1)
+    seed: int = setting(0, "seed of the problem, of where it starts and of everything random", ge=0, le=LARGEST_SEED)
     workers: WorkersConfig = setting(lambda: agents(10), "")
     training: SystemTraining = setting(SystemTraining, "")
     evaluation: SystemEvaluation = setting(SystemEvaluation, "")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from nigt_jax.config._fields import RULES, setting
+from nigt_jax.config._fields import LARGEST_SEED, RULES, setting
 
 GRAPHS = {
     "ring": "everybody hears the two beside it",
@@ -31,7 +31,7 @@ class LinksConfig:
     )
     offsets: tuple[Annotated[int, Field(ge=1)], ...] = setting((1, 3), "of kind offsets", "agents")
     neighbours: int = setting(3, "of kind random: agents that each sends to", "agents", ge=1, le=10_000)
-    seed: int = setting(0, "of what is drawn", ge=0, le=2**32 - 1)
+    seed: int = setting(0, "of what is drawn", ge=0, le=LARGEST_SEED)
 
 
 @dataclass(frozen=True, kw_only=True, config=RULES)
