@@ -50,7 +50,12 @@ class RayRuntimeConfig(RuntimeConfig):
     begin_with: int | None = setting(
         None, "workers that are started at first; null for all; DIR/NAME/workers changes it later", "workers", ge=1
     )
-    most_faults: int = setting(3, "contributions of a worker that are refused before it is expelled", ge=1, le=10**6)
+    most_faults: int = setting(
+        3,
+        "contributions of a worker that are refused, or sums in a row that do not come, before it is expelled",
+        ge=1,
+        le=10**6,
+    )
     seconds_per_time_unit: Number = setting(
         0.0,
         "slowness put on: a gradient takes at least so many seconds for each unit of time in `workers`; 0 for none",

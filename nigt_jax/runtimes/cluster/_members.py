@@ -30,6 +30,7 @@ class Member:
       counted: units of it that counted.
       discarded: units of it that did not.
       faults: contributions that were refused.
+      unanswered: sums in a row that were asked for and did not come.
       was_ready: whether its process, the newest, ever was.
       expelled: whether it is not started any more.
       away: whether it is not to be there, for now.
@@ -38,7 +39,7 @@ class Member:
 
     def __init__(self) -> None:
         self.incarnation, self.ready, self.heard = -1, None, None
-        self.counted, self.discarded, self.faults, self.failed_starts = 0, 0, 0, 0
+        self.counted, self.discarded, self.faults, self.unanswered, self.failed_starts = 0, 0, 0, 0, 0
         self.expelled, self.away, self.was_ready, self.news = False, False, False, ""
         self.actor: Any = None
         self.stream: Any = None

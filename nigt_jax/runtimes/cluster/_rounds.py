@@ -171,11 +171,10 @@ class InRounds:
         found = self._crew.totals([int(order) for order in now.tally.order], asked, self._settings.deadline)
         for worker, unit in found.items():
             if unit is None:
-                self._lose(worker)
-                if self._crew.members[worker].working:  # without an order nothing would ever be heard, or missed, of it
-                    self._serve(worker)
+                self.watch.miss(worker)
                 continue
             now.uploads += 1
+            self._crew.members[worker].unanswered = 0
             fault = fault_of(unit, self._like)
             if fault is not None:
                 self.watch.refuse(worker, fault)

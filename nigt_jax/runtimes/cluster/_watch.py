@@ -124,11 +124,25 @@ class Watch:
         member = self._crew.members[worker]
         member.faults += 1
         member.news = f"sent something that {why}"
+        self._bear(worker, member.faults)
+
+    def miss(self, worker: int) -> None:
+        """Gives up what a worker's sum had, which has not come; whose sums do not, time after time, is expelled."""
+        member = self._crew.members[worker]
+        if not member.working:  # it is gone, so others decide on it
+            self._lose(worker)
+            return
+        member.unanswered += 1
+        member.news = "did not send its sum in time"
+        self._bear(worker, member.unanswered)
+
+    def _bear(self, worker: int, faults: int) -> None:
+        """Goes on with a worker whose work is lost, by its fault, or without it if that is one too many."""
         self._lose(worker)
-        if member.faults >= self._settings.most_faults:
+        if faults >= self._settings.most_faults:
             self._crew.dismiss(worker)
             self._expel(worker)
-        else:
+        else:  # without an order nothing would ever be heard, or missed, of it
             self._serve(worker)
 
     def _replace(self, lost: Lost) -> None:
