@@ -3,6 +3,7 @@
 Eight virtual CPU devices; no implicit change of rank or dtype; shapes in signatures are checked at every call.
 """
 
+import contextlib
 import gc
 import os
 import shutil
@@ -69,33 +70,52 @@ def _let_programs_go():
 
 
 # Tests of what programs compute, which does not depend on how products and sums are contracted.
-_QUICKLY = ("cluster", "estimators", "methods", "related", "report", "rollout", "runs/", "sweeps", "training")
-_QUICKLY += ("runtimes/test_runs.py",)
+_QUICKLY = (
+    "benchmark",
+    "cli",
+    "cluster",
+    "estimators",
+    "lockstep",
+    "methods",
+    "policies",
+    "related",
+    "report",
+    "rollout",
+)
+_QUICKLY += ("runs/", "runtimes", "sweeps", "training", "test_examples.py")
 _AS_USERS = ("training/test_communication.py",)  # it reads the programs themselves
 
 
-def pytest_collection_modifyitems(items):
+@pytest.fixture(autouse=True, scope="module")
+def _compiled_quickly_where_it_makes_no_difference(request):
     """Most of the time of all tests is that of compiling."""
     here = Path(__file__).parent
-    for item in items:
-        if not item.path.is_relative_to(here):
-            continue
-        place = item.path.relative_to(here).as_posix()
-        if place.startswith(_QUICKLY) and place not in _AS_USERS:
-            item.add_marker(pytest.mark.usefixtures("compiled_quickly"))
+    place = request.path.relative_to(here).as_posix() if request.path.is_relative_to(here) else ""
+    quickly = place.startswith(_QUICKLY) and place not in _AS_USERS
+    with _without_optimisations() if quickly else contextlib.nullcontext():
+        yield
 
 
 @pytest.fixture
 def compiled_quickly():
-    """Without LLVM's optimisations, which make no difference but for how products and sums are contracted.
+    """For single tests of other folders."""
+    with _without_optimisations():
+        yield
 
-    For what does not depend on that: most of the time of compiling is theirs. What several tests share is kept.
+
+@contextlib.contextmanager
+def _without_optimisations():
+    """LLVM's make no difference but for how products and sums are contracted, and take most of the time of compiling.
+
+    What several tests share is kept. Processes that tests start do the same.
     """
     least, unoptimised = "jax_persistent_cache_min_compile_time_secs", "jax_disable_most_optimizations"
     before = {least: getattr(jax.config, least), unoptimised: jax.config.read(unoptimised)}
     for name, value in {least: 0.1, unoptimised: True}.items():
         jax.config.update(name, value)
+    os.environ[unoptimised.upper()] = "1"
     yield
+    del os.environ[unoptimised.upper()]
     for name, value in before.items():
         jax.config.update(name, value)
 
@@ -112,3 +132,8 @@ from nigt_jax import compilation  # noqa: E402  (after the hook)
 
 # XLA's older emitters make slower programs, and make them in less time, which is what tests need.
 compilation.CPU_OPTIONS["xla_cpu_use_fusion_emitters"] = False
+
+# What is imported stays; the collector need not look at it again and again, which takes a twentieth of all tests.
+gc.collect()
+gc.freeze()
+gc.set_threshold(20_000, 20, 50)

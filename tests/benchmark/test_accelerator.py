@@ -137,7 +137,6 @@ def on_fast(sweep, sizes):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Accessing:DeprecationWarning")  # Brax's own habits
 @pytest.mark.parametrize("name", [name for name in PARTS if name not in ("humanoid", "ant")])
-@pytest.mark.usefixtures("compiled_quickly")
 def test_every_part_has_figures(name, monkeypatch):
     for constant in ("_USUAL", "_LARGE"):
         monkeypatch.setattr(_parts, constant, "fast")

@@ -10,10 +10,7 @@ from nigt_jax.config import check_config
 from nigt_jax.runtimes import SimulatedRuntime, Spmd
 from nigt_jax.training import run_round, spent_of, whole_steps
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Accessing:DeprecationWarning"),  # Brax's own habits
-    pytest.mark.usefixtures("compiled_quickly"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:Accessing:DeprecationWarning")  # Brax's own habits
 
 
 def config(devices=1):

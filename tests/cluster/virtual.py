@@ -18,7 +18,7 @@ from nigt_jax.runtimes.cluster._server import begin_cluster
 from nigt_jax.training import Unit, make_hyperparameters
 
 START = 5.0  # units of time that a process takes until it is ready
-LONG = 1000.0  # after which nothing can come to an end any more
+LONG = 100_000.0  # after which nothing can come to an end any more; far beyond what passes while the driver is patient
 
 
 class Crew:

@@ -18,8 +18,6 @@ from nigt_jax.related.async_evaluation import AsyncEvaluation, _mail
 from nigt_jax.related.async_evaluation._problem import closed_form, make_samples, split_evenly
 from nigt_jax.related.async_evaluation._system import fitted_rate
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 EVEN = {"worker_exponent": 0.0}
 # Five nodes whose data, speeds and delays differ, two of which are away for a while, and in the end all of them.
 RAGGED = {

@@ -10,8 +10,6 @@ from nigt_jax.related.dgpg.cloud import Cloud, CloudState
 from nigt_jax.related.dgpg.episodes import play, returns
 from nigt_jax.related.dgpg.rivals import greedy, rivals
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 AGENTS = 5
 SETTINGS = CloudConfig(steps=12)
 CPU, MEMORY = [4.0, 8, 16, 32, 4], [8.0, 32, 128, 64, 16]  # ratios 2, 4, 8, 2, 4

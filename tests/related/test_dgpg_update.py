@@ -17,8 +17,6 @@ from nigt_jax.related.dgpg.cloud import Cloud
 from nigt_jax.related.dgpg.ppo import advantages, begin_statistics, standardised, with_returns
 from nigt_jax.related.dgpg.update import Update
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 AGENTS, STEPS, EPISODES = 3, 5, 2
 
 

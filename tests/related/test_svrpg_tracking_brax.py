@@ -14,8 +14,6 @@ from nigt_jax.estimators import importance_weights
 from nigt_jax.related.svrpg_tracking import SvrpgTracking, _brax, coefficients, density_weights
 from nigt_jax.related.svrpg_tracking._brax import Brax
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 HORIZON, GAMMA, PLACES = 3, 0.9, 2000
 HERE = {"w": np.array([-0.3, -0.5]), "b": np.array([0.2, 0.1]), "c": np.array([0.1, 0.3])}
 THERE = {"w": np.array([-0.4, -0.3]), "b": np.array([0.0, 0.2]), "c": np.array([0.2, 0.2])}

@@ -7,8 +7,6 @@ from probes import EndsWhenGood, State
 from nigt_jax.config import check_config
 from nigt_jax.runtimes import SimulatedRuntime
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 
 class Noted(EndsWhenGood):
     """Notes whenever its code is run; what a step earns can be changed from outside."""

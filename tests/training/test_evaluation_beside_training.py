@@ -13,7 +13,6 @@ from nigt_jax.methods import iterate
 from nigt_jax.runtimes import SimulatedRuntime
 from nigt_jax.training import evaluate, stream
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
 EPISODES = 25
 
 
