@@ -40,6 +40,8 @@ _home = tempfile.TemporaryDirectory(prefix="nigt-test-home-")
 os.environ["XDG_DATA_HOME"] = _home.name
 
 sys.path.insert(0, str(Path(__file__).parent))  # for probes.py
+from quickly import without_optimisations  # noqa: E402
+
 _checked = [
     "clocks",
     "environments",
@@ -70,20 +72,10 @@ def _let_programs_go():
 
 
 # Tests of what programs compute, which does not depend on how products and sums are contracted.
-_QUICKLY = (
-    "benchmark",
-    "cli",
-    "cluster",
-    "estimators",
-    "lockstep",
-    "methods",
-    "policies",
-    "related",
-    "report",
-    "rollout",
-)
-_QUICKLY += ("runs/", "runtimes", "sweeps", "training", "test_examples.py")
-_AS_USERS = ("training/test_communication.py",)  # it reads the programs themselves
+_QUICKLY = "benchmark cli cluster estimators lockstep methods policies related report rollout runs/ runtimes simulation"
+_QUICKLY += " sweeps training test_examples.py"
+# These read programs, or want numbers that are equal to the bit.
+_AS_USERS = ("training/test_communication.py", "rollout/test_queue.py")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -91,33 +83,16 @@ def _compiled_quickly_where_it_makes_no_difference(request):
     """Most of the time of all tests is that of compiling."""
     here = Path(__file__).parent
     place = request.path.relative_to(here).as_posix() if request.path.is_relative_to(here) else ""
-    quickly = place.startswith(_QUICKLY) and place not in _AS_USERS
-    with _without_optimisations() if quickly else contextlib.nullcontext():
+    quickly = place.startswith(tuple(_QUICKLY.split())) and place not in _AS_USERS
+    with without_optimisations() if quickly else contextlib.nullcontext():
         yield
 
 
 @pytest.fixture
 def compiled_quickly():
     """For single tests of other folders."""
-    with _without_optimisations():
+    with without_optimisations():
         yield
-
-
-@contextlib.contextmanager
-def _without_optimisations():
-    """LLVM's make no difference but for how products and sums are contracted, and take most of the time of compiling.
-
-    What several tests share is kept. Processes that tests start do the same.
-    """
-    least, unoptimised = "jax_persistent_cache_min_compile_time_secs", "jax_disable_most_optimizations"
-    before = {least: getattr(jax.config, least), unoptimised: jax.config.read(unoptimised)}
-    for name, value in {least: 0.1, unoptimised: True}.items():
-        jax.config.update(name, value)
-    os.environ[unoptimised.upper()] = "1"
-    yield
-    del os.environ[unoptimised.upper()]
-    for name, value in before.items():
-        jax.config.update(name, value)
 
 
 def pytest_unconfigure():

@@ -2,6 +2,7 @@
 
 import pytest
 from probes import EndsWhenGood
+from quickly import without_optimisations
 from short_runs import config
 
 from nigt_jax.runs import train
@@ -11,4 +12,5 @@ from nigt_jax.runs import train
 def straight(tmp_path_factory):
     """A run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("straight")
-    return config(), folder, train(config(), folder, environment=EndsWhenGood())
+    with without_optimisations():  # as all runs that are compared with it
+        return config(), folder, train(config(), folder, environment=EndsWhenGood())
