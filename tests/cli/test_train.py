@@ -207,6 +207,7 @@ def test_interrupted_while_it_starts(tiny, tmp_path, number, seconds):
     assert any((tmp_path / "r" / "checkpoints").iterdir())
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_resumed_without_gaps(tiny, tmp_path):
     command = [NIGT, "train", str(tiny), "--output", str(tmp_path), "--name", "r", "--checkpoint.every", "100"]
     process = subprocess.Popen([*command, "--training.iterations", "800"], stdout=subprocess.PIPE, text=True)

@@ -130,6 +130,7 @@ def test_a_run_goes_on_as_if_nothing_had_happened(tmp_path):
         assert record["bytes_down"] == 4 * 5 * record["iteration"] * PARAMETERS
 
 
+@pytest.mark.slow
 def test_admm_sends_a_vector_an_exchange_and_one_number_more_a_round(tmp_path):
     train(config("fednpg_admm", admm_steps=2), tmp_path, environment=Quadratic())
     for record in records(tmp_path):

@@ -108,6 +108,7 @@ def test_the_command_shows_the_best_and_the_worst_world(tmp_path, capsys):
     assert main(["render", str(tmp_path / "r"), "--output", str(tmp_path / "none" / "p.html")]) == 2
 
 
+@pytest.mark.slow
 def test_an_environment_without_bodies(tmp_path, capsys):
     config = CONFIG.replace("inverted_pendulum", "probes:Quadratic").replace(", gravity: 3.0", "")
     (tmp_path / "c.yaml").write_text(config.replace("malenia_nigt", "rennala_nigt"))

@@ -166,6 +166,7 @@ grid: {seed: [0, 1, 2, 3, 4]}
 )
 
 
+@pytest.mark.slow
 def test_the_map_finds_the_noise_scale_and_who_wins(tmp_path):
     """Squared norms of |G|^2 + S / M; AFedPG is four times as slow where exchanges are dear, and measured so."""
     draw = np.random.default_rng(0)

@@ -194,6 +194,7 @@ def test_statistics_are_those_of_the_counted_steps():
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), after, normalizer))
 
 
+@pytest.mark.slow
 def test_large_observations_do_not_swallow_small_deviations():
     keys = jax.random.split(jax.random.key(0), 50)
     batch = play(Quadratic(), POLICY, PARAMS, NORMALIZER, keys, jnp.ones(50, bool), HORIZON)

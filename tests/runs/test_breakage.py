@@ -97,6 +97,7 @@ def test_without_a_penalty_it_would_learn_to(course):
     assert course.broken[-10:, 1].mean() > 0.97
 
 
+@pytest.mark.slow
 def test_devices_lanes_blocks_and_layouts_do_not_matter(course):
     (plain, lowest), metrics = course.early
     np.testing.assert_array_equal(lowest, -1.0)

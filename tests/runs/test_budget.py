@@ -77,7 +77,8 @@ def test_a_run_ends_at_the_first_round_that_reaches_its_budget(method, unit, lon
     assert 4 <= len(evaluated) < len(short)
 
 
-@pytest.mark.parametrize("method", ["rennala_nigt", pytest.param("ringleader_nigt", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["rennala_nigt", "ringleader_nigt"])
 def test_a_run_goes_on_by_its_budget_after_an_interruption(method, tmp_path):
     """Steps are counted on from the checkpoint, and not from zero; and tables are as full as they were."""
     cfg = config(method, {"budget": "250 env_steps"}, "90 env_steps")

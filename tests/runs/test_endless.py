@@ -74,6 +74,7 @@ def test_an_update_that_waits_for_one_worker(tmp_path):
     assert [r["gradients"] for r in records] == [0, 6, 7, 8, 11]
 
 
+@pytest.mark.slow
 def test_an_update_that_never_comes(tmp_path):
     said = stops(config("afedpg", {"start": 2.5}), tmp_path)
     assert said == "update 7 never comes: it waits for workers 1, 2, 3 and 1 more"

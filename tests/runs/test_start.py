@@ -157,6 +157,7 @@ def test_a_run_in_a_given_environment_may_change_too(tmp_path, capsys, recwarn):
     assert recorded(tmp_path / "run")["environment"]["given_as"] == "object"
 
 
+@pytest.mark.slow
 def test_the_steps_are_as_long_as_the_new_setting_says(tmp_path):
     """NIGT moves the iterate by the learning rate, whatever the gradient: 3 rounds by 0.1, then 3 by 0.5."""
     places = []
@@ -190,6 +191,7 @@ def test_version_one_of_run_json_has_no_changes(first, tmp_path):
     assert nigt_jax.load_policy(folder).iteration == 7
 
 
+@pytest.mark.slow
 def test_policies_are_handed_out_where_they_are_evaluated(tmp_path):
     """At every evaluation once, also by a run that goes on; each stays what it is."""
     handed = []

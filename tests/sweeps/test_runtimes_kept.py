@@ -32,7 +32,8 @@ def maps():
     return len(Path("/proc/self/maps").read_bytes().splitlines())
 
 
-@pytest.mark.parametrize("spmd", ["pmap", pytest.param("shard_map", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("spmd", ["pmap", "shard_map"])
 def test_programs_that_are_let_go_give_their_maps_back(monkeypatch, spmd):
     monkeypatch.setattr(sweep, "few_maps_are_left", lambda: True)
     runtimes, before = sweep._Runtimes(), maps()

@@ -63,6 +63,7 @@ def test_in_blocks_of_training(devices, workers, blocks):
     np.testing.assert_allclose(played.returns[:, :number], alone.returns, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_of_the_runs_that_are_asked_for():
     cfg = config()
     runs = [dataclasses.replace(cfg, seed=seed) for seed in range(3)]
