@@ -24,6 +24,7 @@ def config(devices=1):
     )
 
 
+@pytest.mark.slow
 def test_seven_stages_are_three_programs(monkeypatch):
     compiled, compile = [], Spmd.compile
 

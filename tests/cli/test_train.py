@@ -192,7 +192,7 @@ def test_a_failed_start_leaves_its_name_free(tiny, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize("seconds", [0.7, 3.0])
+@pytest.mark.parametrize("seconds", [0.7, pytest.param(3.0, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_interrupted_while_it_starts(tiny, tmp_path, number, seconds):
     """Whatever it was doing, loading, compiling or running: status 130, and what there is can be resumed."""

@@ -45,7 +45,7 @@ def exact(name, durations):
 
 
 @pytest.mark.parametrize("name", RULES)
-@pytest.mark.parametrize("exponent", [0.5, 0.0])
+@pytest.mark.parametrize("exponent", [pytest.param(0.5, marks=pytest.mark.slow), 0.0])
 def test_one_round(name, exponent):
     law = {"worker_exponent": exponent}
     workers = check_config({"workers": {"count": WORKERS, "compute_time": law}}).workers

@@ -231,7 +231,7 @@ def test_agents_of_fednac_move_by_the_mean_of_all_critics():
     assert np.isfinite(log_linear(state.parameters[0], features)).all()
 
 
-@pytest.mark.parametrize("policy", ["softmax", "linear"])
+@pytest.mark.parametrize("policy", ["softmax", pytest.param("linear", marks=pytest.mark.slow)])
 def test_it_learns_what_no_agent_sees_alone(policy):
     method = {"policy": policy, "learning_rate": 0.1, "critic_step": 0.3}
     given = {"system": "fednpg", "world": {"side": 4, "discount": 0.9}, "workers": {"count": 3}, "method": method}

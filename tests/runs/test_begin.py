@@ -50,6 +50,7 @@ class Scaled:
 # The environment.
 
 
+@pytest.mark.slow
 def test_a_run_in_a_given_environment_goes_on_in_another_of_its_class(tmp_path):
     cfg, same = config(), lambda folder: [{**r, "wall_time": 0} for r in read_metrics(folder / "metrics.jsonl")]
     train(cfg, tmp_path / "straight", environment=EndsWhenGood())

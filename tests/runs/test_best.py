@@ -34,6 +34,7 @@ def test_the_best_is_that_of_the_highest_evaluation(tmp_path, returns):
     assert (best.mode(OBSERVATIONS) != nigt_jax.load_policy(tmp_path).mode(OBSERVATIONS)).any()
 
 
+@pytest.mark.slow
 def test_a_later_one_that_is_worse_is_not_kept(tmp_path, returns):
     """Nor one that is as good; also after the run was stopped."""
     returns.extend([1.0, 5.0, 2.0, 5.0, 3.0, 4.0, *[0.0] * 20])

@@ -83,6 +83,7 @@ def course(request):
     return Course(method, broken, early, untrained, runtime.evaluate(state))
 
 
+@pytest.mark.slow
 def test_a_policy_learns_not_to_break_the_physics(course):
     broken, untrained, trained = course.broken[:, 0], course.untrained[0], course.trained[0]
     assert broken[:3].mean() > 0.5

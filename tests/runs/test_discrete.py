@@ -60,17 +60,18 @@ def test_it_is_evaluated_with_noise_and_without(run):
     assert 1.2 < found[True]["return_mean"] < 2.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "estimator"),
     [
         ("rennala_nharpg", "leave_one_out"),
-        pytest.param("robust_nigt", "return_to_go", marks=pytest.mark.slow),
-        pytest.param("afedpg", "return_to_go", marks=pytest.mark.slow),
-        pytest.param("malenia_nigt", "gae", marks=pytest.mark.slow),
-        pytest.param("lapg", "policy_gradient", marks=pytest.mark.slow),
-        pytest.param("fednpg_exact", "policy_gradient", marks=pytest.mark.slow),
-        pytest.param("fednpg_admm", "policy_gradient", marks=pytest.mark.slow),
-        pytest.param("fedpg_br", "leave_one_out", marks=pytest.mark.slow),
+        ("robust_nigt", "return_to_go"),
+        ("afedpg", "return_to_go"),
+        ("malenia_nigt", "gae"),
+        ("lapg", "policy_gradient"),
+        ("fednpg_exact", "policy_gradient"),
+        ("fednpg_admm", "policy_gradient"),
+        ("fedpg_br", "leave_one_out"),
     ],
 )
 def test_every_kind_of_method_plays_them(tmp_path, method, estimator):

@@ -54,10 +54,10 @@ def test_every_file_that_a_start_writes(tmp_path, monkeypatch, name, error):
     begun(cfg, tmp_path / "run", environment=EndsWhenGood())
 
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("sha256.new", "policy.json.new")]
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("metrics.jsonl", "sha256.new", "policy.json.new")]
 
 
-@pytest.mark.parametrize("name", ["metrics.jsonl", "policy.npz", *SLOW])
+@pytest.mark.parametrize("name", ["policy.npz", *SLOW])
 def test_every_file_that_a_run_writes(straight, tmp_path, monkeypatch, name):
     """It goes on to the numbers of a run that had room."""
     cfg, folder, _ = straight
