@@ -167,6 +167,7 @@ def test_a_world_that_cannot_be_is_refused_before_anything_is_computed(tmp_path,
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Accessing:DeprecationWarning")  # Brax's own habits
 @pytest.mark.parametrize("path", PAPER, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_shipped_sweep_can_be_run(path, capsys):
     assert main(["sweep", str(path), "--dry-run"]) == 0
