@@ -52,7 +52,7 @@ class RayRuntimeConfig(RuntimeConfig):
     )
     most_faults: int = setting(
         3,
-        "contributions of a worker that are refused, or sums in a row that do not come, before it is expelled",
+        "contributions of a worker that are refused, or sums in a row without an answer, before it is expelled",
         ge=1,
         le=10**6,
     )

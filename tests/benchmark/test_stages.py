@@ -58,7 +58,6 @@ def numbers():
     return found
 
 
-@pytest.mark.slow
 def test_physics_alone_does_not_ask_the_policy(numbers):
     assert numbers["physics"][0] == numbers["physics"][1]
     assert numbers["+ policy"][0] != numbers["+ policy"][1]

@@ -36,7 +36,6 @@ def nigt(*arguments, cwd, **environment):
     return subprocess.run(command, cwd=cwd, env=os.environ | environment, capture_output=True, check=False)
 
 
-@pytest.mark.slow
 def test_a_locale_without_such_letters(place):
     """Neither names of files nor what is shown need more than bytes of the locale, which is ASCII."""
     ascii_only = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}

@@ -24,13 +24,14 @@ LONG = 100_000.0  # after which nothing can come to an end any more; far beyond 
 class Crew:
     """Workers of a virtual clock. Worker i's gradient is i + 1 everywhere, so a mean shows who is in it."""
 
-    def __init__(self, durations, like, die=(), spoil=(), mute=(), withhold=()):
+    def __init__(self, durations, like, die=(), spoil=(), mute=(), withhold=(), forget=()):
         self.durations, self.like, self.now = durations, like, 0.0
         self.members = [Member() for _ in durations]
         self.since = []  # of every order
         self.orders, self.finish = {}, {}  # worker to (order, sequence), and to when its next event is
         self.die, self.spoil, self.mute = set(die), set(spoil), set(mute)
-        self.withhold = set(withhold)  # (worker, order) whose sum does not come
+        # (worker, order) whose sum does not come, or is not to be had any more
+        self.withhold, self.forget = set(withhold), set(forget)
         for worker, member in enumerate(self.members):
             member.ready = Ready(worker, 1, "here")
             member.was_ready = True
@@ -95,8 +96,9 @@ class Crew:
     def totals(self, order, counts, seconds):
         del seconds
         assert all(self.orders[worker][0].number == order[worker] for worker in counts)
-        there = {worker: (worker, order[worker]) not in self.withhold for worker in counts}
-        return {worker: self.unit(worker, count) if there[worker] else None for worker, count in counts.items()}
+        units = {worker: self.unit(worker, count) for worker, count in counts.items()}
+        answers = {worker: unit for worker, unit in units.items() if (worker, order[worker]) not in self.withhold}
+        return {worker: None if (worker, order[worker]) in self.forget else unit for worker, unit in answers.items()}
 
 
 def make(name, durations, kind=InRounds, runtime=None, crew=None, crew_class=Crew, **method):

@@ -85,7 +85,6 @@ def test_without_the_term_of_the_episodes_it_is_biased():
     assert deviations(samples, truth, least=10).max() > 5
 
 
-@pytest.mark.slow
 def test_is_the_sum_of_each_episodes_product():
     """Against dense matrices of each episode by itself; one does not count, and some end early; under jit."""
     keys = jax.random.split(jax.random.key(5), EPISODES)

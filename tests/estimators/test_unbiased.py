@@ -160,7 +160,6 @@ def test_same_over_devices(estimator):
         np.testing.assert_allclose(a[3], b, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.slow
 def test_critic_learns_the_return_to_go():
     estimator, setting = gae(POLICY, steps=400), settings(0.9)._replace(critic_learning_rate=jnp.full(1, 1e-2))
     keys, normalizer = jax.random.split(jax.random.key(0), 256), grouped(NORMALIZER)

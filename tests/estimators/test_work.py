@@ -52,7 +52,6 @@ def flat(tree):
     return np.asarray(jax.vmap(lambda own: jax.flatten_util.ravel_pytree(own)[0])(tree))
 
 
-@pytest.mark.slow
 def test_gradients_and_variances_are_each_workers_own(units):
     work, record, coefficients = units
     gradients, variances = jax.jit(lambda: (work.gradients(), work.variances()))()

@@ -219,7 +219,6 @@ def test_runs_share_a_program():
             np.testing.assert_allclose(getattr(together, name)[:, k], getattr(alone, name)[:, 0], rtol=1e-3)
 
 
-@pytest.mark.slow
 def test_a_run_goes_on_as_if_nothing_had_happened(tmp_path):
     """What workers keep is in the checkpoint; uploads and bytes are totals."""
     cfg = config(noise_weight=1.0)

@@ -144,7 +144,6 @@ def test_groups_have_policies_of_their_own_and_share_the_lanes():
             np.testing.assert_allclose(part, wanted, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.slow
 def test_a_fold_sees_every_step_once():
     keys = jax.random.split(jax.random.key(2), 12)
     params, normalizer = (jax.tree.map(lambda x: jnp.stack([x] * 3), t) for t in (PARAMS, NORMALIZER))
@@ -177,7 +176,6 @@ def test_a_fold_sees_every_step_once():
         np.testing.assert_allclose(samples[group], mine, rtol=1e-6)
 
 
-@pytest.mark.slow
 def test_statistics_are_those_of_the_counted_steps():
     keys = jax.random.split(jax.random.key(0), 40)
     normalizer = linear_policy(normalize=True).init_normalizer()
@@ -196,7 +194,6 @@ def test_statistics_are_those_of_the_counted_steps():
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), after, normalizer))
 
 
-@pytest.mark.slow
 def test_large_observations_do_not_swallow_small_deviations():
     keys = jax.random.split(jax.random.key(0), 50)
     batch = play(Quadratic(), POLICY, PARAMS, NORMALIZER, keys, jnp.ones(50, bool), HORIZON)

@@ -164,16 +164,15 @@ def played(reset, step, keys, actions):
     return state.obs, jnp.stack(rewards)
 
 
-@pytest.mark.slow
 @brax_own_habits
 @pytest.mark.parametrize(
     ("name", "backend"),
     [
         ("inverted_pendulum", "spring"),
-        ("hopper", "spring"),
-        ("inverted_pendulum", "positional"),
-        ("inverted_pendulum", "generalized"),
-        ("reacher", "mjx"),
+        pytest.param("hopper", "spring", marks=pytest.mark.slow),
+        pytest.param("inverted_pendulum", "positional", marks=pytest.mark.slow),
+        pytest.param("inverted_pendulum", "generalized", marks=pytest.mark.slow),
+        pytest.param("reacher", "mjx", marks=pytest.mark.slow),
     ],
 )
 def test_environments(name, backend):

@@ -46,6 +46,5 @@ def test_a_later_one_that_is_worse_is_not_kept(tmp_path, returns):
     assert nigt_jax.load_policy(tmp_path / "best").iteration == 1
 
 
-@pytest.mark.slow
 def test_nothing_is_kept_that_was_not_asked_for(straight):
     assert not (straight[1] / "best").exists()

@@ -83,7 +83,6 @@ def course(request):
     return Course(method, broken, early, untrained, runtime.evaluate(state))
 
 
-@pytest.mark.slow
 def test_a_policy_learns_not_to_break_the_physics(course):
     broken, untrained, trained = course.broken[:, 0], course.untrained[0], course.trained[0]
     assert broken[:3].mean() > 0.5
@@ -98,7 +97,6 @@ def test_without_a_penalty_it_would_learn_to(course):
     assert course.broken[-10:, 1].mean() > 0.97
 
 
-@pytest.mark.slow
 def test_devices_lanes_blocks_and_layouts_do_not_matter(course):
     (plain, lowest), metrics = course.early
     np.testing.assert_array_equal(lowest, -1.0)

@@ -215,7 +215,6 @@ def test_a_chunk_that_fails_leaves_what_was_before_it(straight, tmp_path, monkey
         np.testing.assert_array_equal(x, y)
 
 
-@pytest.mark.slow
 def test_an_evaluation_that_fails_is_made_when_the_run_goes_on(straight, tmp_path, monkeypatch):
     cfg, folder, _ = straight
     evaluate, calls = SimulatedRuntime.evaluate, []

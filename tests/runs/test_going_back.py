@@ -152,7 +152,6 @@ def test_a_related_system_goes_back_too(tmp_path):
     assert same(read_metrics(tmp_path / "metrics.jsonl")) == before
 
 
-@pytest.mark.slow
 def test_a_sweep_goes_back_too(tmp_path):
     """Each run of a program to the round that it had reached at the older checkpoint of all of them."""
     (tmp_path / "base.yaml").write_text(

@@ -191,7 +191,6 @@ def test_version_one_of_run_json_has_no_changes(first, tmp_path):
     assert nigt_jax.load_policy(folder).iteration == 7
 
 
-@pytest.mark.slow
 def test_policies_are_handed_out_where_they_are_evaluated(tmp_path):
     """At every evaluation once, also by a run that goes on; each stays what it is."""
     handed = []

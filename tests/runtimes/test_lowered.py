@@ -69,7 +69,6 @@ def test_every_backend(backend):
         check(program(config(environment={"name": "hopper", "backend": backend, "horizon": 4})))
 
 
-@pytest.mark.slow
 def test_devices_with_runs_of_their_own_tell_each_other_nothing():
     cfg = config()
     exported = program(cfg, EndsWhenGood(), runs=[cfg] * 2)

@@ -124,8 +124,7 @@ def test_methods_of_a_family_share_a_program(names):
     assert len({(*metrics.gradients[:, k], *metrics.time.high[:, k]) for k in range(len(runs))}) == len(runs)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["rennala_nigt", "ringmaster_nigt"])
+@pytest.mark.parametrize("name", ["rennala_nigt", pytest.param("ringmaster_nigt", marks=pytest.mark.slow)])
 def test_a_run_that_breaks_breaks_alone(name):
     """As one with too long a step would, whose parameters are no numbers any more."""
     cfg = config(name)

@@ -85,7 +85,6 @@ def test_the_table_has_a_row_for_every_evaluation(whole):
     assert all(first["rennala", seed] == pytest.approx(first["afedpg", seed], rel=1e-5) for seed in range(3))  # fair
 
 
-@pytest.mark.slow
 def test_interrupted_and_resumed_is_the_same_sweep(whole, tmp_path):
     folder, stop = created(tmp_path), threading.Event()
 

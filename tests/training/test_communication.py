@@ -52,8 +52,9 @@ def test_a_round_exchanges_the_gradient_and_little_else(devices, lanes, batch_si
     assert found.exchanges <= 4
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("estimator", "purpose"), [("leave_one_out", "baseline"), ("gae", "critic")])
+@pytest.mark.parametrize(
+    ("estimator", "purpose"), [("leave_one_out", "baseline"), pytest.param("gae", "critic", marks=pytest.mark.slow)]
+)
 def test_what_an_estimator_adds(estimator, purpose):
     """A baseline is a number a step; a critic is one of its own gradients for every step of Adam; both are reduced."""
     found, parameters = volume(estimator, devices=4, blocks=2)

@@ -95,12 +95,11 @@ class Crew:
         return [worker for worker, member in enumerate(self.members) if late(worker, member)]
 
     def totals(self, order: Sequence[int], counts: Mapping[int, int], seconds: float) -> dict[int, Unit | None]:
-        """The sums of the first so many units of some workers, by worker; None where there is no answer."""
+        """The sums of the first so many units of some workers; as of :class:`Workers`."""
         asked = {worker: self._tell(worker, "total", order[worker], k) for worker, k in counts.items()}
         there, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=seconds)
         found: dict[int, Unit | None] = {}
         for worker, reference in asked.items():
-            found[worker] = None
             if reference in there:
                 with contextlib.suppress(RayError):
                     found[worker] = ray.get(reference)

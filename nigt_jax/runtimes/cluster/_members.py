@@ -30,7 +30,7 @@ class Member:
       counted: units of it that counted.
       discarded: units of it that did not.
       faults: contributions that were refused.
-      unanswered: sums in a row that were asked for and did not come.
+      unanswered: sums in a row that its process was asked for without an answer.
       was_ready: whether its process, the newest, ever was.
       expelled: whether it is not started any more.
       away: whether it is not to be there, for now.
@@ -130,7 +130,7 @@ class Workers(Protocol):
           seconds: for which an answer is waited for.
 
         Returns:
-          The sums, by worker; None where there is no answer.
+          The sums, by worker: None where it says that a sum is not to be had any more; who does not answer is left out.
         """
 
     def dismiss(self, worker: int) -> None:

@@ -169,12 +169,15 @@ class InRounds:
         weights[now.taking_part] = self._schedule.weigh(_as_round(counts[now.taking_part]))
         asked = {int(worker): int(counts[worker]) for worker in np.flatnonzero(counts)}
         found = self._crew.totals([int(order) for order in now.tally.order], asked, self._settings.deadline)
-        for worker, unit in found.items():
-            if unit is None:
+        for worker in asked:
+            if worker not in found:
                 self.watch.miss(worker)
                 continue
+            self._crew.members[worker].unanswered, unit = 0, found[worker]
+            if unit is None:  # it has done more since than it keeps apart
+                self.watch.begin_again(worker)
+                continue
             now.uploads += 1
-            self._crew.members[worker].unanswered = 0
             fault = fault_of(unit, self._like)
             if fault is not None:
                 self.watch.refuse(worker, fault)

@@ -124,26 +124,27 @@ class Watch:
         member = self._crew.members[worker]
         member.faults += 1
         member.news = f"sent something that {why}"
-        self._bear(worker, member.faults)
+        self._begin_again_or_expel(worker, member.faults)
 
     def miss(self, worker: int) -> None:
-        """Gives up what a worker's sum had, which has not come; whose sums do not, time after time, is expelled."""
+        """Gives up a sum of a worker that does not answer; who does not, time after time, is expelled."""
         member = self._crew.members[worker]
-        if not member.working:  # it is gone, so others decide on it
-            self._lose(worker)
-            return
         member.unanswered += 1
         member.news = "did not send its sum in time"
-        self._bear(worker, member.unanswered)
+        self._begin_again_or_expel(worker, member.unanswered)
 
-    def _bear(self, worker: int, faults: int) -> None:
-        """Goes on with a worker whose work is lost, by its fault, or without it if that is one too many."""
+    def begin_again(self, worker: int) -> None:
+        """Gives up what a worker has done, and has it go on: without an order it would be neither heard nor missed."""
         self._lose(worker)
-        if faults >= self._settings.most_faults:
-            self._crew.dismiss(worker)
-            self._expel(worker)
-        else:  # without an order nothing would ever be heard, or missed, of it
-            self._serve(worker)
+        self._serve(worker)
+
+    def _begin_again_or_expel(self, worker: int, faults: int) -> None:
+        if faults < self._settings.most_faults:
+            self.begin_again(worker)
+            return
+        self._lose(worker)
+        self._crew.dismiss(worker)
+        self._expel(worker)
 
     def _replace(self, lost: Lost) -> None:
         member = self._crew.members[lost.worker]
@@ -156,7 +157,8 @@ class Watch:
             self._expel(lost.worker)
 
     def _again(self, lost: Lost) -> None:
-        self._crew.members[lost.worker].news = lost.why
+        member = self._crew.members[lost.worker]
+        member.news, member.unanswered = lost.why, 0
         self._lose(lost.worker)
         self._crew.start(lost.worker)
 
