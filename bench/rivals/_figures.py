@@ -43,7 +43,7 @@ def figures(
     laps: Sequence[Lap],
     device: str,
     packages: Iterable[str],
-    compile_seconds: float,
+    starting_seconds: float,
 ) -> dict[str, Any]:
     """What is to be printed. `load` is that of the whole machine over the last minute, whoever caused it.
 
@@ -53,7 +53,7 @@ def figures(
       laps: those that count.
       device: in words.
       packages: those whose versions matter.
-      compile_seconds: what compilation took, which is in no lap.
+      starting_seconds: what starting took, which is in no lap.
     """
     rates = [lap.steps / lap.seconds for lap in laps]
     return {
@@ -61,7 +61,7 @@ def figures(
         "device": device,
         "versions": {name: importlib.metadata.version(name) for name in packages},
         "settings": vars(args),
-        "compile_seconds": compile_seconds,
+        "starting_seconds": starting_seconds,
         "env_steps": sum(lap.steps for lap in laps),
         "seconds": sum(lap.seconds for lap in laps),
         "env_steps_per_second": statistics.median(rates),

@@ -36,7 +36,7 @@ def measure(contender: str, args: argparse.Namespace, train: Callable[..., Any],
     """
     trained = train_by_brax(train, args.warm_up, args.repeats, unit)
     laps = [Lap(*lap) for lap in trained.laps]
-    return figures(contender, args, laps, device(), ("jax", "brax"), trained.compile_seconds)
+    return figures(contender, args, laps, device(), ("jax", "brax"), trained.starting_seconds)
 
 
 def device() -> str:

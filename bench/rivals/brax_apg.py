@@ -3,8 +3,10 @@
 It differentiates through the physics, `--unroll` steps at a time, and learns from every step.
 """
 
+import argparse
 import functools
 import json
+from collections.abc import Callable
 
 import _shim
 import jax
@@ -20,11 +22,16 @@ def main() -> None:
     parser.add_argument("--unroll", type=int, default=32, help="steps that are differentiated through")
     parser.add_argument("--updates", type=int, default=5, help="updates in a stretch of training")
     args = _shim.prepare(parser)
+    unit = args.updates * args.unroll * args.lanes
+    print(json.dumps(_shim.measure("brax apg", args, functools.partial(apg, args), unit=unit)))
+
+
+def apg(args: argparse.Namespace, progress_fn: Callable[..., None]) -> None:
+    """Trains for as many epochs as are asked for."""
     from brax.training.agents.apg import networks, train
 
     epochs = args.warm_up + args.repeats
-    apg = functools.partial(
-        train.train,
+    train.train(
         make_environment(BraxEnvironment(name=args.env, backend=args.backend)),
         episode_length=args.horizon,
         policy_updates=args.updates * epochs,
@@ -34,8 +41,8 @@ def main() -> None:
         num_eval_envs=1,
         network_factory=functools.partial(networks.make_apg_networks, hidden_layer_sizes=args.hidden),
         normalize_observations=True,
+        progress_fn=progress_fn,
     )
-    print(json.dumps(_shim.measure("brax apg", args, apg, unit=args.updates * args.unroll * args.lanes)))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,10 @@ It plays every lane for the whole horizon and learns from the steps up to the en
 `simulated_steps_per_second` has them all.
 """
 
+import argparse
 import functools
 import json
+from collections.abc import Callable
 
 import _shim
 from _figures import arguments
@@ -19,10 +21,16 @@ _NEVER = 2**30
 def main() -> None:
     """Trains, and prints the figures."""
     args = _shim.prepare(arguments(__doc__, repeats=12, warm_up=3))
+    figures = _shim.measure("brax es", args, functools.partial(es, args))
+    simulated = args.repeats * args.lanes * args.horizon / figures["seconds"]
+    print(json.dumps(figures | {"simulated_steps_per_second": simulated}))
+
+
+def es(args: argparse.Namespace, progress_fn: Callable[..., None]) -> None:
+    """Trains without end."""
     from brax.training.agents.es import networks, train
 
-    es = functools.partial(
-        train.train,
+    train.train(
         make_environment(BraxEnvironment(name=args.env, backend=args.backend)),
         num_timesteps=_NEVER,
         num_evals=_NEVER,  # one after every epoch
@@ -31,10 +39,8 @@ def main() -> None:
         episode_length=args.horizon,
         network_factory=functools.partial(networks.make_es_networks, hidden_layer_sizes=args.hidden),
         normalize_observations=True,
+        progress_fn=progress_fn,
     )
-    figures = _shim.measure("brax es", args, es)
-    simulated = args.repeats * args.lanes * args.horizon / figures["seconds"]
-    print(json.dumps(figures | {"simulated_steps_per_second": simulated}))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, help="samples in a minibatch; 32, or as many as there are lanes for")
     parser.add_argument("--passes", type=int, default=2, help="over the samples before new ones are drawn")
     parser.add_argument("--own-networks", action="store_true", help="Brax's: policy (32,) * 4, value (256,) * 5")
+    parser.add_argument("--evaluate", action="store_true", help="after every stretch, as ours has in its program")
     args = _shim.prepare(parser)
     ppo = brax_ppo(
         BraxEnvironment(name=args.env, backend=args.backend),
@@ -34,6 +35,7 @@ def main() -> None:
         minibatches=args.minibatches,
         batch_size=args.batch_size,
         passes=args.passes,
+        evaluate=args.evaluate,
     )
     print(json.dumps(_shim.measure("brax ppo", args, ppo)))
 

@@ -79,6 +79,7 @@ def main() -> None:
     parser.add_argument("--lanes", type=int, default=8, help="environments of each worker, in one forward pass")
     parser.add_argument("--batch-size", type=int, default=2048, help="episodes in a round")
     args = parser.parse_args()
+    began = time.perf_counter()
     torch.set_num_threads(args.workers)
     name = ENVIRONMENTS[args.env]
     with gymnasium.make(name) as env:
@@ -86,9 +87,11 @@ def main() -> None:
     policy.share_memory()  # a step of the parent's is a step of the workers'
     pipes = [start(i, policy, name, args.horizon, args.lanes) for i in range(args.workers)]
     trainer = Trainer(policy, pipes, args.batch_size // args.workers)
-    laps = [trainer.round() for _ in range(args.warm_up + args.repeats)]
+    first, ready = trainer.round(), time.perf_counter() - began
+    laps = [first, *(trainer.round() for _ in range(args.warm_up + args.repeats - 1))]
+    starting = ready - laps[1].seconds  # the second round is as long as the first, but for processes that start
     packages = ("torch", "gymnasium", "mujoco")
-    print(json.dumps(figures("gymnasium and torch", args, laps[args.warm_up :], cpu(), packages, 0.0)))
+    print(json.dumps(figures("gymnasium and torch", args, laps[args.warm_up :], cpu(), packages, starting)))
 
 
 def start(worker: int, policy: Policy, name: str, horizon: int, lanes: int) -> Connection:

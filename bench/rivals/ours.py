@@ -32,7 +32,7 @@ def main() -> None:
     first = jax.devices()[0]
     device = cpu() if first.platform == "cpu" else first.device_kind
     laps = [Lap(*lap) for lap in trained.laps]
-    print(json.dumps(figures("nigt_jax", args, laps, device, ("jax", "brax"), trained.compile_seconds)))
+    print(json.dumps(figures("nigt_jax", args, laps, device, ("jax", "brax"), trained.starting_seconds)))
 
 
 def ours(args: Any) -> Trained:
@@ -46,7 +46,7 @@ def ours(args: Any) -> Trained:
         "method.batch_size": str(args.batch_size),
         "training.chunk": str(args.rounds),
         "training.lanes": str(args.lanes // len(jax.devices())),
-        "training.compilation_cache": "false",  # the time to compile is one of the figures
+        "training.compilation_cache": "false",  # what starting takes is one of the figures
         "evaluation.episodes": "2",
     }
     config = nigt_jax.load_config(CONFIG, settings | dict(pair.split("=", 1) for pair in args.set))

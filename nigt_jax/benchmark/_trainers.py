@@ -1,4 +1,4 @@
-"""Stretches of training by Brax's own trainers, and by ours: their steps and seconds, compilation apart.
+"""Stretches of training by Brax's own trainers, and by ours: their steps and seconds, and apart what starting takes.
 
 Brax 0.14.2 calls `jax.device_put_replicated` in ppo and apg, which JAX 0.10 no longer has. It misses nothing else.
 """
@@ -20,17 +20,20 @@ from nigt_jax.config import BraxEnvironment, Config
 from nigt_jax.environments import make_environment
 from nigt_jax.runtimes import SimulatedRuntime
 
+_AXIS = "i"  # what Brax's trainers call the devices
+
 
 class Trained(NamedTuple):
     """What training was measured to do.
 
     Attributes:
       laps: (environment steps that updates learnt from, seconds) of each stretch that counts.
-      compile_seconds: what compiling took, which is in none of them.
+      starting_seconds: what starting took, which is in none of them: to make the environment, and to trace and compile
+        all programs.
     """
 
     laps: list[tuple[int, float]]
-    compile_seconds: float
+    starting_seconds: float
 
     @property
     def steps_per_second(self) -> float:
@@ -47,16 +50,22 @@ class _Laps:
 
     The seconds are Brax's own `training/walltime`, which stands still while it evaluates. Its `training/sps` is no use:
     that of es counts steps after the end of an episode, that of apg the steps of one device only.
+
+    Attributes:
+      marks: (steps, seconds of training) at the start, and after each epoch.
+      times: what the clock on the wall said then.
     """
 
     def __init__(self, number: int):
         self._number = number
         self.marks = [(0, 0.0)]
+        self.times = [time.perf_counter()]
 
     def __call__(self, steps: int, metrics: dict[str, Any]) -> None:
         if "training/walltime" not in metrics:  # an evaluation before training
             return
         self.marks.append((steps, float(metrics["training/walltime"])))
+        self.times.append(time.perf_counter())
         if len(self.marks) > self._number:
             raise _EnoughError
 
@@ -64,8 +73,11 @@ class _Laps:
 def train_by_brax(train: Callable[..., Any], warm_up: int, repeats: int, unit: int = 1) -> Trained:
     """Trains for so many epochs of one of Brax's trainers.
 
+    What starting took is everything up to the end of the warm-up but so many epochs as they take after it. Where the
+    trainer evaluates after each of them, that is part of it.
+
     Args:
-      train: takes a `progress_fn`.
+      train: takes a `progress_fn`; it makes the environment, too, so that this is counted.
       warm_up: epochs that do not count.
       repeats: epochs that do.
       unit: environment steps in each of the steps that `progress_fn` is told of.
@@ -74,10 +86,9 @@ def train_by_brax(train: Callable[..., Any], warm_up: int, repeats: int, unit: i
     with contextlib.suppress(_EnoughError), what_brax_misses():
         train(progress_fn=clock)
     laps = [((b[0] - a[0]) * unit, b[1] - a[1]) for a, b in itertools.pairwise(clock.marks)]
-    first, timed = laps[:warm_up], laps[warm_up:]
-    # es and apg compile twice: the state that an epoch returns has other types than the one it starts with.
+    timed = laps[warm_up:]
     usual = statistics.median(seconds for _, seconds in timed)
-    return Trained(timed, sum(seconds - usual for _, seconds in first))
+    return Trained(timed, clock.times[warm_up] - clock.times[0] - warm_up * usual)
 
 
 def brax_ppo(
@@ -92,6 +103,7 @@ def brax_ppo(
     minibatches: int = 16,
     batch_size: int | None = None,
     passes: int = 2,
+    evaluate: bool = False,
 ) -> Callable[..., Any]:
     """Brax's PPO as :func:`train_by_brax` takes it.
 
@@ -109,28 +121,33 @@ def brax_ppo(
       minibatches: updates in one pass over the samples.
       batch_size: samples in a minibatch; 32, or as many as there are lanes for.
       passes: over the samples before new ones are drawn.
+      evaluate: whether it evaluates after every epoch, in one environment.
     """
-    from brax.training.agents.ppo import networks, train
-
     matched = {} if hidden is None else {"policy_hidden_layer_sizes": hidden, "value_hidden_layer_sizes": hidden}
-    return functools.partial(
-        train.train,
-        make_environment(environment),
-        num_timesteps=steps * epochs,
-        num_evals=epochs + 1,
-        run_evals=False,
-        num_eval_envs=1,
-        num_envs=lanes,
-        episode_length=horizon,
-        unroll_length=unroll,
-        batch_size=batch_size or max(32, lanes // minibatches),
-        num_minibatches=minibatches,
-        num_updates_per_batch=passes,
-        network_factory=functools.partial(networks.make_ppo_networks, **matched),
-        normalize_observations=True,
-        discounting=0.99,
-        learning_rate=3e-4,
-    )
+
+    def trainer(progress_fn: Callable[[int, dict[str, Any]], None]) -> Any:
+        from brax.training.agents.ppo import networks, train
+
+        return train.train(
+            make_environment(environment),
+            num_timesteps=steps * epochs,
+            num_evals=epochs + 1,
+            run_evals=evaluate,
+            num_eval_envs=1,
+            num_envs=lanes,
+            episode_length=horizon,
+            unroll_length=unroll,
+            batch_size=batch_size or max(32, lanes // minibatches),
+            num_minibatches=minibatches,
+            num_updates_per_batch=passes,
+            network_factory=functools.partial(networks.make_ppo_networks, **matched),
+            normalize_observations=True,
+            discounting=0.99,
+            learning_rate=3e-4,
+            progress_fn=progress_fn,
+        )
+
+    return trainer
 
 
 def train_by_us(config: Config, warm_up: int, repeats: int) -> Trained:
@@ -141,16 +158,16 @@ def train_by_us(config: Config, warm_up: int, repeats: int) -> Trained:
       warm_up: chunks that do not count: an untrained policy falls early, and then more lanes are idle at the end.
       repeats: chunks that do.
     """
+    began = time.perf_counter()
     runtime = SimulatedRuntime(config)
-    started = time.perf_counter()
-    _ = runtime.chunk
-    compiled = runtime.compile_seconds + time.perf_counter() - started
+    runtime.compile()
     state, laps = runtime.initial_state(), []
+    starting = time.perf_counter() - began
     for _ in range(warm_up + repeats):
         started = time.perf_counter()
         state, metrics = runtime.run(state, config.training.chunk)
         laps.append((int(metrics.env_steps.sum()), time.perf_counter() - started))
-    return Trained(laps[warm_up:], compiled)
+    return Trained(laps[warm_up:], starting)
 
 
 @contextlib.contextmanager
@@ -168,7 +185,11 @@ def what_brax_misses() -> Iterator[None]:
 
 
 def _replicate(x: Any, devices: Sequence[Any]) -> Any:
-    """`jax.device_put_replicated`: arrays with a leading axis of devices, the same values on each."""
-    sharding = NamedSharding(Mesh(np.array(devices), ("devices",)), PartitionSpec("devices"))
+    """`jax.device_put_replicated`: arrays with a leading axis of devices, the same values on each.
+
+    They are laid out as what Brax's `jax.pmap` returns, its axis's name included. With another name JAX would compile
+    an epoch twice: for what training starts from, and for what the first one returns.
+    """
+    sharding = NamedSharding(Mesh(np.array(devices), (_AXIS,)), PartitionSpec(_AXIS))
     put = lambda leaf: jax.device_put(jnp.broadcast_to(leaf, (len(devices), *jnp.shape(leaf))), sharding)
     return jax.tree.map(put, x)
