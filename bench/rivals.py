@@ -59,12 +59,12 @@ def main() -> None:
     args = parser.parse_args()
     records: list[dict[str, Any]] = []
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
-    # A first turn compiles, later ones load what it compiled; the folder goes, so that no first turn finds any.
-    with tempfile.TemporaryDirectory() as cache:
-        for name in args.rivals:
+    for name in args.rivals:
+        # A first turn compiles, later ones load what it compiled; the folder goes, so that no first turn finds any.
+        with tempfile.TemporaryDirectory() as cache:
             turns = [(ours(args, cache), rival(RIVALS[name], args, cache)) for _ in range(args.pairs)]
-            records.append(compare(name, turns))
-            print(row(records[-1]), flush=True)
+        records.append(compare(name, turns))
+        print(row(records[-1]), flush=True)
     print(f"\n{setting(records)}")
     if args.json:
         args.json.write_text(json.dumps(records, indent=1) + "\n")

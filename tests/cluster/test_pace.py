@@ -1,6 +1,7 @@
 """The slowness that is put on a worker: its times are those of the workers' clock, one after the other."""
 
 import queue
+import time
 
 import jax
 import numpy as np
@@ -10,10 +11,11 @@ from nigt_jax.config import check_config
 from nigt_jax.policies import ObservationStatistics
 from nigt_jax.runtimes.cluster import _worker
 from nigt_jax.runtimes.cluster._messages import Dropped, Order, Ready, Report
-from nigt_jax.runtimes.cluster._worker import Programs, Worker
+from nigt_jax.runtimes.cluster._worker import _AHEAD, Programs, Worker
 from nigt_jax.training import Unit
 
 UNIT = 0.02
+MOMENT = 0.5  # seconds in which a worker that need not wait does many units
 
 
 def config(**workers):
@@ -88,4 +90,34 @@ def test_recorded_times_follow_each_other_across_orders(tmp_path, monkeypatch, e
     worker.give(order._replace(number=3), ())
     assert isinstance(next(told), Dropped)
     assert next(told).seconds >= UNIT * recorded[3]
+    worker.hold(True)
+
+
+def test_a_worker_waits_until_it_is_heard(monkeypatch):
+    """So what the driver counts is still to be had, however much slower than the worker it is."""
+    monkeypatch.setattr(_worker, "Programs", Instant)
+    worker = Worker(config(compute_time={"scale": 1e-6}), 0, 0)
+    told = worker.work()
+    assert isinstance(next(told), Ready)
+
+    def does(order, first, last):
+        """The worker tells of these units, and of none after them."""
+        got = [next(told) for _ in range(first, last)]
+        assert [(report.order, report.sequence) for report in got] == [(order, k) for k in range(first, last)]
+        time.sleep(MOMENT)
+        assert worker._programs.begun.qsize() == done + last
+        assert worker.total(order, last).returns == 0
+
+    done = 0
+    worker.give(Order(0, None, delivers=False), ())
+    does(0, 0, _AHEAD)
+    assert worker.total(0, 1) is not None  # the oldest that a driver can ask for that has heard of one
+    worker.heard(0, 10)
+    does(0, _AHEAD, _AHEAD + 10)
+    worker.heard(7, 1000)  # of an order that it does not have
+    time.sleep(MOMENT)
+    assert worker._programs.begun.qsize() == _AHEAD + 10
+    done = _AHEAD + 10
+    worker.give(Order(1, None, delivers=False), ())  # another order has it go on, and counts anew
+    does(1, 0, _AHEAD)
     worker.hold(True)

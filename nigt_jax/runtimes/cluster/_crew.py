@@ -23,6 +23,7 @@ from nigt_jax.runtimes.cluster._messages import Dropped, Event, Lost, Order, Rea
 from nigt_jax.training import Unit
 
 _GRACE = 600.0  # seconds that a worker may take to start and compile
+_TELLS = 8  # units after which a worker is told that it was heard: it waits where it is too far ahead
 
 
 class Crew:
@@ -142,7 +143,10 @@ class Crew:
         member.heard = time.monotonic()
         if isinstance(event, Ready):
             member.ready, member.was_ready, member.failed_starts = event, True, 0
-        elif isinstance(event, Report | Dropped):
+            return event
+        if isinstance(event, Report) and (event.sequence + 1) % _TELLS == 0:
+            self._tell(worker, "heard", event.order, event.sequence + 1)
+        if isinstance(event, Report | Dropped):
             self._durations.append(member.time_of(event, member.heard))
         return event
 
@@ -257,6 +261,9 @@ class _Process:
 
     def hold(self, held: bool) -> None:
         self._worker.hold(held)
+
+    def heard(self, order: int, count: int) -> None:
+        self._worker.heard(order, count)
 
     def total(self, order: int, count: int) -> Unit | None:
         return self._worker.total(order, count)

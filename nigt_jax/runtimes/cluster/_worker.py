@@ -38,7 +38,8 @@ from nigt_jax.training import (
 )
 
 _LOOKS = 8  # times in a unit that a worker looks whether somebody still waits for it
-_APART = 64  # sums that are kept, the newest
+_AHEAD = 32  # units of an order that a worker does before it waits until the driver has heard of them
+_APART = 2 * _AHEAD  # sums that are kept, the newest: more than a worker can be ahead of what the driver counts
 _REAL_WORKERS = 0x57E9  # of their keys, which are no keys of a simulated clock's
 
 
@@ -57,6 +58,7 @@ class Worker:
         self._order: Order | None = None
         self._assignment: Any = None
         self._held = False
+        self._heard = 0  # units of the order that the driver has heard of
         self._sums = Sums()
         self._kept: tuple[int, Any] = (-1, None)  # what came of the newest order that has an outcome, and its number
         self._programs = Programs(config, number)
@@ -66,7 +68,7 @@ class Worker:
     def give(self, order: Order, assignment: Any) -> None:
         """Another order; what is under way for the last one is dropped at the next look."""
         with self._changed:
-            self._order, self._assignment, self._sums = order, assignment, Sums()
+            self._order, self._assignment, self._sums, self._heard = order, assignment, Sums(), 0
             self._changed.notify_all()
 
     def hold(self, held: bool) -> None:
@@ -74,6 +76,13 @@ class Worker:
         with self._changed:
             self._held = held
             self._changed.notify_all()
+
+    def heard(self, order: int, count: int) -> None:
+        """The driver has heard of so many units of an order."""
+        with self._changed:
+            if self._order is not None and self._order.number == order:
+                self._heard = count
+                self._changed.notify_all()
 
     def total(self, order: int, count: int) -> Unit | None:
         """The sum of the first so many units of an order; None where that is not to be had any more."""
@@ -113,7 +122,7 @@ class Worker:
             order, assignment, sums = self._next_order(last)
             assignment = jax.device_put(assignment)
             sequence, stopwatch = 0, _Stopwatch()
-            while order.most is None or sequence < order.most:
+            while (order.most is None or sequence < order.most) and self._is_followed(order, sequence, stopwatch):
                 unit = self._unit(order, assignment, sequence, stopwatch)
                 seconds = stopwatch.lap()
                 if unit is None:
@@ -128,6 +137,15 @@ class Worker:
         with self._changed:
             self._changed.wait_for(lambda: self._order is not last)
             return cast(Order, self._order), self._assignment, self._sums
+
+    def _is_followed(self, order: Order, sequence: int, stopwatch: "_Stopwatch") -> bool:
+        """Waits until the driver has heard of all but the last few units; False where it gives another order first."""
+        near = lambda: sequence < self._heard + _AHEAD
+        with self._changed:
+            if not near():
+                with stopwatch.stopped():
+                    self._changed.wait_for(lambda: self._order is not order or near())
+            return self._order is order
 
     def _unit(self, order: Order, assignment: Any, sequence: int, stopwatch: "_Stopwatch") -> Unit | None:
         """A unit on the host; None where nobody waits for it any more."""
