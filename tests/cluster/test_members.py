@@ -2,8 +2,10 @@
 
 import pytest
 
+from nigt_jax.runtimes.cluster import _crew
 from nigt_jax.runtimes.cluster._members import Member
-from nigt_jax.runtimes.cluster._messages import Dropped, Report
+from nigt_jax.runtimes.cluster._messages import Dropped, Ready, Report
+from nigt_jax.runtimes.cluster._worker import _AHEAD
 
 GRACE, DEADLINE = 600.0, 10.0
 
@@ -67,3 +69,19 @@ def test_an_exchange_lasts_until_the_worker_begins():
     assert one.time_of(report(7, 0), 155.5).exchange == pytest.approx(0.5)
     one.asked = None
     assert one.time_of(report(8, 0), 105.5).exchange is None
+
+
+def test_a_worker_is_told_that_it_was_heard_before_it_has_to_wait(monkeypatch):
+    """What comes by Ray is heard in the order in which it was told; only reports are units."""
+    crew = object.__new__(_crew.Crew)  # without a cluster
+    events = [Ready(0, 1, "here"), Dropped(0, 2, 0, 1.0), *(Report(0, 3, k, 1.0, None) for k in range(3 * _AHEAD))]
+    crew.members, crew._durations, told = [member()], [], []
+    crew.members[0].stream = iter(events)
+    monkeypatch.setattr(_crew.ray, "get", lambda event: event)
+    monkeypatch.setattr(crew, "_tell", lambda worker, method, *arguments: told.append((worker, method, *arguments)))
+    for heard in range(len(events)):
+        assert crew._next(0) == events[heard]
+        units = max(0, heard - 1)
+        newest = told[-1][-1] if told else 0
+        assert newest <= units < newest + _AHEAD
+    assert {message[:3] for message in told} == {(0, "heard", 3)}

@@ -117,6 +117,22 @@ def test_who_is_slow_is_not_missed(runtime):
 
 
 @slow
+def test_who_is_ahead_is_told_that_it_was_heard(runtime):
+    """A round of one worker, who does ten times as many gradients as it may be ahead of the driver."""
+    del runtime  # only has Ray be there
+    made = make_runtime(
+        config(method={"batch_size": 320}, workers={"count": 1}, runtime={"seconds_per_time_unit": 0.0})
+    )
+    made.compile()
+    try:
+        _, metrics = made.run(made.initial_state(), 2)
+        assert metrics.gradients[:, 0].tolist() == [320] * 2
+        assert metrics.uploads[:, 0].tolist() == [1] * 2
+    finally:
+        made.close()
+
+
+@slow
 def test_who_sends_nonsense_is_expelled(runtime, monkeypatch):
     """A worker whose sums are no numbers: none of them is absorbed, and the rounds are those of the others."""
     del runtime  # only has Ray be there
