@@ -34,6 +34,6 @@ def train(method, rate):
 
 
 if __name__ == "__main__":
-    for name, method, rate in (("Rennala NIGT", rennala, 0.2), ("Rennala Adam", rennala_adam, 0.01)):
+    for name, method, rate in (("Rennala NIGT", rennala, 0.1), ("Rennala Adam", rennala_adam, 0.01)):
         before, after, time = train(method, rate)
         print(f"{name}: return {before:.1f} -> {after:.1f} in {time:.0f} units of simulated time")

@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 
+import jax
 import pytest
 
 from nigt_jax.benchmark.accelerator import PARTS, Sizes, _parts, _scenario, measure_accelerator, open_figures, sizes_for
@@ -142,7 +143,8 @@ def test_every_part_has_figures(name, monkeypatch):
         monkeypatch.setattr(_parts, constant, "fast")
     monkeypatch.setattr(_scenario, "_sweep", functools.partial(on_fast, _scenario._sweep))
     part = functools.partial(_parts.stages, "fast") if name == "hopper" else PARTS[name]
-    found = measure_accelerator(open_figures(None, HERE, TINY._asdict()), {name: part}, TINY)["parts"][name]
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):  # optax's and Brax's own habits
+        found = measure_accelerator(open_figures(None, HERE, TINY._asdict()), {name: part}, TINY)["parts"][name]
     assert "error" not in found, found
     assert all(isinstance(value, bool | int | float) for value in found["figures"].values())
     assert len(found["figures"]) >= 2
