@@ -89,7 +89,7 @@ def main() -> None:
     trainer = Trainer(policy, pipes, args.batch_size // args.workers)
     first, ready = trainer.round(), time.perf_counter() - began
     laps = [first, *(trainer.round() for _ in range(args.warm_up + args.repeats - 1))]
-    starting = ready - laps[1].seconds  # the second round is as long as the first, but for processes that start
+    starting = ready - laps[:2][-1].seconds  # the second round is as long as the first, but for processes that start
     packages = ("torch", "gymnasium", "mujoco")
     print(json.dumps(figures("gymnasium and torch", args, laps[args.warm_up :], cpu(), packages, starting)))
 

@@ -78,7 +78,7 @@ def train_by_brax(train: Callable[..., Any], warm_up: int, repeats: int, unit: i
 
     Args:
       train: takes a `progress_fn`; it makes the environment, too, so that this is counted.
-      warm_up: epochs that do not count.
+      warm_up: epochs that do not count; at least one, or what starting takes is in those that do.
       repeats: epochs that do.
       unit: environment steps in each of the steps that `progress_fn` is told of.
     """

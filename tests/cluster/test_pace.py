@@ -100,15 +100,14 @@ def test_a_worker_waits_until_it_is_heard(monkeypatch):
     told = worker.work()
     assert isinstance(next(told), Ready)
 
-    def does(order, first, last):
-        """The worker tells of these units, and of none after them."""
+    def does(order, first, last, before=0):
+        """The worker tells of these units, and begins none after them; `before` are those of earlier orders."""
         got = [next(told) for _ in range(first, last)]
         assert [(report.order, report.sequence) for report in got] == [(order, k) for k in range(first, last)]
         time.sleep(MOMENT)
-        assert worker._programs.begun.qsize() == done + last
+        assert worker._programs.begun.qsize() == before + last
         assert worker.total(order, last).returns == 0
 
-    done = 0
     worker.give(Order(0, None, delivers=False), ())
     does(0, 0, _AHEAD)
     assert worker.total(0, 1) is not None  # the oldest that a driver can ask for that has heard of one
@@ -117,7 +116,6 @@ def test_a_worker_waits_until_it_is_heard(monkeypatch):
     worker.heard(7, 1000)  # of an order that it does not have
     time.sleep(MOMENT)
     assert worker._programs.begun.qsize() == _AHEAD + 10
-    done = _AHEAD + 10
     worker.give(Order(1, None, delivers=False), ())  # another order has it go on, and counts anew
-    does(1, 0, _AHEAD)
+    does(1, 0, _AHEAD, before=_AHEAD + 10)
     worker.hold(True)

@@ -143,11 +143,10 @@ class Crew:
         member.heard = time.monotonic()
         if isinstance(event, Ready):
             member.ready, member.was_ready, member.failed_starts = event, True, 0
-            return event
+        elif isinstance(event, Report | Dropped):
+            self._durations.append(member.time_of(event, member.heard))
         if isinstance(event, Report) and (event.sequence + 1) % _TELLS == 0:
             self._tell(worker, "heard", event.order, event.sequence + 1)
-        if isinstance(event, Report | Dropped):
-            self._durations.append(member.time_of(event, member.heard))
         return event
 
 

@@ -174,7 +174,7 @@ class InRounds:
                 self.watch.miss(worker)
                 continue
             self._crew.members[worker].unanswered, unit = 0, found[worker]
-            if unit is None:  # another process has come in its place
+            if unit is None:  # it keeps more than it can be ahead of what counts, so this is no worker of ours
                 self.watch.begin_again(worker)
                 continue
             now.uploads += 1
